@@ -1,0 +1,99 @@
+"""The accountant: what a cache costs, planned from shapes alone and measured as it stands."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+from torch.utils.flop_counter import FlopCounterMode
+
+from forecastcache.adapter import Adapter, Granularity
+from forecastcache.history import History
+from forecastcache.taps import Taps
+
+
+def measured_bytes(histories: Iterable[History]) -> int:
+    """Bytes that the histories hold."""
+    return sum(history.nbytes for history in histories)
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What one computed and one forecast step come to.
+
+    Attributes:
+        features: a meta tensor for each feature that a computed step keeps.
+        flops_computed: of a computed step, as torch's FLOP counter counts: matrix products,
+            convolutions and attention, a multiplication and an addition each.
+        flops_forecast: of a forecast step, likewise; the forecast itself is none of these.
+    """
+
+    features: tuple[Tensor, ...]
+    flops_computed: int
+    flops_forecast: int
+
+    def planned_bytes(self, depth: int, branches: int, dtype: torch.dtype | None = None) -> int:
+        """Bytes that histories of `depth` features will hold, stored as `dtype` if given."""
+        feature_bytes = (f.numel() * (dtype or f.dtype).itemsize for f in self.features)
+        return depth * branches * sum(feature_bytes)
+
+
+def rehearse(
+    model: nn.Module, adapter: Adapter, granularity: Granularity, args: Any, kwargs: Any
+) -> Rehearsal:
+    """Run one computed and one forecast step on the meta device: no data, no arithmetic.
+
+    Args:
+        model: any module; its weights are neither read nor copied.
+        adapter: that serves it.
+        granularity: of the sites.
+        args: positional arguments of a call, as `shapes_of` returns them.
+        kwargs: keyword arguments likewise.
+    """
+    twin = _meta_twin(model)
+    taps = Taps(twin, adapter, granularity)
+    recorder = _ShapeRecorder()
+    flops = []
+    for recorder.computing in (True, False):
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            taps.call(recorder, twin.forward, args, kwargs)
+        flops.append(counter.get_total_flops())
+    leaves = pytree.tree_leaves(list(recorder.features.values()))
+    features = tuple(x for x in leaves if isinstance(x, Tensor) and x.is_floating_point())
+    return Rehearsal(features, *flops)
+
+
+def shapes_of(arguments: Any) -> Any:
+    """The arguments of a call with every tensor on the meta device: shape and dtype, no data."""
+    return pytree.tree_map_only(Tensor, lambda x: torch.empty_like(x, device="meta"), arguments)
+
+
+class _ShapeRecorder:
+    def __init__(self) -> None:
+        self.computing = True
+        self.features: dict[str, Any] = {}
+
+    def observe(self, path: str, feature: Any) -> None:
+        self.features[path] = feature
+
+    def forecast(self, path: str) -> Any:
+        return self.features[path]
+
+
+def _meta_twin(model: nn.Module) -> nn.Module:
+    """A structural copy of `model` whose parameters and buffers lie on the meta device."""
+    held = [*model.parameters(), *model.buffers()]
+    twins = {id(x): torch.empty_like(x, device="meta") for x in held}
+    for parameter in model.parameters():
+        twins[id(parameter)] = nn.Parameter(twins[id(parameter)], requires_grad=False)
+    forward = model.__dict__.pop("forward", None)  # a session's, which must not be copied
+    try:
+        return copy.deepcopy(model, memo=dict(twins))
+    finally:
+        if forward is not None:
+            model.__dict__["forward"] = forward

@@ -1,0 +1,123 @@
+"""Adapter: what is known about one model class, as a record."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from torch import nn
+
+from forecastcache.errors import AttachError
+
+Granularity = Literal["output", "hidden", "block", "module"]
+GRANULARITIES: tuple[Granularity, ...] = get_args(Granularity)
+ANY_MODEL = "*"
+
+
+@dataclass(frozen=True)
+class Site:
+    """A named place in a model whose tensors are forecast.
+
+    Attributes:
+        path: of the module within the model; '' is the model itself.
+        feature: what of the module is forecast: its `output`, its first `input`, or its
+            `residual`, the difference between what it returns and what it was given.
+        streams: for a residual, the arguments that what it returns is compared with, in order.
+    """
+
+    path: str
+    feature: Literal["output", "input", "residual"]
+    streams: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trunk:
+    """One list of blocks that the model runs in turn.
+
+    Attributes:
+        path: of the list within the model.
+        streams: the block's arguments that it returns updated, in the order it returns them.
+        modules: paths within a block whose outputs the `module` sites forecast.
+    """
+
+    path: str
+    streams: tuple[str, ...]
+    modules: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapter:
+    """What forecastcache knows about the model classes it serves.
+
+    Attributes:
+        name: in the registry and in reports.
+        models: exact classes, as `package.ClassName`; `*` serves any model that no other
+            adapter names.
+        time: names that the forward argument with the step's time may have.
+        trunk: the model's block lists, in the order it runs them.
+        tail: path of the module whose input is the `hidden` site.
+    """
+
+    name: str
+    models: tuple[str, ...]
+    time: tuple[str, ...] = ("timestep",)
+    trunk: tuple[Trunk, ...] = ()
+    tail: str | None = None
+
+    @property
+    def granularities(self) -> tuple[Granularity, ...]:
+        """The values of `site=` that this adapter knows."""
+        known: dict[Granularity, bool] = {
+            "output": True,
+            "hidden": self.tail is not None,
+            "block": bool(self.trunk),
+            "module": any(trunk.modules for trunk in self.trunk),
+        }
+        return tuple(name for name in GRANULARITIES if known[name])
+
+    def serves(self, model: type) -> bool:
+        """Whether `model` is one of the exact classes; a subclass may have other blocks."""
+        return f"{model.__module__.partition('.')[0]}.{model.__qualname__}" in self.models
+
+    def sites(self, model: nn.Module, granularity: Granularity) -> tuple[Site, ...]:
+        """The sites of `model` at `granularity`, in the order the model comes to them.
+
+        Raises:
+            AttachError: this adapter does not know the granularity.
+        """
+        if granularity not in self.granularities:
+            raise AttachError(
+                f"{type(model).__name__} is served by the adapter {self.name!r}, which has no "
+                f"site {granularity!r}: write one of {', '.join(self.granularities)}"
+            )
+        if granularity == "output":
+            return (Site("", "output"),)
+        if granularity == "hidden":
+            return (Site(str(self.tail), "input"),)
+        blocks = [
+            (trunk, f"{trunk.path}.{name}")
+            for trunk in self.trunk
+            for name, _ in model.get_submodule(trunk.path).named_children()
+        ]
+        if granularity == "block":
+            return tuple(Site(path, "residual", trunk.streams) for trunk, path in blocks)
+        return tuple(
+            Site(f"{path}.{module}", "output") for trunk, path in blocks for module in trunk.modules
+        )
+
+    def time_argument(self, model: nn.Module) -> str:
+        """The name of the argument of `model.forward` that carries the step's time.
+
+        Raises:
+            AttachError: forward has none of the names in `time`.
+        """
+        arguments = inspect.signature(model.forward).parameters
+        for name in self.time:
+            if name in arguments:
+                return name
+        raise AttachError(
+            f"{type(model).__name__}.forward takes {', '.join(arguments)}, and none of them is "
+            f"{' or '.join(self.time)}: forecasting needs a model that is told the time; "
+            "register an Adapter whose `time` names the argument"
+        )

@@ -1,0 +1,35 @@
+"""The errors that forecastcache raises; each names what was found and what to do instead."""
+
+from __future__ import annotations
+
+
+class ForecastCacheError(Exception):
+    """Base of every error raised here."""
+
+
+class OptionError(ForecastCacheError, ValueError):
+    """An option of a predictor or schedule is unknown or out of range."""
+
+
+class ScheduleError(ForecastCacheError, ValueError):
+    """A schedule does not fit the trajectory."""
+
+
+class UnknownNameError(ForecastCacheError, LookupError):
+    """No predictor, schedule, adapter or model is known by this name."""
+
+
+class NameTakenError(ForecastCacheError, ValueError):
+    """Two owners claim one name."""
+
+
+class AttachError(ForecastCacheError, ValueError):
+    """The model cannot be attached to as asked."""
+
+
+class HistoryError(ForecastCacheError, ValueError):
+    """A history is too short for what is asked of it, or a row does not fit it."""
+
+
+class NotFiniteError(ForecastCacheError, ArithmeticError):
+    """A forecast holds NaN or infinity."""

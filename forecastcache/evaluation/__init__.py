@@ -1,0 +1,1 @@
+"""What forecasting gains and costs, seen and measured."""

@@ -1,0 +1,140 @@
+"""History: the newest computed features at one site in one branch."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from forecastcache.errors import HistoryError
+from forecastcache.step import Step
+
+BLOCK = 1 << 15  # elements a CPU thread accumulates at a time: their sum stays in its cache
+
+
+class History:
+    """The newest `depth` computed features of one tensor, with their steps.
+
+    One ring `(depth, *shape)` is allocated at the first feature; `observe` writes one slot
+    and moves nothing else.
+
+    Args:
+        depth: features kept.
+        dtype: storage dtype; None keeps the feature's own.
+        device: where the ring lies; None keeps the feature's own. `cpu` beside a CUDA feature
+            is pinned.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        self.depth = depth
+        self._dtype = dtype
+        self._device = torch.device(device) if device is not None else None
+        self._ring: Tensor | None = None
+        self._feature_dtype = torch.float32
+        self._feature_device = torch.device("cpu")
+        self._steps: deque[Step] = deque(maxlen=depth)
+        self._next = 0
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps of the features, oldest first."""
+        return tuple(self._steps)
+
+    @property
+    def features(self) -> tuple[Tensor, ...]:
+        """The features as they are stored, oldest first."""
+        if self._ring is None:
+            return ()
+        return tuple(self._ring[slot] for slot in self._slots())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the ring holds."""
+        return 0 if self._ring is None else self._ring.untyped_storage().nbytes()
+
+    def observe(self, step: Step, feature: Tensor) -> None:
+        """Keep `feature`, computed at `step`; the oldest gives way when the ring is full.
+
+        Raises:
+            HistoryError: the feature's shape is not that of the features kept.
+        """
+        if self._ring is None:
+            self._ring = self._allocate(feature)
+            self._feature_dtype, self._feature_device = feature.dtype, feature.device
+        if feature.shape != self._ring.shape[1:]:
+            raise HistoryError(
+                f"a feature of shape {tuple(feature.shape)} came to a history of shape "
+                f"{tuple(self._ring.shape[1:])}: start a fresh history for it"
+            )
+        self._ring[self._next].copy_(feature.detach())
+        self._next = (self._next + 1) % self.depth
+        self._steps.append(step)
+
+    def combine(self, row: Sequence[float] | np.ndarray) -> Tensor:
+        """The features' weighted sum, each read once.
+
+        Accumulates in float32, or in the storage dtype where that is wider.
+
+        Args:
+            row: one weight a feature, oldest first; a feature of weight 0 is not read.
+
+        Returns:
+            Tensor of the feature's shape, dtype and device.
+
+        Raises:
+            HistoryError: the row has not one weight a feature.
+        """
+        weights = np.asarray(row, dtype=np.float64)
+        if self._ring is None or weights.shape != (len(self),):
+            raise HistoryError(
+                f"a row of shape {weights.shape} came to a history of {len(self)} features: "
+                "give one weight a feature, oldest first"
+            )
+        terms = [(w, slot) for w, slot in zip(weights.tolist(), self._slots()) if w != 0]
+        result = torch.empty(
+            self._ring.shape[1:], dtype=self._feature_dtype, device=self._ring.device
+        )
+        _weighted_sum(self._ring, terms, out=result)
+        return result.to(self._feature_device)
+
+    def _slots(self) -> list[int]:
+        oldest = self._next - len(self)
+        return [(oldest + i) % self.depth for i in range(len(self))]
+
+    def _allocate(self, feature: Tensor) -> Tensor:
+        device = self._device or feature.device
+        # A ring made in inference mode could not be written outside it later on.
+        with torch.inference_mode(False):
+            return torch.empty(
+                (self.depth, *feature.shape),
+                dtype=self._dtype or feature.dtype,
+                device=device,
+                pin_memory=device.type == "cpu" and feature.device.type == "cuda",
+            )
+
+
+def _weighted_sum(ring: Tensor, terms: list[tuple[float, int]], out: Tensor) -> None:
+    """Write the sum of weight times slot, in float32 or wider, to `out`."""
+    if not terms:
+        out.zero_()
+        return
+    wide = torch.promote_types(torch.promote_types(ring.dtype, out.dtype), torch.float32)
+    whole = ring.device.type != "cpu"
+    block = out.numel() if whole else BLOCK * torch.get_num_threads()
+    pieces = zip(*(ring[slot].view(-1).split(block) for _, slot in terms), strict=True)
+    for target, sources in zip(out.view(-1).split(block), pieces, strict=True):
+        total = sources[0].to(wide) * terms[0][0]
+        for source, (weight, _) in zip(sources[1:], terms[1:], strict=True):
+            total.add_(source, alpha=weight)
+        target.copy_(total)

@@ -1,0 +1,73 @@
+"""Options: a frozen pydantic object that is its own configuration and errs in one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from forecastcache.errors import OptionError
+
+
+class Options(BaseModel):
+    """Base of predictors and schedules: immutable, hashable, picklable, JSON both ways.
+
+    Raises:
+        OptionError: an option is unknown or out of range (one line, at construction).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, **options: Any) -> None:
+        try:
+            super().__init__(**options)
+        except ValidationError as error:
+            raise OptionError(_in_one_line(type(self), error)) from None
+
+    def __str__(self) -> str:
+        return repr(self)
+
+
+def describe_options(kind: type[BaseModel]) -> str:
+    """The options of `kind` with their ranges and defaults, in one line; '' for none."""
+    properties = kind.model_json_schema().get("properties", {})
+    return "; ".join(f"{name}: {_describe(schema)}" for name, schema in properties.items())
+
+
+def _describe(schema: dict[str, Any]) -> str:
+    words = [schema.get("type", "value")]
+    if "items" in schema:
+        words.append(f"of {schema['items'].get('type', 'value')}")
+    if "minimum" in schema and "maximum" in schema:
+        words.append(f"from {schema['minimum']} to {schema['maximum']}")
+    elif "minimum" in schema:
+        words.append(f"of at least {schema['minimum']}")
+    elif "maximum" in schema:
+        words.append(f"of at most {schema['maximum']}")
+    if "exclusiveMinimum" in schema:
+        words.append(f"above {schema['exclusiveMinimum']}")
+    if "exclusiveMaximum" in schema:
+        words.append(f"below {schema['exclusiveMaximum']}")
+    if "enum" in schema:
+        words.append("one of " + ", ".join(map(str, schema["enum"])))
+    if "default" in schema:
+        words.append(f"(default {schema['default']})")
+    return " ".join(words)
+
+
+def _in_one_line(kind: type[BaseModel], error: ValidationError) -> str:
+    complaints = [_complaint(entry) for entry in error.errors()]
+    takes = describe_options(kind) or "no options"
+    return f"{kind.__name__}: {', '.join(complaints)}; it takes {takes}"
+
+
+def _complaint(entry: Any) -> str:
+    place = ".".join(map(str, entry["loc"])) or "the options together"
+    if entry["type"] == "extra_forbidden":
+        return f"unknown option {place}={entry['input']!r}"
+    if entry["type"] == "missing":
+        return f"option {place} is missing"
+    if entry["type"] == "value_error":
+        return str(entry["ctx"]["error"])
+    message = entry["msg"][0].lower() + entry["msg"][1:]
+    return f"{place}={entry['input']!r}, but {message}"

@@ -1,0 +1,174 @@
+"""Registries: predictors, schedules and adapters by name, ours and anybody's alike.
+
+Installed packages register through entry points, scripts and notebooks with the decorators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar
+
+from torch import nn
+
+from forecastcache.adapter import ANY_MODEL, Adapter
+from forecastcache.errors import AttachError, ForecastCacheError, NameTakenError, UnknownNameError
+from forecastcache.predictor import Predictor
+from forecastcache.schedule import Schedule
+
+Thing = TypeVar("Thing")
+
+
+class Registry(Generic[Thing]):
+    """Things of one kind, by name.
+
+    Args:
+        kind: what they are called in errors.
+        group: the entry-point group in which installed packages declare them.
+        accepts: whether a thing is of this kind.
+    """
+
+    def __init__(self, kind: str, group: str, accepts: Callable[[Any], bool]) -> None:
+        self.kind = kind
+        self.group = group
+        self._accepts = accepts
+        self._added: dict[str, Thing] = {}
+
+    def add(self, name: str, thing: Thing) -> None:
+        """Register `thing`; the same definition run again (a notebook cell) takes its place.
+
+        Raises:
+            NameTakenError: something else has the name.
+            ForecastCacheError: `thing` is not of this kind.
+        """
+        if not self._accepts(thing):
+            raise ForecastCacheError(f"{thing!r} is registered as a {self.kind}, but is none")
+        owners = [_owner(point) for point in self._installed().get(name, [])]
+        if name in self._added and _place(self._added[name]) != _place(thing):
+            owners.append(_place(self._added[name]))
+        if owners:
+            raise NameTakenError(
+                f"the {self.kind} name {name!r} of {_place(thing)} is taken by {owners[0]}: "
+                "choose another name"
+            )
+        self._added[name] = thing
+
+    def get(self, name: str) -> Thing:
+        """The thing called `name`.
+
+        Raises:
+            UnknownNameError: listing the names that are known.
+            NameTakenError: two installed packages claim the name.
+            ForecastCacheError: a package declares under this name what cannot be used.
+        """
+        if name in self._added:
+            return self._added[name]
+        points = self._installed().get(name)
+        if not points:
+            raise UnknownNameError(
+                f"no {self.kind} is called {name!r}: write one of {', '.join(self.names())}"
+            )
+        if len(points) > 1:
+            raise NameTakenError(
+                f"the {self.kind} name {name!r} is taken by {' and by '.join(map(_owner, points))}: "
+                "uninstall one of them"
+            )
+        thing = points[0].load()
+        if not self._accepts(thing):
+            raise ForecastCacheError(f"{_owner(points[0])} is declared a {self.kind}, but is none")
+        return thing
+
+    def names(self) -> list[str]:
+        """Every name, in alphabetical order."""
+        return sorted({*self._added, *self._installed()})
+
+    def items(self) -> Iterator[tuple[str, Thing]]:
+        """Every name with its thing."""
+        return ((name, self.get(name)) for name in self.names())
+
+    def _installed(self) -> dict[str, list[EntryPoint]]:
+        found: dict[str, dict[str, EntryPoint]] = {}
+        for point in entry_points(group=self.group):
+            # The checkout and its installed copy may both be on the path: one owner all the same.
+            found.setdefault(point.name, {})[_owner(point)] = point
+        return {name: list(points.values()) for name, points in found.items()}
+
+
+def _owner(point: EntryPoint) -> str:
+    package = f"{point.dist.name} {point.dist.version}" if point.dist else "an unnamed package"
+    return f"{package} ({point.value})"
+
+
+def _place(thing: Any) -> str:
+    if isinstance(thing, type):
+        return f"{thing.__module__}.{thing.__qualname__}"
+    return repr(thing)
+
+
+def _is_class_of(base: type) -> Callable[[Any], bool]:
+    return lambda thing: isinstance(thing, type) and issubclass(thing, base)
+
+
+PREDICTORS: Registry[type[Predictor]] = Registry(
+    "predictor", "forecastcache.predictors", _is_class_of(Predictor)
+)
+SCHEDULES: Registry[type[Schedule]] = Registry(
+    "schedule", "forecastcache.schedules", _is_class_of(Schedule)
+)
+ADAPTERS: Registry[Adapter] = Registry(
+    "adapter", "forecastcache.adapters", lambda thing: isinstance(thing, Adapter)
+)
+
+PredictorClass = TypeVar("PredictorClass", bound=type[Predictor])
+ScheduleClass = TypeVar("ScheduleClass", bound=type[Schedule])
+
+
+def register_predictor(name: str) -> Callable[[PredictorClass], PredictorClass]:
+    """Class decorator: make a predictor known by `name`.
+
+    Raises:
+        NameTakenError: another predictor has the name.
+    """
+    return _decorator(PREDICTORS, name)
+
+
+def register_schedule(name: str) -> Callable[[ScheduleClass], ScheduleClass]:
+    """Class decorator: make a schedule known by `name`.
+
+    Raises:
+        NameTakenError: another schedule has the name.
+    """
+    return _decorator(SCHEDULES, name)
+
+
+def register_adapter(adapter: Adapter) -> Adapter:
+    """Make an adapter known by its own name.
+
+    Raises:
+        NameTakenError: another adapter has the name.
+    """
+    ADAPTERS.add(adapter.name, adapter)
+    return adapter
+
+
+def adapter_for(model: nn.Module) -> Adapter:
+    """The adapter that names the exact class of `model`, else the one that serves any.
+
+    Raises:
+        AttachError: two adapters name the class.
+    """
+    adapters = [adapter for _, adapter in ADAPTERS.items()]
+    exact = [adapter for adapter in adapters if adapter.serves(type(model))]
+    fallback = [adapter for adapter in adapters if ANY_MODEL in adapter.models]
+    if len(exact) > 1:
+        names = " and ".join(repr(adapter.name) for adapter in exact)
+        raise AttachError(f"{type(model).__name__} is served by the adapters {names}: keep one")
+    return (exact or fallback)[0]
+
+
+def _decorator(registry: Registry[Any], name: str) -> Callable[[Any], Any]:
+    def register(thing: Any) -> Any:
+        registry.add(name, thing)
+        return thing
+
+    return register

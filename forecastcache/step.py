@@ -1,0 +1,19 @@
+"""Step: one evaluation slot of a trajectory."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Step(NamedTuple):
+    """One evaluation slot of a trajectory.
+
+    Attributes:
+        index: position in the trajectory, counted from 0.
+        time: the timestep or sigma that the model is given.
+        total: steps of the whole trajectory; None where nothing tells (a bare model).
+    """
+
+    index: int
+    time: float
+    total: int | None = None

@@ -1,0 +1,63 @@
+"""Small stock models with random weights, for everything but fidelity."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, DiTPipeline, DiTTransformer2DModel
+from hypothesis import settings
+
+# Seconds say nothing on a shared machine.
+settings.register_profile("steady", deadline=None)
+settings.load_profile("steady")
+
+# Threads cost small models more than they give.
+torch.set_num_threads(1)
+
+SITES = ("output", "hidden", "block", "module")
+
+
+def make_transformer(seed: int = 0, sample_size: int = 8) -> DiTTransformer2DModel:
+    torch.manual_seed(seed)
+    return DiTTransformer2DModel(
+        num_attention_heads=2,
+        attention_head_dim=8,
+        in_channels=4,
+        out_channels=4,
+        num_layers=3,
+        sample_size=sample_size,
+        patch_size=2,
+    ).eval()
+
+
+def make_pipeline(seed: int = 0, sample_size: int = 8) -> DiTPipeline:
+    transformer = make_transformer(seed, sample_size)
+    vae = AutoencoderKL(
+        block_out_channels=(8,), latent_channels=4, norm_num_groups=4, sample_size=sample_size
+    ).eval()
+    pipe = DiTPipeline(transformer, vae, DDIMScheduler(clip_sample=False))
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def sample(
+    pipe: DiTPipeline,
+    steps: int = 12,
+    classes: tuple[int, ...] = (1, 2),
+    seed: int = 0,
+    guidance_scale: float = 4.0,
+) -> torch.Tensor:
+    """The pipeline's picture as a tensor `(n, h, w, 3)`, the same for the same arguments."""
+    images = pipe(
+        list(classes),
+        num_inference_steps=steps,
+        generator=torch.Generator().manual_seed(seed),
+        guidance_scale=guidance_scale,
+        output_type="np",
+    ).images
+    return torch.from_numpy(images)
+
+
+@pytest.fixture
+def pipe() -> DiTPipeline:
+    return make_pipeline()

@@ -1,0 +1,161 @@
+"""Guidance and trajectories: which call is which."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import forecastcache as fc
+from forecastcache.clock import Clock
+
+
+class Pipeline:
+    """As much of a pipeline as a clock reads: a scheduler that makes new timesteps a run."""
+
+    class Scheduler:
+        order = 1
+        timesteps: torch.Tensor
+
+    def __init__(self) -> None:
+        self.scheduler = self.Scheduler()
+
+    def start(self, times: list[float]) -> None:
+        self.scheduler.timesteps = torch.tensor(times)
+
+
+times = st.lists(st.integers(1, 1000), min_size=1, max_size=8, unique=True)
+
+
+def read(clock: Clock, calls: list[tuple[float, torch.Tensor]]) -> list[tuple[int, int, bool]]:
+    ticks = [clock.tick(time, sample) for time, sample in calls]
+    return [(tick.step.index, tick.branch, tick.starts) for tick in ticks]
+
+
+@given(runs=st.lists(times, min_size=1, max_size=4), branches=st.integers(1, 3))
+def test_a_pipelines_runs_are_told_apart_whatever_their_times(runs, branches):
+    pipeline = Pipeline()
+    clock = Clock(pipeline)
+    for run in runs:
+        # Falling as diffusion models are told them, or rising as Lumina is.
+        for falling in (True, False):
+            ordered = sorted(run, reverse=falling)
+            pipeline.start(ordered)
+            calls = [(float(t), torch.rand(2)) for t in ordered for _ in range(branches)]
+            expected = [
+                (i, b, (i, b) == (0, 0)) for i in range(len(run)) for b in range(branches)
+            ]
+            assert read(clock, calls) == expected
+
+
+@given(runs=st.lists(times, min_size=1, max_size=4), branches=st.integers(1, 2))
+def test_a_bare_models_runs_are_told_apart_when_each_begins_high(runs, branches):
+    clock = Clock(None)
+    for run in runs:
+        falling = [1001, *sorted(run, reverse=True), 0]
+        samples = [torch.rand(3) for _ in falling]
+        calls = [(t, x) for t, x in zip(falling, samples) for _ in range(branches)]
+        expected = [(i, b, (i, b) == (0, 0)) for i in range(len(falling)) for b in range(branches)]
+        assert read(clock, calls) == expected
+
+
+def test_the_same_time_with_another_sample_is_a_new_run_of_a_bare_model():
+    clock, one, other = Clock(None), torch.zeros(3), torch.ones(3)
+    calls = [(999.0, one), (999.0, one.clone()), (999.0, other)]
+    assert read(clock, calls) == [(0, 0, True), (0, 1, False), (0, 0, True)]
+
+
+def test_the_number_of_steps_is_the_pipelines():
+    pipeline = Pipeline()
+    pipeline.start([900.0, 600.0, 300.0])
+    clock = Clock(pipeline)
+    assert clock.tick(900.0, torch.zeros(1)).step == fc.Step(0, 900.0, 3)
+    pipeline.start([900.0, 600.0, 300.0])
+    pipeline._num_timesteps = 2  # image-to-image begins at 600
+    assert clock.tick(600.0, torch.zeros(1)).step == fc.Step(0, 600.0, 2)
+    assert Clock(None).tick(900.0, torch.zeros(1)).step.total is None
+
+
+class Denoiser(nn.Module):
+    """A model whose output tells condition and time, so that mixed branches would show."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.computed = 0
+
+    def forward(self, hidden_states, timestep, condition=0.0, return_dict=True):
+        self.computed += 1
+        output = hidden_states * 0 + condition * 1000 + timestep / 1000
+        return {"sample": output} if return_dict else (output,)
+
+
+def guided(model: Denoiser, steps: int, conditions, sample: torch.Tensor) -> list[list[float]]:
+    """Sequential guidance: `conditions(i)` lists what the model is called with at step i."""
+    times = torch.linspace(1000, 100, steps)
+    return [
+        [model(sample, t, c)["sample"].mean().item() for c in conditions(i)]
+        for i, t in enumerate(times)
+    ]
+
+
+GUIDANCE = {
+    "off": lambda i: [1.0],
+    "sequential": lambda i: [1.0, -1.0],
+    "first half": lambda i: [1.0, -1.0] if i < 6 else [1.0],
+    "last half": lambda i: [1.0] if i < 6 else [1.0, -1.0],
+    "an interval": lambda i: [1.0, -1.0] if 3 <= i < 9 else [1.0],
+    "on and off": lambda i: [1.0, -1.0] if i % 2 else [1.0],
+}
+
+
+@pytest.mark.parametrize("guidance", GUIDANCE)
+def test_branches_never_mix(guidance):
+    model, sample = Denoiser(), torch.randn(1, 2)
+    plain = guided(model, 12, GUIDANCE[guidance], sample)
+    calls, model.computed = model.computed, 0
+    with fc.attach(model, fc.Every(3, first=2), fc.Taylor()):
+        forecast = guided(model, 12, GUIDANCE[guidance], sample)
+    # The output is a straight line in time, which Taylor of order 1 follows; a branch that begins
+    # late is reused until it has two features, so it may lag by an interval: 0.1 of a 1000 apart.
+    for exact, got in zip(plain, forecast, strict=True):
+        assert got == pytest.approx(exact, abs=0.5)
+    assert model.computed < calls
+
+
+def test_a_branch_switched_off_and_on_keeps_its_own_steps():
+    model, sample = Denoiser(), torch.randn(1, 2)
+    with fc.attach(model, fc.Listed([0, 1, 6]), fc.Taylor()) as session:
+        guided(model, 10, GUIDANCE["last half"], sample)
+    calls = session.report().calls
+    computed = {b: [c.step.index for c in calls if c.branch == b and c.computed] for b in (0, 1)}
+    assert computed == {0: [0, 1, 6], 1: [6]}
+
+
+def test_a_change_of_return_type_starts_afresh():
+    model, sample = Denoiser(), torch.randn(1, 2)
+    with fc.attach(model, fc.Listed([0]), fc.Reuse()):
+        outputs = [
+            model(sample, torch.tensor(t), return_dict=as_dict)
+            for t, as_dict in ((900.0, True), (800.0, True), (700.0, False), (600.0, False))
+        ]
+    assert [type(output) for output in outputs] == [dict, dict, tuple, tuple]
+
+
+def test_a_bare_models_run_can_be_reset():
+    model, sample = Denoiser(), torch.randn(1, 2)
+    with fc.attach(model, fc.Listed([0]), fc.Reuse()) as session:
+        model(sample, torch.tensor(900.0))
+        session.reset()
+        assert model(sample, torch.tensor(500.0), 1.0)["sample"].mean() > 500
+
+
+@pytest.mark.parametrize("call", [lambda m: m(torch.zeros(1), None), lambda m: m(3, 900.0)])
+def test_a_call_without_time_or_tensor_is_refused(call):
+    model = Denoiser()
+    with (
+        fc.attach(model, fc.Every(2), fc.Reuse()),
+        pytest.raises(fc.errors.AttachError, match="was called without"),
+    ):
+        call(model)
