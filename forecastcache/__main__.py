@@ -12,9 +12,7 @@ def main() -> None:
     """Run the command line, or say what to install for it."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
-        sys.exit(
-            f"the command line needs {', '.join(missing)}: pip install 'forecastcache[cli]'"
-        )
+        sys.exit(f"the command line needs {', '.join(missing)}: pip install 'forecastcache[cli]'")
     from forecastcache.cli import run_app
 
     run_app()

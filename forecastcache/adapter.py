@@ -103,7 +103,9 @@ class Adapter:
         if granularity == "block":
             return tuple(Site(path, "residual", trunk.streams) for trunk, path in blocks)
         return tuple(
-            Site(f"{path}.{module}", "output") for trunk, path in blocks for module in trunk.modules
+            Site(f"{path}.{module}", "output")
+            for trunk, path in blocks
+            for module in trunk.modules
         )
 
     def time_argument(self, model: nn.Module) -> str:

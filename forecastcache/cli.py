@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -110,15 +112,20 @@ def _run(
 ) -> tuple[Any, Path]:
     # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
     import torch
+    from diffusers.utils import logging
 
     from forecastcache.evaluation.comparison import compare
     from forecastcache.evaluation.pictures import contact_sheet
     from forecastcache.evaluation.sampling import Request, load
 
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    zoo_model = model if model.startswith(zoo.PREFIX) else None
+    if zoo_model and request_fields["guidance_scale"] is None:
+        request_fields["guidance_scale"] = zoo.recipe(zoo_model).GUIDANCE_SCALE
     request = Request(**request_fields)
     pipe = load(model, device, getattr(torch, dtype))
-    request.arguments(pipe)
-    zoo_model = model if model.startswith(zoo.PREFIX) else None
+    request.arguments(pipe)  # refuses before the first run
     result = compare(pipe, request, schedule, predictor, site, zoo_model)
     stem = model.removeprefix(zoo.PREFIX).strip("/").replace("/", "-")
     sheet = out / f"{stem}-{type(predictor).__name__.lower()}-{site}.png"
@@ -231,8 +238,8 @@ def _choose(option: str, value: str, known: dict[str, Any]) -> Any:
 
 
 def _predictor(name: str, order: int | None) -> Predictor:
-    kind = PREDICTORS.get(name)
-    return kind() if order is None else kind(order=order)
+    make: Callable[..., Predictor] = PREDICTORS.get(name)
+    return make() if order is None else make(order=order)
 
 
 def _schedule(listed: str | None, interval: int | None, first: int | None) -> Schedule:
@@ -262,5 +269,6 @@ def _read_prompts(path: Path) -> list[str]:
 
 
 def _require_writable(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise OptionError(f"--out {out} is a file: give a folder")
+    nearest = next(place for place in (out, *out.absolute().parents) if place.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise OptionError(f"--out {out} cannot be written, because of {nearest}: give a folder")

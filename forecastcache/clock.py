@@ -7,7 +7,7 @@ scheduler make a new tensor of timesteps for every run, so a run is known by tha
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -77,7 +77,7 @@ class Clock:
         return (time - self._last.step.time) * self._direction < 0
 
     def _read_run(self) -> Tensor | None:
-        scheduler = getattr(self._pipeline, "scheduler", None)
+        scheduler: Any = getattr(self._pipeline, "scheduler", None)
         if getattr(scheduler, "order", 1) > 1:
             raise AttachError(
                 f"{type(scheduler).__name__} calls the model {scheduler.order} times a step, "

@@ -69,14 +69,15 @@ class Registry(Generic[Thing]):
                 f"no {self.kind} is called {name!r}: write one of {', '.join(self.names())}"
             )
         if len(points) > 1:
+            owners = " and by ".join(map(_owner, points))
             raise NameTakenError(
-                f"the {self.kind} name {name!r} is taken by {' and by '.join(map(_owner, points))}: "
-                "uninstall one of them"
+                f"the {self.kind} name {name!r} is taken by {owners}: uninstall one of them"
             )
-        thing = points[0].load()
+        thing: Any = points[0].load()
         if not self._accepts(thing):
             raise ForecastCacheError(f"{_owner(points[0])} is declared a {self.kind}, but is none")
-        return thing
+        found: Thing = thing
+        return found
 
     def names(self) -> list[str]:
         """Every name, in alphabetical order."""

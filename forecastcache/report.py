@@ -73,9 +73,7 @@ class Report:
             return None
         computed = sum(call.computed for call in self.calls)
         forecast = len(self.calls) - computed
-        return (
-            computed * self.rehearsal.flops_computed + forecast * self.rehearsal.flops_forecast
-        )
+        return computed * self.rehearsal.flops_computed + forecast * self.rehearsal.flops_forecast
 
     def seconds(self, computed: bool) -> float | None:
         """Median seconds of a computed or a forecast call; None if there was none."""
@@ -92,7 +90,7 @@ class Report:
             f"at most {self.ceiling:.2f} times as fast as computing all",
             f"a computed call {_milliseconds(self.seconds(True))}, "
             f"a forecast call {_milliseconds(self.seconds(False))}",
-            f"cache {self.cache_bytes:,} bytes measured, {_bytes(self.cache_bytes_planned)} planned",
+            f"cache bytes {self.cache_bytes:,}, planned {_count(self.cache_bytes_planned)}",
         ]
         return "\n".join(lines)
 
@@ -101,5 +99,5 @@ def _milliseconds(seconds: float | None) -> str:
     return "none" if seconds is None else f"{seconds * 1e3:.3g} ms"
 
 
-def _bytes(count: int | None) -> str:
+def _count(count: int | None) -> str:
     return "not" if count is None else f"{count:,}"

@@ -77,7 +77,7 @@ class Every(Schedule):
     last: Annotated[int, Field(ge=0)] = 0
 
     def __init__(self, interval: int, first: int = 1, last: int = 0) -> None:
-        super().__init__(interval=interval, first=first, last=last)
+        Options.__init__(self, interval=interval, first=first, last=last)
 
     def compute(self, step: Step, state: State) -> bool:
         if self.last and step.total is None:
@@ -104,7 +104,7 @@ class Listed(Schedule):
     steps: tuple[int, ...]
 
     def __init__(self, steps: Sequence[int]) -> None:
-        super().__init__(steps=tuple(steps))
+        Options.__init__(self, steps=tuple(steps))
 
     @field_validator("steps")
     @classmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from time import perf_counter
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from forecastcache.branch import Branch
 from forecastcache.clock import Clock, Tick
 from forecastcache.errors import AttachError, NotFiniteError
 from forecastcache.history import History
+from forecastcache.patch import Patch, active_patch
 from forecastcache.predictor import Predictor
 from forecastcache.registry import adapter_for
 from forecastcache.report import Call, Report
@@ -74,10 +74,10 @@ def attach(
     if dtype is not None and not dtype.is_floating_point:
         raise AttachError(f"dtype={dtype} stores no features: use a floating-point dtype")
     model, pipeline = _denoiser(target)
-    attached = inspect.unwrap(model.forward, stop=lambda f: isinstance(f, _Forward))
-    if isinstance(attached, _Forward) and attached.session.attached:
+    patch = active_patch(model)
+    if patch is not None:
         raise AttachError(
-            f"this {type(model).__name__} is attached already, to {attached.session}: "
+            f"this {type(model).__name__} is attached already, to {patch.owner()}: "
             "detach that session first"
         )
     return Session(model, pipeline, schedule, predictor, site, dtype, offload, not_finite)
@@ -124,7 +124,7 @@ class Session:
         self._calls: list[Call] = []
         self._cache_bytes = 0
         self._arguments: Any = None
-        self._patch = _Forward(self, model)
+        self._patch = Patch(model, self._call, self.__repr__)
         self.attached = True
 
     def detach(self) -> None:
@@ -256,35 +256,6 @@ class Session:
             return rehearse(self.model, self.adapter, self.site, *self._arguments)
         except (RuntimeError, NotImplementedError, TypeError):
             return None  # the model reads its data on the way, which the meta device has not
-
-
-class _Forward:
-    """Stands as `forward` on the instance while attached; passes through once detached."""
-
-    def __init__(self, session: Session, model: nn.Module) -> None:
-        self.original = model.forward
-        functools.update_wrapper(self, self.original)  # pipelines read the signature
-        self.session = session
-        self._replaced = model.__dict__.get("forward")
-        model.forward = self  # type: ignore[assignment]
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self.session.attached:
-            return self.session._call(args, kwargs)
-        return self.original(*args, **kwargs)
-
-    def remove(self, model: nn.Module) -> None:
-        # What was put over this one later, an offload hook say, stays and calls through it.
-        if model.__dict__.get("forward") is self:
-            del model.forward
-            if self._replaced is not None:
-                model.forward = self._replaced  # type: ignore[assignment]
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        raise AttachError(f"a model cannot be copied while attached, to {self.session}: detach first")
-
-    def __reduce__(self) -> Any:
-        raise AttachError(f"a model cannot be pickled while attached, to {self.session}: detach first")
 
 
 def _denoiser(target: Any) -> tuple[nn.Module, object | None]:

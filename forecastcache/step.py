@@ -14,6 +14,6 @@ class Step(NamedTuple):
         total: steps of the whole trajectory; None where nothing tells (a bare model).
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # the field hides tuple.index
     time: float
     total: int | None = None

@@ -50,9 +50,7 @@ class Taps:
                 stub = [_Bypass(next(blocks.children()), trunk.streams)] if i == 0 else []
                 self._bypassed[trunk.path] = nn.ModuleList(stub)
 
-    def call(
-        self, recorder: Recorder, forward: Callable[..., Any], args: Any, kwargs: Any
-    ) -> Any:
+    def call(self, recorder: Recorder, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Call the model's own `forward` with the stand-ins in place."""
         if self._whole:
             return _pass_output("", recorder, forward, args, kwargs)

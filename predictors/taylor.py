@@ -48,7 +48,7 @@ class Taylor(LinearPredictor):
         gaps = np.diff(steps)
         k = target.index - steps[-1]
         differences = np.eye(len(steps))  # of the unit vectors: rows over the features
-        row = differences[-1].copy()
+        row: np.ndarray = differences[-1].copy()
         for i in range(1, min(self.order, len(gaps)) + 1):
             differences = np.diff(differences, axis=0) / gaps[i - 1 :, None]
             row += differences[-1] * k**i / factorial(i)

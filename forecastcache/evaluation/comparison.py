@@ -132,9 +132,7 @@ def _sample(pipe: Any, request: Request, label: str) -> tuple[Tensor, float]:
     return request.sample(pipe), perf_counter() - started
 
 
-def _judge(
-    zoo_model: str | None, pipe: Any, request: Request, pictures: Tensor
-) -> float | None:
+def _judge(zoo_model: str | None, pipe: Any, request: Request, pictures: Tensor) -> float | None:
     if zoo_model is None:
         return None
     asked = zoo.recipe(zoo_model).asked(request.arguments(pipe)["class_labels"])

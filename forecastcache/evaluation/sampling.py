@@ -107,7 +107,7 @@ class Request:
             arguments["class_labels"] = self._repeat(_class_ids(pipe, self.classes))
         elif "prompt" in takes:
             if not self.prompts:
-                raise RequestError(f"{type(pipe).__name__} needs prompts: give a file of them")
+                raise RequestError(f"{type(pipe).__name__} needs prompts: give --prompts FILE")
             arguments["prompt"] = self._repeat(list(self.prompts))
         else:
             arguments["batch_size"] = self.count or 10

@@ -25,7 +25,7 @@ def folder(name: str) -> Path:
 
 
 def recipe(name: str) -> ModuleType:
-    """The module that made a zoo model: `make`, `asked`, `figures`.
+    """The module that made a zoo model: `make`, `asked`, `figures`, `GUIDANCE_SCALE`.
 
     Raises:
         UnknownNameError: listing the models there are.

@@ -63,9 +63,7 @@ def scans(split: Literal["train", "held-out"]) -> Scans:
     from sklearn.datasets import load_digits
 
     data = load_digits()
-    order = torch.randperm(
-        len(data.target), generator=torch.Generator().manual_seed(SPLIT_SEED)
-    )
+    order = torch.randperm(len(data.target), generator=torch.Generator().manual_seed(SPLIT_SEED))
     held_out = int(len(order) * HELD_OUT)
     chosen = order[:held_out] if split == "held-out" else order[held_out:]
     grey = torch.from_numpy(data.images).float()[chosen] / 16

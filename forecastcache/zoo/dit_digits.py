@@ -28,6 +28,7 @@ PALETTES = (
 )
 NULL_CLASS = 1000  # what DiTPipeline passes for "no class"
 LABEL_DROPOUT = 0.15
+GUIDANCE_SCALE = 1.5  # as in the DiT experiments of TaylorSeer (2503.06923)
 KL_WEIGHT = 1e-6
 
 
@@ -73,9 +74,7 @@ def asked(classes: list[int]) -> Verdict:
     )
 
 
-def figures(
-    pipe: DiTPipeline, judge: Judge, per_class: int = 5
-) -> tuple[dict[str, str], Tensor]:
+def figures(pipe: DiTPipeline, judge: Judge, per_class: int = 5) -> tuple[dict[str, str], Tensor]:
     """How often 50-step samples are what was asked for, and the first of each class.
 
     Returns:
@@ -84,7 +83,9 @@ def figures(
     count = len(_labels())
     classes = list(range(count)) * per_class
     generators = [torch.Generator().manual_seed(i) for i in range(len(classes))]
-    images = pipe(classes, generator=generators, output_type="np").images
+    images = pipe(
+        classes, guidance_scale=GUIDANCE_SCALE, generator=generators, output_type="np"
+    ).images
     pictures = torch.from_numpy(images).permute(0, 3, 1, 2)
     right = judge.read(pictures * 2 - 1).agrees(asked(classes)).float().mean().item()
     return {f"judged as asked of {len(classes)}": f"{right:.1%}"}, pictures[:count]
@@ -134,7 +135,8 @@ def _vae_stage(vae: AutoencoderKL, steps: int) -> Stage:
         pictures, _ = draw(scans, 32, generator)
         posterior = vae.encode(pictures).latent_dist
         drawn = vae.decode(posterior.sample(generator)).sample
-        return F.l1_loss(drawn, pictures) + KL_WEIGHT * posterior.kl().mean()
+        surprise: Tensor = posterior.kl().mean()
+        return F.l1_loss(drawn, pictures) + KL_WEIGHT * surprise
 
     return Stage("vae", vae, loss, steps, rate=2e-3, decay=0.995)
 

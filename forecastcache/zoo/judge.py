@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from forecastcache.zoo import data
-from forecastcache.zoo.training import Stage
+from forecastcache.zoo.training import Stage, fit
 
-WEIGHTS = Path(__file__).parent / "judge" / "judge.safetensors"
+WEIGHTS = Path(__file__).parent / "digit-judge" / "judge.safetensors"
 BATCH = 128
 
 
 class Verdict(NamedTuple):
-    """What the judge reads: indices into `data.DIGITS`, `data.INKS`, `data.BACKGROUNDS`, `(n,)`."""
+    """What the judge reads: indices into the tables of `data`, `(n,)` each."""
 
     digit: Tensor
     ink: Tensor
@@ -74,8 +74,9 @@ class Judge(nn.Module):
         save_model(self, str(path))
 
 
-def stage(steps: int = 3000) -> Stage:
-    """Training on every digit in every ink on every background, jittered."""
+def train(work: Path, seed: int = 0, steps: int = 2000) -> Judge:
+    """A judge trained on every digit in every ink on every background, shifted and noisy."""
+    torch.manual_seed(seed)
     judge, scans = Judge(), data.scans("train")
 
     def loss(generator: torch.Generator) -> Tensor:
@@ -88,7 +89,8 @@ def stage(steps: int = 3000) -> Stage:
             start=torch.zeros(()),
         )
 
-    return Stage("judge", judge, loss, steps, rate=2e-3)
+    fit(Stage("judge", judge, loss, steps, rate=2e-3), work, seed)
+    return judge
 
 
 def held_out_accuracy(judge: Judge) -> float:
@@ -104,9 +106,7 @@ def draw(
 ) -> tuple[Tensor, Verdict]:
     """`count` scans in random colours, and what stands on them."""
     pick = (
-        torch.arange(count)
-        if every
-        else torch.randint(len(scans), (count,), generator=generator)
+        torch.arange(count) if every else torch.randint(len(scans), (count,), generator=generator)
     )
     ink = torch.randint(len(data.INKS), (count,), generator=generator)
     background = torch.randint(len(data.BACKGROUNDS), (count,), generator=generator)

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from forecastcache import zoo
 from forecastcache.zoo import judge as judging
-from forecastcache.zoo.training import fit
 
 GRID_ROWS = 6
 
@@ -31,12 +30,12 @@ library_name: diffusers
 ![samples](samples.png)
 
 - **Data**: 1,438 of the 1,797 handwritten digits that scikit-learn carries (E. Alpaydin and
-  C. Kaynak, Optical Recognition of Handwritten Digits, UCI, CC BY 4.0), drawn in coloured ink; the other 359 were
-  held out for the judge.
+  C. Kaynak, Optical Recognition of Handwritten Digits, UCI, CC BY 4.0), drawn in coloured ink;
+  the other 359 are held out, the judge's accuracy is counted on them.
 - **Recipe**: `python -m forecastcache.zoo.train {name}`, seed {seed}, {minutes:.0f} minutes on
   {threads} threads. Loss curves beside this card.
 - **Size**: {size:.1f} MB, float16.
-- **Figures**: {figures}; 50 DDIM steps, guidance 4, counted by `zoo/judge`, which
+- **Figures**: {figures}; 50 DDIM steps, guidance {guidance}, counted by `zoo/digit-judge`, which
   reads {judge:.1%} of held-out scans rightly (digit, ink and background together).
 - **Licence**: Apache-2.0.
 """
@@ -50,11 +49,9 @@ def train(
 ) -> None:
     """Make the zoo model NAME from nothing, or go on where an earlier call was stopped."""
     if name == "judge":
-        stage = judging.stage()
-        torch.manual_seed(seed)
-        fit(stage, work / "zoo" / name, seed)
-        stage.model.save()
-        print(f"judge: {judging.held_out_accuracy(stage.model):.1%} of held-out scans")
+        judge = judging.train(work / "zoo" / name, seed)
+        judge.save()
+        print(f"judge: {judging.held_out_accuracy(judge):.1%} of held-out scans")
         return
     folder = out or zoo.folder(name)
     recipe = zoo.recipe(name)
@@ -71,6 +68,7 @@ def train(
         minutes=seconds / 60,
         threads=torch.get_num_threads(),
         size=size,
+        guidance=recipe.GUIDANCE_SCALE,
         figures=", ".join(f"{key} {value}" for key, value in figures.items()),
         judge=judging.held_out_accuracy(judge),
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import torch
 from rich.progress import (
@@ -59,7 +60,12 @@ def fit(stage: Stage, work: Path, seed: int = 0) -> float:
     rate = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, stage.rate, total_steps=stage.steps, pct_start=0.05, cycle_momentum=False
     )
-    parts = {"model": model, "average": average, "optimiser": optimiser, "rate": rate}
+    parts: dict[str, Any] = {
+        "model": model,
+        "average": average,
+        "optimiser": optimiser,
+        "rate": rate,
+    }
     losses: list[float] = []
     started = perf_counter()
     if checkpoint.exists():

@@ -38,9 +38,7 @@ def call(model: torch.nn.Module, time: float) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     latents = torch.randn(1, 4, 8, 8, generator=generator)
     with torch.no_grad():
-        return model(
-            latents, timestep=torch.tensor([time]), class_labels=torch.tensor([3]), return_dict=False
-        )[0]
+        return model(latents, timestep=torch.tensor([time]), class_labels=torch.tensor([3])).sample
 
 
 @pytest.mark.parametrize("site", CALLS)

@@ -44,9 +44,7 @@ def test_a_pipelines_runs_are_told_apart_whatever_their_times(runs, branches):
             ordered = sorted(run, reverse=falling)
             pipeline.start(ordered)
             calls = [(float(t), torch.rand(2)) for t in ordered for _ in range(branches)]
-            expected = [
-                (i, b, (i, b) == (0, 0)) for i in range(len(run)) for b in range(branches)
-            ]
+            expected = [(i, b, (i, b) == (0, 0)) for i in range(len(run)) for b in range(branches)]
             assert read(clock, calls) == expected
 
 

@@ -1,0 +1,57 @@
+# Two commands: make demo, make test. Each makes .venv when it is missing; a second call starts at once.
+PYTHON ?= python3
+# Installed first and pinned, so that what depends on torch takes this build and no other.
+TORCH ?= torch==2.13.0
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test test-slow lint types bench clean
+.DEFAULT_GOAL := help
+help:
+	@echo "make demo   sample a trained model plainly and with forecasting, side by side"
+	@echo "make test   run the tests"
+	@echo "make lint, make types, make bench, make test-slow, make clean"
+
+demo: .venv/.demo
+	$(BIN)/forecastcache run zoo:dit-digits
+
+test: .venv/.dev
+	$(BIN)/python -m pytest
+
+test-slow: .venv/.dev
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# Against a wheel: type checkers cannot see the folders that an editable install maps.
+types: .venv/.dev
+	rm -rf build/lib build/types
+	$(BIN)/python -m build --wheel --no-isolation --outdir build/types . > /dev/null
+	$(PIP) install --quiet --no-deps --target build/types/site build/types/*.whl
+	cd build/types/site && ../../../$(BIN)/python -m mypy --config-file ../../../pyproject.toml -p forecastcache
+
+bench: .venv/.dev
+	$(BIN)/python benchmarks/forecast_step.py
+	$(BIN)/python benchmarks/combine.py
+
+clean:
+	rm -rf .venv build dist forecastcache-run
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("forecastcache needs Python 3.10 or newer: make PYTHON=python3.x" if sys.version_info < (3, 10) else 0)'
+	$(PYTHON) -m venv .venv
+
+.venv/.torch: .venv/bin/python
+	$(PIP) install --quiet $(TORCH)
+	@touch $@
+
+.venv/.demo: .venv/.torch pyproject.toml
+	$(PIP) install --quiet --editable '.[cli]'
+	@touch $@
+
+.venv/.dev: .venv/.torch pyproject.toml
+	$(PIP) install --quiet --editable '.[dev]'
+	@touch $@ .venv/.demo

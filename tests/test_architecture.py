@@ -1,0 +1,160 @@
+"""The house: who may import whom, what the wheel holds, what an import costs."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = {
+    "forecastcache": ROOT / "forecastcache",
+    "forecastcache.predictors": ROOT / "predictors",
+    "forecastcache.adapters": ROOT / "adapters",
+    "forecastcache.calibration": ROOT / "calibration",
+    "forecastcache.evaluation": ROOT / "forecastcache" / "evaluation",
+    "forecastcache.zoo": ROOT / "forecastcache" / "zoo",
+}
+# From the ground up; a module imports modules of lower floors only, or of its own folder.
+FLOORS = (
+    ("step", "errors"),
+    ("options", "history", "adapter"),
+    ("schedule", "predictor", "taps", "patch", "clock"),
+    ("predictors", "adapters"),
+    ("registry", "branch", "accountant"),
+    ("report",),
+    ("session",),
+    ("zoo",),
+    ("calibration", "evaluation"),
+    ("cli",),
+    ("__init__", "__main__"),
+)
+FACES = ("__init__", "__main__", "cli")  # may name plugin folders
+PLUGINS = ("predictors", "adapters", "calibration")
+
+
+def floor(name: str) -> int:
+    return next(level for level, names in enumerate(FLOORS) if name in names)
+
+
+def modules() -> dict[str, Path]:
+    """Every module by its import name; `x.__init__` for a package's own file."""
+    return {
+        f"{package}.{path.stem}": path
+        for package, folder in FOLDERS.items()
+        for path in folder.glob("*.py")
+    }
+
+
+def part(module: str) -> str:
+    """The room a module belongs to: a core module, or the folder it lies in."""
+    return module.split(".")[1]
+
+
+def imported(path: Path) -> set[str]:
+    """Modules of ours that a file imports, wherever in it the import stands."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports confuse type checkers here"
+            package = node.module or ""
+            found |= {f"{package}.{a.name}" if package in FOLDERS else package for a in node.names}
+    known = modules()
+    packages = {name for name in FOLDERS if name != "forecastcache"}
+    ours = {name for name in found if name.startswith("forecastcache")}
+    return {
+        name if name in known or name in packages else name.rpartition(".")[0] for name in ours
+    } - {"forecastcache"}
+
+
+@pytest.mark.parametrize("module", modules())
+def test_imports_point_down(module):
+    here = part(module)
+    for other in imported(modules()[module]):
+        there = part(other)
+        if here == there and module.count(".") == 2:
+            continue  # within one folder
+        assert floor(there) < floor(here), f"{module} imports {other}"
+
+
+@pytest.mark.parametrize("module", [m for m in modules() if m.count(".") == 1])
+def test_the_core_names_no_plugin(module):
+    if part(module) in FACES:
+        return
+    source = modules()[module].read_text()
+    code = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)]
+    texts = {node.value for node in code if isinstance(node.value, str)}
+    built_in = {
+        path.stem
+        for folder in PLUGINS
+        for path in FOLDERS[f"forecastcache.{folder}"].glob("[a-z]*.py")
+    }
+    assert not texts & built_in
+    assert not {part(other) for other in imported(modules()[module])} & set(PLUGINS)
+
+
+@pytest.mark.parametrize("module", modules())
+def test_files_are_short(module):
+    assert len(modules()[module].read_text().splitlines()) <= 300
+
+
+def run(*command: str, cwd: Path) -> str:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_importing_costs_little_beyond_torch():
+    program = """
+import sys, torch, numpy, pydantic
+before = set(sys.modules)
+import forecastcache
+new = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(*sorted(new & {"diffusers", "transformers", "accelerate", "matplotlib", "scipy", "typer",
+                     "rich", "sklearn", "torchmetrics", "PIL"}))
+print("forecastcache.adapters" in sys.modules)
+"""
+    assert run(sys.executable, "-c", program, cwd=ROOT).split() == ["False"]
+
+
+def test_a_folder_is_not_imported_twice():
+    done = subprocess.run(
+        [sys.executable, "-c", "import predictors"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert "import this folder as forecastcache.predictors" in done.stderr
+
+
+def test_the_wheel_holds_every_module_and_model(tmp_path):
+    # A copy: setuptools leaves build/lib behind, and what lies there would end up in the wheel.
+    source = tmp_path / "source"
+    unwanted = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__")
+    shutil.copytree(ROOT, source, ignore=unwanted)
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", ".", cwd=source)
+    (wheel,) = (source / "dist").glob("*.whl")
+    assert wheel.stat().st_size < 12e6
+    site = tmp_path / "site"
+    run(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index",
+        "--target", str(site), str(wheel), cwd=tmp_path)  # fmt: skip
+    names = [name.removesuffix(".__init__") for name in modules() if "__main__" not in name]
+    program = f"""
+import importlib, pathlib, sys
+sys.path.insert(0, {str(site)!r})
+for name in {names!r}:
+    module = importlib.import_module(name)
+    assert pathlib.Path(module.__file__).is_relative_to({str(site)!r}), module.__file__
+from diffusers import DiffusionPipeline
+from forecastcache import zoo
+from forecastcache.registry import PREDICTORS
+from forecastcache.zoo.judge import Judge
+DiffusionPipeline.from_pretrained(zoo.folder("dit-digits"))
+Judge.load()
+assert (pathlib.Path(zoo.__file__).parents[1] / "py.typed").exists()
+print(len(PREDICTORS.names()))
+"""
+    assert int(run(sys.executable, "-c", program, cwd=tmp_path)) >= 2

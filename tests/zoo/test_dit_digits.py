@@ -1,0 +1,85 @@
+"""The model that ships: stock, small, and good enough to measure on."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, DiffusionPipeline, DiTPipeline
+
+from forecastcache import zoo
+from forecastcache.errors import UnknownNameError
+from forecastcache.zoo import data, dit_digits, judge, train
+
+
+@pytest.fixture(scope="module")
+def pipe() -> DiTPipeline:
+    pipe = DiffusionPipeline.from_pretrained(zoo.folder("dit-digits"))
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def test_it_is_a_stock_pipeline_of_at_most_eight_megabytes(pipe):
+    assert type(pipe) is DiTPipeline
+    assert type(pipe.scheduler) is DDIMScheduler
+    assert pipe.transformer.dtype == torch.float32
+    assert len(pipe.transformer.transformer_blocks) == 8
+    files = [file for file in zoo.folder("zoo:dit-digits").rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) <= 8_000_000
+    assert len(set(pipe.labels.values())) == 60
+
+
+def test_samples_are_judged_as_asked(pipe):
+    _, pictures = dit_digits.figures(pipe, judge.Judge.load(), per_class=1)
+    asked = dit_digits.asked(list(range(60)))
+    right = judge.Judge.load().read(pictures * 2 - 1).agrees(asked).float().mean().item()
+    assert right >= 0.95
+
+
+def test_the_judge_reads_held_out_scans():
+    assert judge.held_out_accuracy(judge.Judge.load()) >= 0.97
+
+
+def test_the_judge_is_not_fooled_by_another_class(pipe):
+    _, pictures = dit_digits.figures(pipe, judge.Judge.load(), per_class=1)
+    shifted = dit_digits.asked([(i + 1) % 60 for i in range(60)])
+    assert not judge.Judge.load().read(pictures * 2 - 1).agrees(shifted).any()
+
+
+def test_labels_say_what_is_asked(pipe):
+    (number,) = pipe.get_label_ids(["blue seven"])
+    asked = dit_digits.asked([number])
+    assert data.DIGITS[asked.digit] == "seven"
+    assert list(data.INKS)[asked.ink] == "blue"
+    assert list(data.BACKGROUNDS)[asked.background] == "yellow"
+
+
+def test_splits_are_fixed_and_apart():
+    first, second = data.scans("train"), data.scans("held-out")
+    assert (len(first), len(second)) == (1438, 359)
+    assert torch.equal(first.ink, data.scans("train").ink)
+    together = torch.cat([first.ink, second.ink]).flatten(1)
+    assert len(together.unique(dim=0)) == len(together)
+
+
+def test_an_unknown_model_lists_the_known():
+    with pytest.raises(UnknownNameError, match="no model 'cats': write one of zoo:dit-digits"):
+        zoo.folder("cats")
+
+
+def test_the_recipe_makes_a_pipeline_from_nothing(tmp_path, monkeypatch, capsys):
+    short = functools.partial(dit_digits.make, vae_steps=2, steps=2)
+    monkeypatch.setattr(dit_digits, "make", short)
+    folder = tmp_path / "model"
+    train.train("dit-digits", tmp_path, folder)
+    made = DiffusionPipeline.from_pretrained(folder)
+    assert isinstance(made, DiTPipeline)
+    assert made.vae.config.scaling_factor != pytest.approx(0.18215)  # fitted to the latents
+    table = made.transformer.transformer_blocks[0].norm1.emb.class_embedder.embedding_table
+    assert table.weight[:60].any(1).all()
+    assert not table.weight[60:1000].any()
+    assert table.weight[1000].any()
+    assert "seed 0" in (folder / "README.md").read_text()
+    assert (folder / "samples.png").stat().st_size > 1000
+    assert (folder / "transformer-loss.png").stat().st_size > 1000
