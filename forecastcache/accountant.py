@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
 from forecastcache.adapter import Adapter, Granularity
-from forecastcache.history import History
+from forecastcache.history import History, is_feature
 from forecastcache.taps import Taps
 
 
@@ -58,14 +58,17 @@ def rehearse(
     twin = _meta_twin(model)
     taps = Taps(twin, adapter, granularity)
     recorder = _ShapeRecorder()
-    flops = []
-    for recorder.computing in (True, False):
+
+    def count_flops(computing: bool) -> int:
+        recorder.computing = computing
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             taps.call(recorder, twin.forward, args, kwargs)
-        flops.append(counter.get_total_flops())
+        return counter.get_total_flops()
+
+    flops_computed, flops_forecast = count_flops(True), count_flops(False)
     leaves = pytree.tree_leaves(list(recorder.features.values()))
-    features = tuple(x for x in leaves if isinstance(x, Tensor) and x.is_floating_point())
-    return Rehearsal(features, *flops)
+    features = tuple(leaf for leaf in leaves if is_feature(leaf))
+    return Rehearsal(features, flops_computed, flops_forecast)
 
 
 def shapes_of(arguments: Any) -> Any:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from forecastcache.errors import HistoryError
-from forecastcache.history import History
+from forecastcache.history import History, is_feature
 from forecastcache.predictor import Forecaster
 from forecastcache.schedule import State
 from forecastcache.step import Step
@@ -56,12 +55,12 @@ class Branch:
         if self._step is None:
             return
         leaves, nest = pytree.tree_flatten(feature)
-        tensors = [leaf for leaf in leaves if _is_feature(leaf)]
+        tensors = [leaf for leaf in leaves if is_feature(leaf)]
         if path not in self._histories:
             self._histories[path] = [self._new_history() for _ in tensors]
         for history, tensor in zip(self._histories[path], tensors, strict=True):
             history.observe(self._step, tensor)
-        self._nests[path] = [_FORECAST if _is_feature(leaf) else leaf for leaf in leaves], nest
+        self._nests[path] = [_FORECAST if is_feature(leaf) else leaf for leaf in leaves], nest
 
     def forecast(self, path: str) -> Any:
         if path not in self._histories or self._forecaster is None:
@@ -70,7 +69,3 @@ class Branch:
         forecasts = map(self._forecaster, self._histories[path])
         leaves = [next(forecasts) if leaf is _FORECAST else leaf for leaf in constants]
         return pytree.tree_unflatten(leaves, nest)
-
-
-def _is_feature(leaf: Any) -> bool:
-    return isinstance(leaf, Tensor) and leaf.is_floating_point()

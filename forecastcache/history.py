@@ -124,6 +124,11 @@ class History:
             )
 
 
+def is_feature(leaf: object) -> bool:
+    """Whether something that a module returns can be forecast: a tensor of real numbers."""
+    return isinstance(leaf, Tensor) and leaf.is_floating_point()
+
+
 def _weighted_sum(ring: Tensor, terms: list[tuple[float, int]], out: Tensor) -> None:
     """Write the sum of weight times slot, in float32 or wider, to `out`."""
     if not terms:

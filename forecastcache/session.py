@@ -174,12 +174,13 @@ class Session:
         try:
             started = perf_counter()
             tick, branch = self._place(args, kwargs)
-            computes = self._computes(tick.step, branch)
-            output = None if computes else self._forecast(tick.step, branch, args, kwargs)
-            if output is None:
-                computes = True
+            output, computed = None, self._must_compute(tick.step, branch)
+            if not computed:
+                output = self._forecast(tick.step, branch, args, kwargs)
+                computed = output is None
+            if computed:
                 output = self._compute(tick.step, branch, args, kwargs)
-            self._calls.append(Call(tick.step, tick.branch, computes, perf_counter() - started))
+            self._calls.append(Call(tick.step, tick.branch, computed, perf_counter() - started))
             if _is_last(tick.step):
                 self._branches.pop(tick.branch)
             return output
@@ -214,7 +215,7 @@ class Session:
         branch.state.sample = sample
         return tick, branch
 
-    def _computes(self, step: Step, branch: Branch) -> bool:
+    def _must_compute(self, step: Step, branch: Branch) -> bool:
         branch.state.computed = branch.steps
         wanted = self.schedule.compute(step, branch.state)
         branch.state.sample = None
@@ -254,8 +255,9 @@ class Session:
             return None
         try:
             return rehearse(self.model, self.adapter, self.site, *self._arguments)
-        except (RuntimeError, NotImplementedError, TypeError):
-            return None  # the model reads its data on the way, which the meta device has not
+        except Exception:
+            # A model that reads its data on the way cannot do without; the run itself was well.
+            return None
 
 
 def _denoiser(target: Any) -> tuple[nn.Module, object | None]:
