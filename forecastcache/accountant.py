@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from forecastcache.adapter import Adapter, Granularity
 from forecastcache.history import History, is_feature
 from forecastcache.taps import Taps
+
+# What a session, accelerate and diffusers put on a module; some of it holds weights.
+HOOKS = {"forward", "_old_forward", "_hf_hook", "_diffusers_hook"}
 
 
 def measured_bytes(histories: Iterable[History]) -> int:
@@ -62,8 +66,8 @@ def rehearse(
     def count_flops(computing: bool) -> int:
         recorder.computing = computing
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            taps.call(recorder, twin.forward, args, kwargs)
-        return counter.get_total_flops()
+            taps.call(twin, recorder, twin.forward, args, kwargs)
+        return int(counter.get_total_flops())
 
     flops_computed, flops_forecast = count_flops(True), count_flops(False)
     leaves = pytree.tree_leaves(list(recorder.features.values()))
@@ -89,14 +93,20 @@ class _ShapeRecorder:
 
 
 def _meta_twin(model: nn.Module) -> nn.Module:
-    """A structural copy of `model` whose parameters and buffers lie on the meta device."""
-    held = [*model.parameters(), *model.buffers()]
-    twins = {id(x): torch.empty_like(x, device="meta") for x in held}
+    """A structural copy of `model` on the meta device, without weights and without hooks."""
+    memo: dict[int, Any] = {}
     for parameter in model.parameters():
-        twins[id(parameter)] = nn.Parameter(twins[id(parameter)], requires_grad=False)
-    forward = model.__dict__.pop("forward", None)  # a session's, which must not be copied
-    try:
-        return copy.deepcopy(model, memo=dict(twins))
-    finally:
-        if forward is not None:
-            model.__dict__["forward"] = forward
+        empty = torch.empty_like(parameter, device="meta")
+        memo[id(parameter)] = nn.Parameter(empty, requires_grad=False)
+    for buffer in model.buffers():
+        memo[id(buffer)] = torch.empty_like(buffer, device="meta")
+    for module in model.modules():
+        for name in HOOKS & module.__dict__.keys():
+            memo[id(module.__dict__[name])] = None
+        for hooks in (module._forward_hooks, module._forward_pre_hooks):
+            memo[id(hooks)] = OrderedDict()
+    twin = copy.deepcopy(model, memo)
+    for module in twin.modules():
+        for name in HOOKS:
+            module.__dict__.pop(name, None)
+    return twin

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from forecastcache.errors import HistoryError
@@ -19,12 +21,22 @@ _FORECAST = object()  # holds a feature's place in a nest
 class Branch:
     """One history a tensor a site. Taps record here and take forecasts from here.
 
+    What is no real tensor in what a module returns (None, a string, integers) is returned as it
+    was at the newest computed step.
+
     Args:
         new_history: makes an empty history.
+        likeness: what its calls have in common: shapes, dtypes, devices.
+
+    Attributes:
+        state: for schedules that decide as they run.
+        conditions: tensors that the newest call was given beside sample and time.
     """
 
-    def __init__(self, new_history: Callable[[], History]) -> None:
+    def __init__(self, new_history: Callable[[], History], likeness: object) -> None:
         self.state = State()
+        self.likeness = likeness
+        self.conditions: list[Tensor] = []
         self._new_history = new_history
         self._histories: dict[str, list[History]] = {}
         self._nests: dict[str, tuple[list[Any], pytree.TreeSpec]] = {}
@@ -38,6 +50,13 @@ class Branch:
 
     def histories(self) -> Iterator[History]:
         return (history for histories in self._histories.values() for history in histories)
+
+    def carries(self, conditions: list[Tensor]) -> bool:
+        """Whether a call with these conditions looks like one of this branch."""
+        return len(conditions) == len(self.conditions) and all(
+            a is b or (a.shape == b.shape and a.device == b.device and torch.equal(a, b))
+            for a, b in zip(conditions, self.conditions, strict=True)
+        )
 
     def compute(self, step: Step | None) -> None:
         """The next call is computed; features are kept as those of `step`, or not if None."""
@@ -56,6 +75,11 @@ class Branch:
             return
         leaves, nest = pytree.tree_flatten(feature)
         tensors = [leaf for leaf in leaves if is_feature(leaf)]
+        if not tensors:
+            raise HistoryError(
+                f"{path or 'the model'} returned {type(feature).__name__}, in which no tensor is "
+                "found to forecast: return a tensor, a tuple, a dict or a diffusers output"
+            )
         if path not in self._histories:
             self._histories[path] = [self._new_history() for _ in tensors]
         for history, tensor in zip(self._histories[path], tensors, strict=True):

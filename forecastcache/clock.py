@@ -1,12 +1,15 @@
-"""Clock: which step of which trajectory, in which branch, a call of the model is.
+"""Clock: which step of which trajectory a call of the model is.
 
-Models are told the time and nothing else, so the clock reads it. A time seen again is the other
-branch of guidance; a time that turns back is a new trajectory. A pipeline tells more: it has its
-scheduler make a new tensor of timesteps for every run, so a run is known by that tensor.
+Models are told the time and nothing else, so the clock reads it. A time seen again with the same
+sample is another branch of guidance; a time that turns back is a new trajectory. A pipeline tells
+more. It has its scheduler make a new tensor of timesteps for every run, so a run is known by it;
+and most schedulers count their steps, so two steps are told apart even where their times are
+rounded to one, as FLUX does in bfloat16.
 """
 
 from __future__ import annotations
 
+import weakref
 from typing import Any, NamedTuple
 
 import torch
@@ -15,40 +18,48 @@ from torch import Tensor
 from forecastcache.errors import AttachError
 from forecastcache.step import Step
 
+UNKNOWN = object()  # a scheduler that does not tell how many steps it has made
+
 
 class Tick(NamedTuple):
     """Where a call stands.
 
     Attributes:
         step: of the trajectory.
-        branch: calls at the same step before this one: 0 for the first half of guidance.
+        position: calls at the same step before this one: 0 for the first half of guidance.
         starts: whether this call opens a trajectory.
     """
 
     step: Step
-    branch: int
+    position: int
     starts: bool
 
 
 class Clock:
-    """Counts steps and branches from the times of the calls.
+    """Counts steps, and the calls within a step, from the times of the calls.
 
     Args:
-        pipeline: whose scheduler tells runs and their number of steps; None for a bare model,
-            whose times must fall. An abandoned run of a bare model that is followed by one
-            which starts at a lower time cannot be told from its continuation: call `reset`.
+        pipeline: whose scheduler tells runs and their number of steps. Without one the times
+            must fall from step to step, and a run that is abandoned and followed by one which
+            starts at a lower time cannot be told from its continuation: call `reset`.
+
+    Raises:
+        AttachError: the scheduler calls the model more than once a step.
     """
 
     def __init__(self, pipeline: object | None) -> None:
-        self._pipeline = pipeline
+        knows_runs = hasattr(getattr(pipeline, "scheduler", None), "set_timesteps")
+        self._pipeline = weakref.ref(pipeline) if knows_runs else None
         self._run: Tensor | None = None
         self.reset()
+        self._read_scheduler()
 
     def reset(self) -> None:
         """The next call opens a trajectory."""
         self._last: Tick | None = None
+        self._index: object = UNKNOWN
         self._sample: Tensor | None = None
-        self._direction = 0 if self._pipeline is not None else -1
+        self._direction = 0 if self._pipeline else -1
 
     def tick(self, time: float, sample: Tensor) -> Tick:
         """Place the call at `time` with the model input `sample`, of any shape.
@@ -56,42 +67,66 @@ class Clock:
         Raises:
             AttachError: the scheduler calls the model more than once a step.
         """
-        run = self._read_run()
-        if self._last is None or run is not self._run or self._turns_back(time, sample):
+        run, index = self._read_scheduler()
+        tick = None if run is not self._run else self._go_on(time, sample, index)
+        if tick is None:
             self.reset()
             self._run = run
-            tick = Tick(Step(0, time, self._total()), branch=0, starts=True)
-        elif time == self._last.step.time:
-            tick = Tick(self._last.step, self._last.branch + 1, starts=False)
-        else:
-            self._direction = 1 if time > self._last.step.time else -1
-            tick = Tick(Step(self._last.step.index + 1, time, self._last.step.total), 0, False)
-        self._last = tick
-        self._sample = sample if self._pipeline is None else None
+            tick = Tick(Step(0, time, self._total(time)), position=0, starts=True)
+        self._last, self._index = tick, index
+        if tick.position == 0:
+            # A copy: the next step's sample may be written over this one.
+            self._sample = sample.detach().clone()
         return tick
 
-    def _turns_back(self, time: float, sample: Tensor) -> bool:
-        assert self._last is not None
-        if time == self._last.step.time:
-            return self._sample is not None and not _same(sample, self._sample)
-        return (time - self._last.step.time) * self._direction < 0
+    def _go_on(self, time: float, sample: Tensor, index: object) -> Tick | None:
+        """The call as one of the trajectory under way; None if it opens another."""
+        if self._last is None or self._sample is None:
+            return None
+        step = self._last.step
+        if time == step.time:
+            same_step = _same(sample, self._sample)
+            if index is not UNKNOWN:
+                same_step = index == self._index
+            if same_step:
+                return Tick(step, self._last.position + 1, starts=False)
+            if index is UNKNOWN and not self._repeats(time):
+                return None
+        turns_back = (time - step.time) * self._direction < 0
+        ends = step.total is not None and step.index + 1 >= step.total
+        if turns_back or ends:
+            return None
+        if time != step.time:
+            self._direction = 1 if time > step.time else -1
+        return Tick(Step(step.index + 1, time, step.total), position=0, starts=False)
 
-    def _read_run(self) -> Tensor | None:
-        scheduler: Any = getattr(self._pipeline, "scheduler", None)
+    def _read_scheduler(self) -> tuple[Tensor | None, object]:
+        """The timesteps of the run, and how many steps the scheduler has made of it."""
+        scheduler: Any = getattr(self._pipeline and self._pipeline(), "scheduler", None)
         if getattr(scheduler, "order", 1) > 1:
             raise AttachError(
                 f"{type(scheduler).__name__} calls the model {scheduler.order} times a step, "
                 "which look like branches of guidance: use a scheduler of order 1, such as DDIM, "
                 "Euler or DPM-Solver multistep"
             )
-        return getattr(scheduler, "timesteps", None)
+        return getattr(scheduler, "timesteps", None), getattr(scheduler, "step_index", UNKNOWN)
 
-    def _total(self) -> int | None:
+    def _repeats(self, time: float) -> bool:
+        """Whether the run has this time more than once, as PNDM's has."""
+        return self._run is not None and int((self._run == time).sum()) > 1
+
+    def _total(self, time: float) -> int | None:
+        """Steps from the one at `time` to the end of the run."""
         if self._run is None:
             return None
-        # Image-to-image runs only the end of the scheduler's timesteps, and says so here.
-        return getattr(self._pipeline, "_num_timesteps", None) or len(self._run)
+        # Image-to-image runs only the end of the scheduler's timesteps. Where the model is given
+        # the scheduler's own times, its first tells; else the pipeline has noted the number.
+        places = (self._run == time).nonzero()
+        if len(places):
+            return len(self._run) - int(places[0])
+        noted = getattr(self._pipeline and self._pipeline(), "_num_timesteps", None)
+        return noted or len(self._run)
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
-    return a is b or (a.shape == b.shape and a.device == b.device and torch.equal(a, b))
+    return a.shape == b.shape and a.device == b.device and torch.equal(a, b)

@@ -11,31 +11,33 @@ from torch import nn
 
 from forecastcache.errors import AttachError
 
+Forward = Callable[..., Any]
+
 
 class Patch:
     """Stands as `forward` on the instance; passes through once it is removed.
 
     Args:
         model: to be patched; its class is not touched.
-        call: what calls of the model come to, given their arguments.
+        call: what calls of the model come to, given its own forward and their arguments.
         owner: as errors name it.
     """
 
     def __init__(
-        self, model: nn.Module, call: Callable[[Any, Any], Any], owner: Callable[[], str]
+        self, model: nn.Module, call: Callable[[Forward, Any, Any], Any], owner: str
     ) -> None:
-        self.original = model.forward
+        self.original: Forward = model.forward
         # Pipelines read the signature. What else the wrapped one carries is not this one's.
         functools.update_wrapper(self, self.original, updated=())
         self.owner = owner
-        self._call: Callable[[Any, Any], Any] | None = call
+        self._call: Callable[[Forward, Any, Any], Any] | None = call
         self._replaced = model.__dict__.get("forward")
         model.forward = self
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._call is None:
             return self.original(*args, **kwargs)
-        return self._call(args, kwargs)
+        return self._call(self.original, args, kwargs)
 
     @property
     def active(self) -> bool:
@@ -51,11 +53,13 @@ class Patch:
             if self._replaced is not None:
                 model.forward = self._replaced
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        raise AttachError(f"an attached model cannot be copied: detach {self.owner()} first")
-
-    def __reduce__(self) -> Any:
-        raise AttachError(f"an attached model cannot be pickled: detach {self.owner()} first")
+    def __getstate__(self) -> dict[str, Any]:
+        if self.active:
+            raise AttachError(
+                "an attached model can be neither copied nor pickled, its copy would call the "
+                f"original: detach {self.owner} first"
+            )
+        return self.__dict__
 
 
 def active_patch(model: nn.Module) -> Patch | None:

@@ -1,8 +1,9 @@
-"""attach() and Session: a predictor, a schedule and an adapter at work on a model."""
+"""Session: a predictor, a schedule and an adapter at work on a model."""
 
 from __future__ import annotations
 
 import inspect
+import weakref
 from time import perf_counter
 from typing import Any, Literal
 
@@ -11,76 +12,18 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from forecastcache.accountant import Rehearsal, measured_bytes, rehearse, shapes_of
-from forecastcache.adapter import GRANULARITIES, Adapter, Granularity
+from forecastcache.adapter import Adapter, Granularity
 from forecastcache.branch import Branch
 from forecastcache.clock import Clock, Tick
 from forecastcache.errors import AttachError, NotFiniteError
 from forecastcache.history import History
-from forecastcache.patch import Patch, active_patch
+from forecastcache.patch import Forward, Patch
 from forecastcache.predictor import Predictor
 from forecastcache.registry import adapter_for
 from forecastcache.report import Call, Report
 from forecastcache.schedule import Schedule
 from forecastcache.step import Step
 from forecastcache.taps import Taps
-
-DENOISERS = ("transformer", "unet")
-
-
-def attach(
-    target: Any,
-    schedule: Schedule,
-    predictor: Predictor,
-    *,
-    site: Granularity = "output",
-    dtype: torch.dtype | None = None,
-    offload: Literal["cpu"] | None = None,
-    not_finite: Literal["raise", "recompute"] = "raise",
-) -> Session:
-    """Forecast the steps that `schedule` leaves out, from now until `detach`.
-
-    Everything is checked before the model is touched. Works as a context manager:
-
-        with fc.attach(pipe, fc.Every(5, first=3), fc.Taylor(order=1)) as session:
-            image = pipe(...).images[0]
-        print(session.report())
-
-    Args:
-        target: a diffusers pipeline, or a bare model whose forward takes a timestep.
-        schedule: which steps are computed.
-        predictor: how the others are filled in.
-        site: what is forecast: the model's `output`, the `hidden` input of its final layer,
-            each `block`'s residual or each `module`'s output (attention, MLP).
-        dtype: the histories' storage dtype; None keeps the features' own.
-        offload: `cpu` keeps the histories in (pinned) host memory.
-        not_finite: what to do about a forecast with NaN or infinity: raise or compute the step.
-
-    Raises:
-        AttachError: the target has no model to attach to, the model takes no timestep, its
-            adapter lacks the site, or the model is attached already.
-    """
-    for role, thing, kind in (
-        ("schedule", schedule, Schedule),
-        ("predictor", predictor, Predictor),
-    ):
-        if not isinstance(thing, kind):
-            raise AttachError(
-                f"the {role} given is {thing!r}: write attach(pipe, schedule, predictor), "
-                "such as attach(pipe, Every(5, first=3), Taylor(order=1))"
-            )
-    _require("site", site, GRANULARITIES)
-    _require("offload", offload, (None, "cpu"))
-    _require("not_finite", not_finite, ("raise", "recompute"))
-    if dtype is not None and not dtype.is_floating_point:
-        raise AttachError(f"dtype={dtype} stores no features: use a floating-point dtype")
-    model, pipeline = _denoiser(target)
-    patch = active_patch(model)
-    if patch is not None:
-        raise AttachError(
-            f"this {type(model).__name__} is attached already, to {patch.owner()}: "
-            "detach that session first"
-        )
-    return Session(model, pipeline, schedule, predictor, site, dtype, offload, not_finite)
 
 
 class Session:
@@ -89,12 +32,10 @@ class Session:
     It owns all state. Nothing is patched on a class, so sessions do not see each other.
 
     Attributes:
-        model: that is attached to.
-        adapter: that serves it.
+        adapter: that serves the model.
         schedule: as given.
         predictor: as given.
         site: granularity.
-        attached: whether calls of the model come through here.
     """
 
     def __init__(
@@ -108,31 +49,38 @@ class Session:
         offload: Literal["cpu"] | None,
         not_finite: Literal["raise", "recompute"],
     ) -> None:
-        self.model = model
         self.adapter: Adapter = adapter_for(model)
         self.schedule = schedule
         self.predictor = predictor
         self.site = site
+        self._model = weakref.ref(model)
+        self._model_name = type(model).__name__
         self._dtype = dtype
         self._offload = offload
         self._not_finite = not_finite
         self._time = self.adapter.time_argument(model)
         self._signature = inspect.signature(model.forward)
-        self._taps = Taps(model, self.adapter, site)
+        self._taps: Taps | None = Taps(model, self.adapter, site)
         self._clock = Clock(pipeline)
-        self._branches: dict[int, tuple[Any, Branch]] = {}
+        self._branches: dict[int, Branch] = {}
         self._calls: list[Call] = []
         self._cache_bytes = 0
         self._arguments: Any = None
-        self._patch = Patch(model, self._call, self.__repr__)
-        self.attached = True
+        self._patch: Patch | None = Patch(model, self._call, repr(self))
+
+    @property
+    def attached(self) -> bool:
+        """Whether calls of the model come through here."""
+        return self._taps is not None
 
     def detach(self) -> None:
-        """Restore the model and let go of all features; a second call does nothing."""
-        if self.attached:
-            self.attached = False
-            self._patch.remove(self.model)
-            self.reset()
+        """Restore the model and let go of it and of all features; a second call does nothing."""
+        model = self._model()
+        if self._taps is not None and self._patch is not None and model is not None:
+            self._taps.restore()
+            self._patch.remove(model)
+        self._taps = self._patch = None
+        self.reset()
 
     def reset(self) -> None:
         """Let go of all features; the next call opens a trajectory."""
@@ -149,7 +97,7 @@ class Session:
             else rehearsal.planned_bytes(self.predictor.depth, branches, self._dtype)
         )
         return Report(
-            model=type(self.model).__name__,
+            model=self._model_name,
             site=self.site,
             schedule=str(self.schedule),
             predictor=str(self.predictor),
@@ -166,38 +114,39 @@ class Session:
         self.detach()
 
     def __repr__(self) -> str:
-        state = "attached" if self.attached else "detached"
-        return f"Session({self.schedule}, {self.predictor}, site={self.site!r}, {state})"
+        return f"Session({self.schedule}, {self.predictor}, site={self.site!r})"
 
-    def _call(self, args: Any, kwargs: Any) -> Any:
+    def _call(self, forward: Forward, args: Any, kwargs: Any) -> Any:
         """One call of the model: find its step, decide, compute or forecast."""
         try:
             started = perf_counter()
-            tick, branch = self._place(args, kwargs)
-            output, computed = None, self._must_compute(tick.step, branch)
+            step, key = self._place(args, kwargs)
+            branch = self._branches[key]
+            output, computed = None, self._must_compute(step, branch)
             if not computed:
-                output = self._forecast(tick.step, branch, args, kwargs)
+                output = self._forecast(step, branch, forward, args, kwargs)
                 computed = output is None
             if computed:
-                output = self._compute(tick.step, branch, args, kwargs)
-            self._calls.append(Call(tick.step, tick.branch, computed, perf_counter() - started))
-            if _is_last(tick.step):
-                self._branches.pop(tick.branch)
+                output = self._compute(step, branch, forward, args, kwargs)
+            self._calls.append(Call(step, key, computed, perf_counter() - started))
+            if _is_last(step):
+                self._branches.pop(key, None)
             return output
         except BaseException:
             self.reset()
             raise
 
-    def _place(self, args: Any, kwargs: Any) -> tuple[Tick, Branch]:
-        """The step and branch of a call; a trajectory or branch that is new starts empty."""
+    def _place(self, args: Any, kwargs: Any) -> tuple[Step, int]:
+        """The step of a call and the number of its branch; what is new starts empty."""
         given = self._signature.bind(*args, **kwargs).arguments
         time = given.get(self._time)
-        sample = next((value for value in given.values() if isinstance(value, Tensor)), None)
-        if time is None or sample is None:
+        tensors = {n: x for n, x in given.items() if isinstance(x, Tensor) and n != self._time}
+        if time is None or not tensors:
             raise AttachError(
-                f"{type(self.model).__name__} was called without "
+                f"{self._model_name} was called without "
                 f"{self._time if time is None else 'a tensor'}: forecasting needs it at every call"
             )
+        sample, *conditions = tensors.values()
         # Where the tokens have times of their own, those of given frames are 0.
         tick = self._clock.tick(float(torch.as_tensor(time).max()), sample)
         if tick.starts:
@@ -207,13 +156,26 @@ class Session:
             self._arguments = shapes_of((args, kwargs))
             if tick.step.total is not None:
                 self.schedule.check(tick.step.total)
+        key = self._branch_of(tick, conditions)
         likeness = _likeness(args, kwargs, given.get("return_dict"))
-        known, branch = self._branches.get(tick.branch, (None, None))
-        if branch is None or known != likeness:
-            branch = Branch(self._new_history)
-            self._branches[tick.branch] = likeness, branch
+        if key not in self._branches or self._branches[key].likeness != likeness:
+            self._branches[key] = Branch(self._new_history, likeness)
+        branch = self._branches[key]
+        branch.conditions = conditions
         branch.state.sample = sample
-        return tick, branch
+        return tick.step, key
+
+    def _branch_of(self, tick: Tick, conditions: list[Tensor]) -> int:
+        """Branches are told by position in the step, but one may have been switched off.
+
+        So a call that carries the conditions of another branch, and not those of the branch at
+        its position, is of that other one.
+        """
+        at_position = self._branches.get(tick.position)
+        if at_position is None or at_position.carries(conditions):
+            return tick.position
+        others = (key for key, each in self._branches.items() if each.carries(conditions))
+        return next(others, tick.position)
 
     def _must_compute(self, step: Step, branch: Branch) -> bool:
         branch.state.computed = branch.steps
@@ -221,17 +183,21 @@ class Session:
         branch.state.sample = None
         return wanted or len(branch.steps) < self.predictor.minimum
 
-    def _compute(self, step: Step, branch: Branch, args: Any, kwargs: Any) -> Any:
+    def _compute(
+        self, step: Step, branch: Branch, forward: Forward, args: Any, kwargs: Any
+    ) -> Any:
         branch.compute(None if _is_last(step) else step)
-        output = self._taps.call(branch, self._patch.original, args, kwargs)
-        held = (history for _, each in self._branches.values() for history in each.histories())
+        output = self._run(branch, forward, args, kwargs)
+        held = (history for each in self._branches.values() for history in each.histories())
         self._cache_bytes = max(self._cache_bytes, measured_bytes(held))
         return output
 
-    def _forecast(self, step: Step, branch: Branch, args: Any, kwargs: Any) -> Any:
+    def _forecast(
+        self, step: Step, branch: Branch, forward: Forward, args: Any, kwargs: Any
+    ) -> Any:
         """The forecast output; None if it is not finite and is to be computed instead."""
         branch.fill_in(self.predictor.prepare(branch.steps, step))
-        output = self._taps.call(branch, self._patch.original, args, kwargs)
+        output = self._run(branch, forward, args, kwargs)
         if _is_finite(output):
             return output
         if self._not_finite == "recompute":
@@ -250,34 +216,21 @@ class Session:
     def _new_history(self) -> History:
         return History(self.predictor.depth, self._dtype, self._offload)
 
+    def _run(self, branch: Branch, forward: Forward, args: Any, kwargs: Any) -> Any:
+        model = self._model()
+        assert self._taps is not None
+        assert model is not None
+        return self._taps.call(model, branch, forward, args, kwargs)
+
     def _rehearse(self) -> Rehearsal | None:
-        if self._arguments is None:
+        model = self._model()
+        if model is None or self._arguments is None:
             return None
         try:
-            return rehearse(self.model, self.adapter, self.site, *self._arguments)
+            return rehearse(model, self.adapter, self.site, *self._arguments)
         except Exception:
             # A model that reads its data on the way cannot do without; the run itself was well.
             return None
-
-
-def _denoiser(target: Any) -> tuple[nn.Module, object | None]:
-    if isinstance(target, nn.Module):
-        return target, None
-    for name in DENOISERS:
-        model = getattr(target, name, None)
-        if isinstance(model, nn.Module):
-            return model, target
-    raise AttachError(
-        f"{type(target).__name__} has no {' or '.join(DENOISERS)} to attach to: "
-        "give a diffusers pipeline, or the model itself"
-    )
-
-
-def _require(option: str, value: object, known: tuple[object, ...]) -> None:
-    if value not in known:
-        raise AttachError(
-            f"{option}={value!r} is not known: write one of {', '.join(map(repr, known))}"
-        )
 
 
 def _is_last(step: Step) -> bool:

@@ -1,15 +1,15 @@
 """Taps: stand-ins for a model's modules, in place while the model is being called.
 
 Nothing is left in the model between calls: every call swaps the stand-ins in and the modules
-back, also when the call raises. A computed call passes through and records; a forecast call
-skips the tapped modules and takes what they would have returned from the recorder.
+back, also when the call raises; what an interrupt leaves undone, the next call or detach ends.
+A computed call passes through and records; a forecast call skips the tapped modules and takes
+what they would have returned from the recorder.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -39,44 +39,56 @@ class Taps:
     """
 
     def __init__(self, model: nn.Module, adapter: Adapter, granularity: Granularity) -> None:
-        self._model = model
         self.sites = adapter.sites(model, granularity)
         self._whole = self.sites[0].path == ""
         self._taps = {} if self._whole else {site.path: _tap(model, site) for site in self.sites}
         self._bypassed: dict[str, nn.Module] = {}
+        self._swapped: list[tuple[nn.Module, str, nn.Module]] = []
         if granularity == "hidden":
             for i, trunk in enumerate(adapter.trunk):
                 blocks = model.get_submodule(trunk.path)
                 stub = [_Bypass(next(blocks.children()), trunk.streams)] if i == 0 else []
                 self._bypassed[trunk.path] = nn.ModuleList(stub)
 
-    def call(self, recorder: Recorder, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Call the model's own `forward` with the stand-ins in place."""
+    def call(
+        self,
+        model: nn.Module,
+        recorder: Recorder,
+        forward: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
+    ) -> Any:
+        """Call the `forward` of `model` with the stand-ins in place."""
         if self._whole:
             return _pass_output("", recorder, forward, args, kwargs)
-        with self._in_place(recorder):
+        self.restore()
+        try:
+            self._stand_in(model, recorder)
             return forward(*args, **kwargs)
+        finally:
+            self.restore()
 
-    @contextmanager
-    def _in_place(self, recorder: Recorder) -> Iterator[None]:
-        stand_ins: dict[str, nn.Module] = dict(self._taps)
+    def restore(self) -> None:
+        """Put every module back; does nothing where all are, and ends what was interrupted."""
         for tap in self._taps.values():
-            tap.recorder = recorder
+            tap.recorder = None
+        while self._swapped:
+            parent, name, module = self._swapped[-1]
+            setattr(parent, name, module)
+            self._swapped.pop()
+
+    def _stand_in(self, model: nn.Module, recorder: Recorder) -> None:
+        stand_ins: dict[str, _Tap | nn.Module] = dict(self._taps)
         if not recorder.computing:
             stand_ins |= self._bypassed
-        swapped: list[tuple[nn.Module, str, nn.Module]] = []
-        try:
-            for path, stand_in in stand_ins.items():
-                parent_path, _, name = path.rpartition(".")
-                parent = self._model.get_submodule(parent_path)
-                swapped.append((parent, name, parent.get_submodule(name)))
-                setattr(parent, name, stand_in)
-            yield
-        finally:
-            for parent, name, module in reversed(swapped):
-                setattr(parent, name, module)
-            for tap in self._taps.values():
-                tap.recorder = None
+        for path, stand_in in stand_ins.items():
+            parent_path, _, name = path.rpartition(".")
+            parent = model.get_submodule(parent_path)
+            module = parent.get_submodule(name)
+            if isinstance(stand_in, _Tap):
+                stand_in.stand_for(module, recorder)
+            self._swapped.append((parent, name, module))
+            setattr(parent, name, stand_in)
 
 
 class _StandIn(nn.Module):
@@ -84,6 +96,9 @@ class _StandIn(nn.Module):
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
+        self._refer_to(module)
+
+    def _refer_to(self, module: nn.Module) -> None:
         # Not a child: the module's parameters stay where the model has them.
         object.__setattr__(self, "module", module)
 
@@ -102,6 +117,11 @@ class _Tap(_StandIn):
     def __init__(self, module: nn.Module, site: Site) -> None:
         super().__init__(module)
         self.site = site
+
+    def stand_for(self, module: nn.Module, recorder: Recorder) -> None:
+        """Show the recorder what `module` does; it may be another than at the last call."""
+        self._refer_to(module)
+        self.recorder = recorder
 
     @property
     def _call(self) -> Recorder:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, DiTPipeline, DiTTransformer2DModel
+from diffusers import (
+    AutoencoderKL,
+    DDIMPipeline,
+    DDIMScheduler,
+    DiTPipeline,
+    DiTTransformer2DModel,
+    UNet2DModel,
+)
 from hypothesis import settings
 
 # Seconds say nothing on a shared machine.
@@ -36,6 +43,21 @@ def make_pipeline(seed: int = 0, sample_size: int = 8) -> DiTPipeline:
         block_out_channels=(8,), latent_channels=4, norm_num_groups=4, sample_size=sample_size
     ).eval()
     pipe = DiTPipeline(transformer, vae, DDIMScheduler(clip_sample=False))
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def make_unconditional() -> DDIMPipeline:
+    torch.manual_seed(0)
+    unet = UNet2DModel(
+        sample_size=16,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        norm_num_groups=4,
+        down_block_types=("DownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "UpBlock2D"),
+    ).eval()
+    pipe = DDIMPipeline(unet, DDIMScheduler())
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

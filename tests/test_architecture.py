@@ -28,6 +28,7 @@ FLOORS = (
     ("registry", "branch", "accountant"),
     ("report",),
     ("session",),
+    ("attachment",),
     ("zoo",),
     ("calibration", "evaluation"),
     ("cli",),

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from forecastcache import zoo
 from forecastcache.adapter import Granularity
+from forecastcache.attachment import attach
 from forecastcache.evaluation.metrics import psnr, ssim
 from forecastcache.evaluation.sampling import Request
 from forecastcache.predictor import Predictor
 from forecastcache.report import Report
 from forecastcache.schedule import Schedule
-from forecastcache.session import attach
 from forecastcache.zoo.judge import Judge
 
 

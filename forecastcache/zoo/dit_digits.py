@@ -2,7 +2,8 @@
 
 A stock `DiTPipeline`, made small: 32x32 RGB, 8x8x4 latents, 16 tokens of width 120, 8 blocks.
 Trained as the original (Peebles and Xie, 2212.09748): noise prediction, 1,000 linear betas,
-labels dropped for classifier-free guidance.
+labels dropped for classifier-free guidance. The loss is weighted by min-SNR (2303.09556): with all
+noise levels alike, fewer samples were judged as asked and guidance of 4 was further from smooth.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ NULL_CLASS = 1000  # what DiTPipeline passes for "no class"
 LABEL_DROPOUT = 0.15
 GUIDANCE_SCALE = 1.5  # as in the DiT experiments of TaylorSeer (2503.06923)
 KL_WEIGHT = 1e-6
+SNR_CEILING = 5.0
 
 
 def make(
@@ -168,17 +170,21 @@ def _transformer_stage(
     classes: Tensor,
     steps: int,
 ) -> Stage:
-    times = scheduler.config.num_train_timesteps
+    signal = scheduler.alphas_cumprod
+    snr = signal / (1 - signal)
+    weight = snr.clamp(max=SNR_CEILING) / snr
 
     def loss(generator: torch.Generator) -> Tensor:
         pick = torch.randint(len(latents), (128,), generator=generator)
-        time = torch.randint(times, (128,), generator=generator)
+        time = torch.randint(len(signal), (128,), generator=generator)
         dropped = torch.rand(128, generator=generator) < LABEL_DROPOUT
         noise = torch.randn(128, *latents.shape[1:], generator=generator)
         noisy = scheduler.add_noise(latents[pick], noise, time)
         label = classes[pick].masked_fill(dropped, NULL_CLASS)
         guess = transformer(noisy, timestep=time, class_labels=label).sample
-        return F.mse_loss(guess, noise)
+        error = (guess - noise).square().mean((1, 2, 3))
+        weighted: Tensor = weight[time] * error
+        return weighted.mean()
 
     return Stage("transformer", transformer, loss, steps, rate=2e-3)
 

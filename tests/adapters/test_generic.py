@@ -2,26 +2,17 @@ from __future__ import annotations
 
 import pytest
 import torch
-from diffusers import DDIMPipeline, DDIMScheduler, UNet2DModel
+from diffusers import DDIMPipeline
 from torch import nn
 
 import forecastcache as fc
 
+from ..conftest import make_unconditional
+
 
 @pytest.fixture
 def unconditional() -> DDIMPipeline:
-    torch.manual_seed(0)
-    unet = UNet2DModel(
-        sample_size=8,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        norm_num_groups=4,
-        down_block_types=("DownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "UpBlock2D"),
-    ).eval()
-    pipe = DDIMPipeline(unet, DDIMScheduler())
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
+    return make_unconditional()
 
 
 def sample(pipe: DDIMPipeline) -> torch.Tensor:
@@ -38,7 +29,7 @@ def test_a_pipeline_that_no_adapter_names(unconditional):
         assert not torch.equal(sample(unconditional), plain)
     report = session.report()
     assert report.computed == (0, 1, 4, 7)
-    assert report.cache_bytes == report.cache_bytes_planned == 2 * 3 * 8 * 8 * 4
+    assert report.cache_bytes == report.cache_bytes_planned == 2 * 3 * 16 * 16 * 4
 
 
 class TwoOutputs(nn.Module):

@@ -12,16 +12,16 @@ import pytest
 import torch
 from diffusers import (
     AutoencoderKL,
-    DDIMPipeline,
     DDIMScheduler,
     StableDiffusionPipeline,
     UNet2DConditionModel,
-    UNet2DModel,
 )
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from forecastcache.cli import run_app
+
+from ..conftest import make_unconditional
 
 
 @pytest.fixture
@@ -39,17 +39,8 @@ def forecastcache(capsys):
 
 @pytest.fixture
 def unconditional(tmp_path) -> Path:
-    torch.manual_seed(0)
-    unet = UNet2DModel(
-        sample_size=16,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        norm_num_groups=4,
-        down_block_types=("DownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "UpBlock2D"),
-    )
     folder = tmp_path / "unconditional"
-    DDIMPipeline(unet, DDIMScheduler()).save_pretrained(folder)
+    make_unconditional().save_pretrained(folder)
     return folder
 
 

@@ -17,13 +17,15 @@ class Pipeline:
 
     class Scheduler:
         order = 1
-        timesteps: torch.Tensor
+
+        def set_timesteps(self, times: list[float]) -> None:
+            self.timesteps = torch.tensor(times)
 
     def __init__(self) -> None:
         self.scheduler = self.Scheduler()
 
     def start(self, times: list[float]) -> None:
-        self.scheduler.timesteps = torch.tensor(times)
+        self.scheduler.set_timesteps(times)
 
 
 times = st.lists(st.integers(1, 1000), min_size=1, max_size=8, unique=True)
@@ -31,7 +33,7 @@ times = st.lists(st.integers(1, 1000), min_size=1, max_size=8, unique=True)
 
 def read(clock: Clock, calls: list[tuple[float, torch.Tensor]]) -> list[tuple[int, int, bool]]:
     ticks = [clock.tick(time, sample) for time, sample in calls]
-    return [(tick.step.index, tick.branch, tick.starts) for tick in ticks]
+    return [(tick.step.index, tick.position, tick.starts) for tick in ticks]
 
 
 @given(runs=st.lists(times, min_size=1, max_size=4), branches=st.integers(1, 3))
@@ -43,7 +45,8 @@ def test_a_pipelines_runs_are_told_apart_whatever_their_times(runs, branches):
         for falling in (True, False):
             ordered = sorted(run, reverse=falling)
             pipeline.start(ordered)
-            calls = [(float(t), torch.rand(2)) for t in ordered for _ in range(branches)]
+            samples = [torch.rand(2) for _ in ordered]
+            calls = [(float(t), x) for t, x in zip(ordered, samples) for _ in range(branches)]
             expected = [(i, b, (i, b) == (0, 0)) for i in range(len(run)) for b in range(branches)]
             assert read(clock, calls) == expected
 
@@ -65,14 +68,45 @@ def test_the_same_time_with_another_sample_is_a_new_run_of_a_bare_model():
     assert read(clock, calls) == [(0, 0, True), (0, 1, False), (0, 0, True)]
 
 
+def test_steps_whose_times_are_rounded_to_one_are_told_by_the_schedulers_count():
+    """FLUX gives its model times in bfloat16; at 2048 px neighbours of 50 steps coincide."""
+    pipeline = Pipeline()
+    clock = Clock(pipeline)
+    for _ in range(2):
+        pipeline.start([1000.0, 998.0, 996.0, 990.0])
+        pipeline.scheduler.step_index = None
+        ticks = []
+        for i, time in enumerate([1.0, 1.0, 0.996, 0.99]):
+            x = torch.rand(2)
+            ticks += [clock.tick(time, x), clock.tick(time, x * 1.5)]  # samples may differ
+            pipeline.scheduler.step_index = i + 1
+        places = [(tick.step.index, tick.position) for tick in ticks]
+        assert places == [(i, b) for i in range(4) for b in range(2)]
+        assert [tick.starts for tick in ticks] == [True] + [False] * 7
+
+
+def test_the_same_buffer_written_over_is_another_sample():
+    clock, buffer = Clock(None), torch.zeros(3)
+    first = clock.tick(999.0, buffer)
+    buffer += 1
+    assert (first.starts, clock.tick(999.0, buffer).starts) == (True, True)
+
+
+def test_image_to_image_counts_the_steps_it_runs():
+    pipeline = Pipeline()
+    pipeline.start([900.0, 600.0, 300.0])
+    pipeline._num_timesteps = 3  # left over from another run
+    assert Clock(pipeline).tick(600.0, torch.zeros(1)).step == fc.Step(0, 600.0, 2)
+
+
 def test_the_number_of_steps_is_the_pipelines():
     pipeline = Pipeline()
     pipeline.start([900.0, 600.0, 300.0])
     clock = Clock(pipeline)
     assert clock.tick(900.0, torch.zeros(1)).step == fc.Step(0, 900.0, 3)
     pipeline.start([900.0, 600.0, 300.0])
-    pipeline._num_timesteps = 2  # image-to-image begins at 600
-    assert clock.tick(600.0, torch.zeros(1)).step == fc.Step(0, 600.0, 2)
+    pipeline._num_timesteps = 2  # image-to-image begins at 600, and tells the model 0.6
+    assert clock.tick(0.6, torch.zeros(1)).step == fc.Step(0, 0.6, 2)
     assert Clock(None).tick(900.0, torch.zeros(1)).step.total is None
 
 
@@ -129,6 +163,29 @@ def test_a_branch_switched_off_and_on_keeps_its_own_steps():
     calls = session.report().calls
     computed = {b: [c.step.index for c in calls if c.branch == b and c.computed] for b in (0, 1)}
     assert computed == {0: [0, 1, 6], 1: [6]}
+
+
+def test_a_branch_is_known_by_its_conditions_when_another_is_switched_off():
+    """The unconditional call first, and left out after the fourth step."""
+    model, sample = Denoiser(), torch.randn(1, 2)
+    yes, no = torch.tensor(1.0), torch.tensor(-1.0)
+    for schedule in (fc.Every(3, first=2), fc.Listed([0, 1])):
+        with fc.attach(model, schedule, fc.Taylor()) as session:
+            outputs = guided(model, 10, lambda i: [no, yes] if i < 4 else [yes], sample)
+        assert [output[-1] > 0 for output in outputs] == [True] * 10
+        assert {call.branch for call in session.report().calls[8:]} == {1}
+
+
+def test_an_output_without_tensors_is_refused():
+    class Opaque(torch.nn.Module):
+        def forward(self, x, timestep):
+            return Clock(None)
+
+    with (
+        fc.attach(Opaque(), fc.Every(2), fc.Reuse()) as session,
+        pytest.raises(fc.errors.HistoryError, match="returned Clock, in which no tensor"),
+    ):
+        session._model()(torch.zeros(1), torch.tensor(3.0))
 
 
 def test_a_change_of_return_type_starts_afresh():

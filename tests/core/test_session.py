@@ -11,10 +11,11 @@ import weakref
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, HeunDiscreteScheduler
+from diffusers import DDIMScheduler, HeunDiscreteScheduler, PNDMScheduler
 from torch import nn
 
 import forecastcache as fc
+from forecastcache import taps
 from forecastcache.errors import AttachError, NotFiniteError, ScheduleError
 
 from ..conftest import SITES, make_pipeline, make_transformer, sample
@@ -209,12 +210,75 @@ def test_nothing_is_held_after_detach(site, monkeypatch):
     assert model() is None
 
 
+def test_a_detached_session_holds_neither_model_nor_pipeline():
+    pipe = make_pipeline()
+    with fc.attach(pipe, EVERY_THIRD, fc.Taylor(), site="module") as session:
+        sample(pipe)
+    held = weakref.ref(pipe), weakref.ref(pipe.transformer), weakref.ref(pipe.vae)
+    report = session.report()
+    del pipe
+    gc.collect()
+    assert [each() for each in held] == [None, None, None]
+    assert session.report().calls == report.calls
+    session.detach()
+
+
+@pytest.mark.parametrize("fails_at", range(12))
+def test_an_interrupt_while_the_modules_are_put_back_leaves_no_trace(pipe, fails_at, monkeypatch):
+    before, plain = fingerprint(pipe.transformer), sample(pipe)
+    session = fc.attach(pipe, EVERY_THIRD, fc.Taylor(), site="module")
+    count = 0
+
+    def interrupted(*args):
+        nonlocal count
+        count += 1
+        if count == fails_at + 1:  # six modules are swapped in, and six back
+            raise KeyboardInterrupt
+        setattr(*args)
+
+    monkeypatch.setattr(taps, "setattr", interrupted, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        sample(pipe)
+    session.detach()
+    assert fingerprint(pipe.transformer) == before
+    assert torch.equal(sample(pipe), plain)
+
+
+def test_a_module_replaced_after_attach_is_the_one_that_runs(pipe):
+    with fc.attach(pipe, fc.Every(1), fc.Taylor(), site="module"):
+        sample(pipe)
+        pipe.transformer.transformer_blocks[1].attn1 = (
+            make_transformer(7).transformer_blocks[0].attn1
+        )
+        attached = sample(pipe)
+    assert torch.equal(sample(pipe), attached)
+
+
+def test_a_bare_model_takes_a_run_with_another_condition_for_what_it_is(pipe):
+    pipe.scheduler = DDIMScheduler(clip_sample=False, timestep_spacing="trailing")
+    with fc.attach(pipe.transformer, EVERY_THIRD, fc.Taylor()):
+        sample(pipe, steps=1, classes=(7,))
+        after_another = sample(pipe, classes=(1,))
+    with fc.attach(pipe.transformer, EVERY_THIRD, fc.Taylor()):
+        assert torch.equal(sample(pipe, classes=(1,)), after_another)
+
+
+def test_the_report_runs_nobodys_hooks(pipe):
+    seen = []
+    pipe.transformer.transformer_blocks[0].register_forward_hook(lambda *_: seen.append(1))
+    with fc.attach(pipe, EVERY_THIRD, fc.Taylor()) as session:
+        sample(pipe)
+        assert len(seen) == 5
+        assert session.report().rehearsal is not None
+    assert len(seen) == 5
+
+
 def test_the_cache_is_gone_before_the_picture_is_decoded(pipe):
     held = []
     decode = pipe.vae.decode
 
     def watch(*args, **kwargs):
-        held.append([len(branch.steps) for _, branch in session._branches.values()])
+        held.append([len(branch.steps) for branch in session._branches.values()])
         return decode(*args, **kwargs)
 
     pipe.vae.decode = watch
@@ -292,6 +356,7 @@ def test_a_hook_put_over_the_attached_forward_survives_detach(pipe):
         sample(pipe)
     assert len(calls) == 12 + 5
     assert pipe.transformer.forward is hook
+    copy.deepcopy(pipe.transformer)
 
 
 def test_an_instance_forward_of_somebody_else_is_put_back(pipe):
@@ -320,6 +385,14 @@ class WithTime(nn.Module):
         return x
 
 
+class Starving(fc.Reuse):
+    """Needs more than it keeps."""
+
+    @property
+    def minimum(self) -> int:
+        return 2
+
+
 def refusals() -> dict:
     every, taylor = EVERY_THIRD, fc.Taylor()
     return {
@@ -333,7 +406,10 @@ def refusals() -> dict:
         "swapped": (lambda p: fc.attach(p, taylor, every), "write attach\\(pipe, schedule"),
         "class": (lambda p: fc.attach(p, every, fc.Taylor), "write attach\\(pipe, schedule"),
         "offload": (lambda p: fc.attach(p, every, taylor, offload="disk"), "offload='disk'"),
-        "dtype": (lambda p: fc.attach(p, every, taylor, dtype=torch.int8), "floating-point"),
+        "dtype": (
+            lambda p: fc.attach(p, every, taylor, dtype=torch.int8),
+            "dtype=torch.int8.*torch.bfloat16",
+        ),
         "not_finite": (lambda p: fc.attach(p, every, taylor, not_finite="x"), "'recompute'"),
     }
 
@@ -360,12 +436,24 @@ def test_a_schedule_past_the_end_is_refused_before_the_model_runs(pipe):
 
 
 def test_a_scheduler_that_calls_twice_a_step_is_refused_by_name(pipe):
+    plain = pipe.scheduler
     pipe.scheduler = HeunDiscreteScheduler()
-    with (
-        fc.attach(pipe, EVERY_THIRD, fc.Taylor()),
-        pytest.raises(AttachError, match="HeunDiscreteScheduler calls the model 2 times"),
-    ):
-        sample(pipe)
+    with pytest.raises(AttachError, match="HeunDiscreteScheduler calls the model 2 times"):
+        fc.attach(pipe, EVERY_THIRD, fc.Taylor())
+    pipe.scheduler = plain
+    with fc.attach(pipe, EVERY_THIRD, fc.Taylor()):
+        pipe.scheduler = HeunDiscreteScheduler()
+        with pytest.raises(AttachError, match="HeunDiscreteScheduler calls the model 2 times"):
+            sample(pipe)
+
+
+def test_a_scheduler_that_repeats_a_time_is_followed(pipe):
+    pipe.scheduler = PNDMScheduler(skip_prk_steps=True)
+    with fc.attach(pipe, EVERY_THIRD, fc.Taylor()) as session:
+        sample(pipe, steps=11)
+    assert len(pipe.scheduler.timesteps) == 12
+    assert session.report().computed == (0, 1, 4, 7, 10)
+    assert {call.branch for call in session.report().calls} == {0}
 
 
 def test_a_scheduler_swapped_after_attach_is_followed(pipe):

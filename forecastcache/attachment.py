@@ -1,0 +1,108 @@
+"""attach(): check everything, then make a session."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from forecastcache.adapter import GRANULARITIES, Granularity
+from forecastcache.errors import AttachError
+from forecastcache.patch import active_patch
+from forecastcache.predictor import Predictor
+from forecastcache.schedule import Schedule
+from forecastcache.session import Session
+
+DENOISERS = ("transformer", "unet")
+STORAGE_DTYPES = (None, torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+def attach(
+    target: Any,
+    schedule: Schedule,
+    predictor: Predictor,
+    *,
+    site: Granularity = "output",
+    dtype: torch.dtype | None = None,
+    offload: Literal["cpu"] | None = None,
+    not_finite: Literal["raise", "recompute"] = "raise",
+) -> Session:
+    """Forecast the steps that `schedule` leaves out, from now until `detach`.
+
+    Everything is checked before the model is touched. Works as a context manager:
+
+        with fc.attach(pipe, fc.Every(5, first=3), fc.Taylor(order=1)) as session:
+            image = pipe(...).images[0]
+        print(session.report())
+
+    Forecast outputs carry no gradient.
+
+    Args:
+        target: a diffusers pipeline, or a bare model whose forward takes a timestep. Attach the
+            pipeline where there is one: its scheduler tells one run from the next. A bare model's
+            times must fall from step to step, and `Session.reset` must be called after a run
+            that was abandoned.
+        schedule: which steps are computed.
+        predictor: how the others are filled in.
+        site: what is forecast: the model's `output`, the `hidden` input of its final layer,
+            each `block`'s residual or each `module`'s output (attention, MLP).
+        dtype: the histories' storage dtype; None keeps the features' own.
+        offload: `cpu` keeps the histories in (pinned) host memory.
+        not_finite: what to do about a forecast with NaN or infinity: raise or compute the step.
+
+    Raises:
+        AttachError: the target has no model to attach to, the model takes no timestep, its
+            adapter lacks the site, its scheduler calls it twice a step, or it is attached already.
+    """
+    for role, thing, kind in (
+        ("schedule", schedule, Schedule),
+        ("predictor", predictor, Predictor),
+    ):
+        if not isinstance(thing, kind):
+            raise AttachError(
+                f"the {role} given is {thing!r}: write attach(pipe, schedule, predictor), "
+                "such as attach(pipe, Every(5, first=3), Taylor(order=1))"
+            )
+    _require("site", site, GRANULARITIES)
+    _require("offload", offload, (None, "cpu"))
+    _require("not_finite", not_finite, ("raise", "recompute"))
+    _require("dtype", dtype, STORAGE_DTYPES)
+    if predictor.minimum > predictor.depth:
+        raise AttachError(
+            f"{predictor} needs {predictor.minimum} features but keeps {predictor.depth}, so it "
+            "would never forecast: give it a depth of at least its minimum"
+        )
+    model, pipeline = _denoiser(target)
+    patch = active_patch(model)
+    if patch is not None:
+        raise AttachError(
+            f"this {type(model).__name__} is attached already, to {patch.owner}: "
+            "detach that session first"
+        )
+    return Session(model, pipeline, schedule, predictor, site, dtype, offload, not_finite)
+
+
+def _denoiser(target: Any) -> tuple[nn.Module, object | None]:
+    if hasattr(target, "_orig_mod"):
+        raise AttachError(
+            "the model went through torch.compile(model), whose forward hides what it takes: "
+            "compile in place instead, with model.compile()"
+        )
+    if isinstance(target, nn.Module):
+        return target, None
+    for name in DENOISERS:
+        model = getattr(target, name, None)
+        if isinstance(model, nn.Module):
+            return _denoiser(model)[0], target
+    raise AttachError(
+        f"{type(target).__name__} has no {' or '.join(DENOISERS)} to attach to: "
+        "give a diffusers pipeline, or the model itself"
+    )
+
+
+def _require(option: str, value: object, known: tuple[object, ...]) -> None:
+    if value not in known:
+        raise AttachError(
+            f"{option}={value!r} is not known: write one of {', '.join(map(repr, known))}"
+        )
