@@ -121,5 +121,5 @@ class Adapter:
         raise AttachError(
             f"{type(model).__name__}.forward takes {', '.join(arguments)}, and none of them is "
             f"{' or '.join(self.time)}: forecasting needs a model that is told the time; "
-            "register an Adapter whose `time` names the argument"
+            "register an Adapter with this class in `models` and the argument in `time`"
         )

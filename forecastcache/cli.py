@@ -47,7 +47,8 @@ def run_app(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _refuse(message: str) -> NoReturn:
-    print("forecastcache: " + " ".join(message.split()), file=sys.stderr)
+    if message:
+        print("forecastcache: " + " ".join(message.split()), file=sys.stderr)
     sys.exit(2)
 
 
@@ -63,11 +64,11 @@ def run(
     ] = None,
     site: Annotated[str, typer.Option(help=", ".join(GRANULARITIES))] = "output",
     steps: Annotated[int, typer.Option(min=1, help="of a trajectory")] = 50,
-    seed: Annotated[int, typer.Option(min=0, help="of the first picture")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**62, help="of the first picture")] = 0,
     count: Annotated[int | None, typer.Option(min=1, help="pictures")] = None,
     classes: Annotated[str | None, typer.Option(help="labels or numbers: 'red seven,12'")] = None,
     prompts: Annotated[Path | None, typer.Option(help="file, a prompt a line")] = None,
-    guidance_scale: Annotated[float | None, typer.Option()] = None,
+    guidance_scale: Annotated[float | None, typer.Option(min=0, max=1000)] = None,
     device: Annotated[str, typer.Option()] = "cpu",
     dtype: Annotated[str, typer.Option(help=", ".join(DTYPES))] = "float32",
     out: Annotated[Path, typer.Option(help="folder of the picture")] = Path("forecastcache-run"),
@@ -262,13 +263,20 @@ def _schedule(listed: str | None, interval: int | None, first: int | None) -> Sc
 def _read_prompts(path: Path) -> list[str]:
     if not path.is_file():
         raise UnknownNameError(f"--prompts {path} is no file: give a text file, a prompt a line")
-    prompts = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise OptionError(f"--prompts {path} is no text: give a text file in UTF-8") from None
+    prompts = [line.strip() for line in text.splitlines() if line.strip()]
     if not prompts:
         raise OptionError(f"--prompts {path} is empty: write a prompt a line")
     return prompts
 
 
 def _require_writable(out: Path) -> None:
-    nearest = next(place for place in (out, *out.absolute().parents) if place.exists())
+    try:
+        nearest = next(place for place in (out, *out.absolute().parents) if place.exists())
+    except OSError as error:
+        raise OptionError(f"--out cannot be used ({error.strerror}): give a folder") from None
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise OptionError(f"--out {out} cannot be written, because of {nearest}: give a folder")

@@ -5,6 +5,7 @@ Installed packages register through entry points, scripts and notebooks with the
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
@@ -73,7 +74,13 @@ class Registry(Generic[Thing]):
             raise NameTakenError(
                 f"the {self.kind} name {name!r} is taken by {owners}: uninstall one of them"
             )
-        thing: Any = points[0].load()
+        try:
+            thing: Any = points[0].load()
+        except Exception as error:
+            raise ForecastCacheError(
+                f"the {self.kind} {name!r} of {_owner(points[0])} cannot be loaded "
+                f"({type(error).__name__}: {error}): repair or uninstall that package"
+            ) from error
         if not self._accepts(thing):
             raise ForecastCacheError(f"{_owner(points[0])} is declared a {self.kind}, but is none")
         found: Thing = thing
@@ -84,8 +91,14 @@ class Registry(Generic[Thing]):
         return sorted({*self._added, *self._installed()})
 
     def items(self) -> Iterator[tuple[str, Thing]]:
-        """Every name with its thing."""
-        return ((name, self.get(name)) for name in self.names())
+        """Every name with its thing; what cannot be had is left out with a warning."""
+        for name in self.names():
+            try:
+                thing = self.get(name)
+            except ForecastCacheError as error:
+                warnings.warn(str(error), stacklevel=2)
+            else:
+                yield name, thing
 
     def _installed(self) -> dict[str, list[EntryPoint]]:
         found: dict[str, dict[str, EntryPoint]] = {}

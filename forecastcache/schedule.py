@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -103,8 +103,8 @@ class Listed(Schedule):
 
     steps: tuple[int, ...]
 
-    def __init__(self, steps: Sequence[int]) -> None:
-        Options.__init__(self, steps=tuple(steps))
+    def __init__(self, steps: Iterable[int]) -> None:
+        Options.__init__(self, steps=tuple(steps) if isinstance(steps, Iterable) else steps)
 
     @field_validator("steps")
     @classmethod

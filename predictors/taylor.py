@@ -9,6 +9,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from forecastcache.options import Options
 from forecastcache.predictor import LinearPredictor
 from forecastcache.step import Step
 
@@ -38,6 +39,9 @@ class Taylor(LinearPredictor):
     """
 
     order: Annotated[int, Field(ge=0, le=4)] = 1
+
+    def __init__(self, order: int = 1) -> None:
+        Options.__init__(self, order=order)
 
     @property
     def depth(self) -> int:

@@ -49,7 +49,7 @@ class Comparison:
 
     @property
     def psnr_db(self) -> float | None:
-        """PSNR against the plain run in dB; None if a picture is identical."""
+        """PSNR against the plain run in dB; None if all pictures are identical."""
         ratio = psnr(self.forecast, self.plain)
         return ratio if math.isfinite(ratio) else None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 from torchmetrics.functional.image import (
     peak_signal_noise_ratio,
@@ -12,10 +14,17 @@ from torchmetrics.functional.image import (
 def psnr(pictures: Tensor, reference: Tensor) -> float:
     """Peak signal-to-noise ratio in dB, mean over pictures `(n, 3, h, w)` in [0, 1].
 
-    Infinite where two pictures are identical.
+    Pictures that are identical have none and are left out of the mean; infinite if all are.
     """
+    differ = (pictures != reference).flatten(1).any(1)
+    if not differ.any():
+        return math.inf
     ratio = peak_signal_noise_ratio(
-        pictures, reference, data_range=1.0, dim=(1, 2, 3), reduction="elementwise_mean"
+        pictures[differ],
+        reference[differ],
+        data_range=1.0,
+        dim=(1, 2, 3),
+        reduction="elementwise_mean",
     )
     return float(ratio)
 

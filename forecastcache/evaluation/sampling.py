@@ -33,9 +33,10 @@ def load(model: str, device: str = "cpu", dtype: torch.dtype = torch.float32) ->
     source = _source(model)
     try:
         pipe = DiffusionPipeline.from_pretrained(source, dtype=dtype)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise RequestError(f"{model} cannot be loaded as a diffusers pipeline: {reason}") from None
+    except Exception as error:  # diffusers raises of every kind, from bad JSON to missing packages
+        raise RequestError(
+            f"{model} cannot be loaded as a diffusers pipeline: {_reason(error)}"
+        ) from error
     return pipe.to(device)
 
 
@@ -59,10 +60,14 @@ def _source(model: str) -> str:
 
 def _require_device(device: str) -> None:
     try:
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise RequestError(f"device={device!r} cannot be used: {reason}") from None
+        raise RequestError(f"device={device!r} cannot be used: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    first_line = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first_line}"
 
 
 @dataclass(frozen=True)
@@ -121,10 +126,19 @@ class Request:
         )
         seeds = range(self.seed, self.seed + count)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        output = pipe(**arguments, generator=generators)
+        name = type(pipe).__name__
+        try:
+            output = pipe(**arguments, generator=generators)
+        except ForecastCacheError:
+            raise
+        except (ValueError, TypeError) as error:
+            raise RequestError(f"{name} cannot be called so: {_reason(error)}") from error
         if not hasattr(output, "images"):
-            raise RequestError(f"{type(pipe).__name__} returns no images, which is all run draws")
-        return torch.from_numpy(output.images).permute(0, 3, 1, 2).float()
+            raise RequestError(f"{name} returns no images, which are all that is compared here")
+        pictures = torch.from_numpy(output.images).permute(0, 3, 1, 2).float()
+        if not pictures.isfinite().all():
+            raise RequestError(f"{name} made pictures with NaN or infinity: change what is asked")
+        return pictures
 
     def _repeat(self, conditions: list[Any]) -> list[Any]:
         count = self.count or len(conditions)
@@ -132,10 +146,8 @@ class Request:
 
 
 def _class_ids(pipe: Any, classes: Sequence[str]) -> list[int]:
-    labels: dict[str, int] = pipe.labels
-    known = sorted(set(labels.values())) or list(
-        range(pipe.transformer.config.num_embeds_ada_norm)
-    )
+    labels: dict[str, int] = getattr(pipe, "labels", {})
+    known = sorted(set(labels.values())) or list(range(_class_count(pipe)))
     if not classes:
         return [known[i * STRIDE % len(known)] for i in range(10)]
     ids = []
@@ -149,3 +161,11 @@ def _class_ids(pipe: Any, classes: Sequence[str]) -> list[int]:
             )
         ids.append(number)
     return ids
+
+
+def _class_count(pipe: Any) -> int:
+    model = getattr(pipe, "transformer", None) or pipe.unet
+    for name in ("num_embeds_ada_norm", "num_class_embeds"):
+        if getattr(model.config, name, None):
+            return int(getattr(model.config, name))
+    raise RequestError(f"{type(pipe).__name__} does not say how many classes it has")

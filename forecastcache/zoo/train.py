@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from forecastcache import zoo
+from forecastcache.errors import ForecastCacheError, OptionError
 from forecastcache.zoo import judge as judging
 
 GRID_ROWS = 6
@@ -53,8 +55,10 @@ def train(
         judge.save()
         print(f"judge: {judging.held_out_accuracy(judge):.1%} of held-out scans")
         return
-    folder = out or zoo.folder(name)
     recipe = zoo.recipe(name)
+    folder = out or zoo.folder(name)
+    if folder.exists() and any(folder.iterdir()) and not (folder / "model_index.json").exists():
+        raise OptionError(f"--out {folder} holds other files: give an empty or a model's folder")
     pipe, seconds = recipe.make(work / "zoo" / name, seed)
     finished = _publish(pipe, work / "zoo" / name, folder)
     judge = judging.Judge.load()
@@ -83,8 +87,11 @@ def _publish(pipe: Any, work: Path, folder: Path) -> Any:
     pipe.to(dtype=torch.float16).save_pretrained(fresh)
     for curve in work.glob("*-loss.png"):
         shutil.copy(curve, fresh)
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(fresh, partial)
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(fresh, folder)
+    partial.rename(folder)
     return DiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
 
 
@@ -97,4 +104,7 @@ def _save_grid(pictures: Tensor, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(train)
+    try:
+        typer.run(train)
+    except ForecastCacheError as error:
+        sys.exit(f"forecastcache.zoo.train: {error}")

@@ -20,7 +20,13 @@ from rich.progress import (
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from forecastcache.errors import ForecastCacheError
+
 CHECKPOINT_EVERY = 200
+
+
+class CheckpointError(ForecastCacheError, ValueError):
+    """A checkpoint is of another training than the one asked for."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,9 @@ def fit(stage: Stage, work: Path, seed: int = 0) -> float:
 
     Returns:
         Seconds of training, those of earlier calls included.
+
+    Raises:
+        CheckpointError: `work` holds a checkpoint of another seed or number of steps.
     """
     work.mkdir(parents=True, exist_ok=True)
     checkpoint = work / f"{stage.name}.pt"
@@ -70,6 +79,11 @@ def fit(stage: Stage, work: Path, seed: int = 0) -> float:
     started = perf_counter()
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
+        if (saved["seed"], saved["steps"]) != (seed, stage.steps):
+            raise CheckpointError(
+                f"{checkpoint} is of seed {saved['seed']} and {saved['steps']} steps, not of "
+                f"{seed} and {stage.steps}: give another work folder, or remove it"
+            )
         losses = saved["losses"]
         started -= saved["seconds"]
         for name, part in parts.items():
@@ -91,7 +105,8 @@ def fit(stage: Stage, work: Path, seed: int = 0) -> float:
             progress.update(bar, advance=1, loss=f"loss {recent:.4f}")
             if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == stage.steps:
                 state = {name: part.state_dict() for name, part in parts.items()}
-                _save(checkpoint, {**state, "losses": losses, "seconds": perf_counter() - started})
+                state |= {"losses": losses, "seconds": perf_counter() - started}
+                _save(checkpoint, state | {"seed": seed, "steps": stage.steps})
     seconds = perf_counter() - started
 
     model.load_state_dict(average.module.state_dict())

@@ -19,6 +19,7 @@ from diffusers import (
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from forecastcache import zoo
 from forecastcache.cli import run_app
 
 from ..conftest import make_unconditional
@@ -199,6 +200,7 @@ def test_list_names_everything(forecastcache):
 
 
 ZOO = "zoo:dit-digits"
+JUDGE = zoo.folder(ZOO).parent / "digit-judge" / "judge.safetensors"
 MISTAKES = {
     "interval 0": ((ZOO, "--interval", 0), "interval=0.*integer of at least 1"),
     "interval no number": ((ZOO, "--interval", "x"), "--interval.*valid integer"),
@@ -222,6 +224,11 @@ MISTAKES = {
     "class number": ((ZOO, "--classes", "60"), "'60' is no class"),
     "prompts for classes": ((ZOO, "--prompts", __file__), "DiTPipeline takes no prompt"),
     "no prompts file": ((ZOO, "--prompts", "no.txt"), "no.txt is no file"),
+    "seed too large": ((ZOO, "--seed", 2**70), "--seed.*less than or equal to"),
+    "guidance too large": ((ZOO, "--guidance-scale", "1e38"), "--guidance-scale"),
+    "guidance nan": ((ZOO, "--guidance-scale", "nan"), "--guidance-scale"),
+    "meta device": ((ZOO, "--device", "meta"), "device='meta' cannot be used"),
+    "prompts no text": ((ZOO, "--prompts", JUDGE), "is no text: give a text file"),
     "unknown option": ((ZOO, "--bogus"), "No such option: --bogus"),
     "no model": ((), "Missing argument 'model'"),
 }
@@ -244,10 +251,27 @@ def test_a_folder_that_is_no_pipeline_is_refused(forecastcache, tmp_path):
     code, _, err = forecastcache("run", tmp_path)
     assert code == 2
     assert "has no model_index.json" in err
-    (tmp_path / "model_index.json").write_text("{")
-    code, _, err = forecastcache("run", tmp_path)
+    for content in ("{", "{}", "[]", '{"_class_name": "NoSuchPipeline"}'):
+        (tmp_path / "model_index.json").write_text(content)
+        code, _, err = forecastcache("run", tmp_path)
+        assert code == 2
+        assert "cannot be loaded as a diffusers pipeline: " in err
+        assert err.count("\n") == 1
+
+
+def test_more_steps_than_the_scheduler_has_are_refused(forecastcache, tmp_path):
+    out = tmp_path / "out"
+    code, _, err = forecastcache("run", ZOO, "--steps", 2000, "--out", out)
     assert code == 2
-    assert "cannot be loaded as a diffusers pipeline" in err
+    assert "DiTPipeline cannot be called so: ValueError" in err.splitlines()[-1]
+    assert not out.exists()
+
+
+def test_no_command_shows_the_help(forecastcache):
+    code, out, err = forecastcache()
+    assert "run" in out + err
+    assert "forecastcache: " not in err
+    assert code == 2
 
 
 def test_a_site_the_adapter_lacks_is_refused_before_sampling(
@@ -264,7 +288,7 @@ def test_a_site_the_adapter_lacks_is_refused_before_sampling(
 def test_out_must_be_a_folder_that_can_be_written(forecastcache, tmp_path):
     file = tmp_path / "file"
     file.touch()
-    for out in (file, file / "below"):
+    for out in (file, file / "below", tmp_path / ("x" * 300)):
         code, _, err = forecastcache("run", ZOO, "--out", out)
         assert code == 2
         assert "give a folder" in err

@@ -67,6 +67,16 @@ def test_two_packages_with_one_name_are_both_named(monkeypatch):
         registry.PREDICTORS.get("mine")
 
 
+def test_a_package_that_cannot_be_loaded_is_named_and_harms_no_other(monkeypatch, pipe):
+    broken = EntryPoint("broken", "no_such_module:X", "forecastcache.adapters")
+    installed = list(registry.entry_points(group="forecastcache.adapters"))
+    monkeypatch.setattr(registry, "entry_points", lambda group: [*installed, broken])
+    with pytest.raises(ForecastCacheError, match="no_such_module.*repair or uninstall"):
+        registry.ADAPTERS.get("broken")
+    with pytest.warns(UserWarning, match="no_such_module"):
+        assert registry.adapter_for(pipe.transformer).name == "dit"
+
+
 def test_an_unknown_name_lists_the_known():
     with pytest.raises(UnknownNameError, match="'tailor': write one of reuse, taylor"):
         registry.PREDICTORS.get("tailor")

@@ -45,6 +45,7 @@ def test_listed_computes_what_it_lists(steps, total):
         (lambda: fc.Every(0), "interval=0.*integer of at least 1"),
         (lambda: fc.Every(5, first=0), "first=0"),
         (lambda: fc.Every(5, last=-1), "last=-1"),
+        (lambda: fc.Listed(3), "steps=3, but input should be a valid tuple"),
         (lambda: fc.Listed([]), "empty.*begin the list with 0"),
         (lambda: fc.Listed([1, 2]), "steps are 1 2.*begin the list with 0"),
         (lambda: fc.Listed([0, 3, 3]), "each must be above the one before"),

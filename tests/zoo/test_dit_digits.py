@@ -9,7 +9,7 @@ import torch
 from diffusers import DDIMScheduler, DiffusionPipeline, DiTPipeline
 
 from forecastcache import zoo
-from forecastcache.errors import UnknownNameError
+from forecastcache.errors import OptionError, UnknownNameError
 from forecastcache.zoo import data, dit_digits, judge, train
 
 
@@ -66,6 +66,13 @@ def test_splits_are_fixed_and_apart():
 def test_an_unknown_model_lists_the_known():
     with pytest.raises(UnknownNameError, match="no model 'cats': write one of zoo:dit-digits"):
         zoo.folder("cats")
+
+
+def test_a_folder_with_other_files_is_not_written_over(tmp_path):
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(OptionError, match="holds other files"):
+        train.train("dit-digits", tmp_path / "work", tmp_path)
+    assert (tmp_path / "thesis.txt").exists()
 
 
 def test_the_recipe_makes_a_pipeline_from_nothing(tmp_path, monkeypatch, capsys):

@@ -36,6 +36,12 @@ def test_stopped_and_resumed_is_as_never_stopped(tmp_path, monkeypatch):
     assert len(torch.load(tmp_path / "parts" / "line.pt")["losses"]) == 80
 
 
+def test_another_trainings_checkpoint_is_refused(tmp_path):
+    training.fit(stage(), tmp_path, seed=0)
+    with pytest.raises(training.CheckpointError, match="seed 0 and 80 steps, not of 1 and 80"):
+        training.fit(stage(), tmp_path, seed=1)
+
+
 def test_it_learns_and_ends_frozen(tmp_path):
     line = stage()
     training.fit(line, tmp_path)
