@@ -12,7 +12,7 @@ from torch import Tensor
 from forecastcache.errors import HistoryError
 from forecastcache.step import Step
 
-BLOCK = 1 << 15  # elements a CPU thread accumulates at a time: their sum stays in its cache
+BLOCK = 1 << 17  # elements a CPU thread accumulates at a time: their sum stays in its cache
 
 
 class History:
@@ -135,11 +135,14 @@ def _weighted_sum(ring: Tensor, terms: list[tuple[float, int]], out: Tensor) -> 
         out.zero_()
         return
     wide = torch.promote_types(torch.promote_types(ring.dtype, out.dtype), torch.float32)
-    whole = ring.device.type != "cpu"
-    block = out.numel() if whole else BLOCK * torch.get_num_threads()
+    on_cpu = ring.device.type == "cpu"
+    block = BLOCK * torch.get_num_threads() if on_cpu else out.numel()
+    scratch = torch.empty(min(block, out.numel()), dtype=wide, device=ring.device)
     pieces = zip(*(ring[slot].view(-1).split(block) for _, slot in terms), strict=True)
     for target, sources in zip(out.view(-1).split(block), pieces, strict=True):
-        total = sources[0].to(wide) * terms[0][0]
+        total = target if out.dtype == wide else scratch[: len(target)]
+        total.copy_(sources[0]).mul_(terms[0][0])
         for source, (weight, _) in zip(sources[1:], terms[1:], strict=True):
             total.add_(source, alpha=weight)
-        target.copy_(total)
+        if total is not target:
+            target.copy_(total)

@@ -37,8 +37,8 @@ library_name: diffusers
 - **Recipe**: `python -m forecastcache.zoo.train {name}`, seed {seed}, {minutes:.0f} minutes on
   {threads} threads. Loss curves beside this card.
 - **Size**: {size:.1f} MB, float16.
-- **Figures**: {figures}; 50 DDIM steps, guidance {guidance}, counted by `zoo/digit-judge`, which
-  reads {judge:.1%} of held-out scans rightly (digit, ink and background together).
+- **Figures**: {figures} at 50 DDIM steps and guidance {guidance}. The judge,
+  `zoo/digit-judge`, reads {judge:.1%} of held-out scans rightly: digit, ink and background.
 - **Licence**: Apache-2.0.
 """
 
@@ -73,7 +73,7 @@ def train(
         threads=torch.get_num_threads(),
         size=size,
         guidance=recipe.GUIDANCE_SCALE,
-        figures=", ".join(f"{key} {value}" for key, value in figures.items()),
+        figures=figures,
         judge=judging.held_out_accuracy(judge),
     )
     (folder / "README.md").write_text(card)

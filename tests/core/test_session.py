@@ -11,6 +11,7 @@ import weakref
 
 import pytest
 import torch
+from accelerate.hooks import AlignDevicesHook, add_hook_to_module, remove_hook_from_module
 from diffusers import DDIMScheduler, HeunDiscreteScheduler, PNDMScheduler
 from torch import nn
 
@@ -552,3 +553,22 @@ def test_the_report_reads_well(pipe):
     lines = str(report).splitlines()
     assert lines[1] == "12 steps, 5 computed: 0 1 4 7 10"
     assert f"cache bytes {report.cache_bytes:,}, planned" in lines[-1]
+
+
+@pytest.mark.parametrize("hooked_first", [True, False])
+@pytest.mark.parametrize("site", SITES)
+def test_accelerates_hooks_before_or_after(pipe, site, hooked_first):
+    plain = sample(pipe)
+    with fc.attach(pipe, EVERY_THIRD, fc.Taylor(), site=site):
+        forecast = sample(pipe)
+    if hooked_first:
+        add_hook_to_module(pipe.transformer, AlignDevicesHook(io_same_device=True))
+    session = fc.attach(pipe, EVERY_THIRD, fc.Taylor(), site=site)
+    if not hooked_first:
+        add_hook_to_module(pipe.transformer, AlignDevicesHook(io_same_device=True))
+    assert torch.equal(sample(pipe), forecast)
+    assert session.report().cache_bytes == session.report().cache_bytes_planned
+    session.detach()
+    assert torch.equal(sample(pipe), plain)
+    remove_hook_from_module(pipe.transformer)
+    assert torch.equal(sample(pipe), plain)
