@@ -20,6 +20,12 @@ def pipe() -> DiTPipeline:
     return pipe
 
 
+@pytest.fixture(scope="module")
+def pictures(pipe) -> torch.Tensor:
+    """A 50-step sample of each class."""
+    return dit_digits.figures(pipe, judge.Judge.load(), per_class=1)[1]
+
+
 def test_it_is_a_stock_pipeline_of_at_most_eight_megabytes(pipe):
     assert type(pipe) is DiTPipeline
     assert type(pipe.scheduler) is DDIMScheduler
@@ -30,8 +36,7 @@ def test_it_is_a_stock_pipeline_of_at_most_eight_megabytes(pipe):
     assert len(set(pipe.labels.values())) == 60
 
 
-def test_samples_are_judged_as_asked(pipe):
-    _, pictures = dit_digits.figures(pipe, judge.Judge.load(), per_class=1)
+def test_samples_are_judged_as_asked(pictures):
     asked = dit_digits.asked(list(range(60)))
     right = judge.Judge.load().read(pictures * 2 - 1).agrees(asked).float().mean().item()
     assert right >= 0.95
@@ -41,8 +46,7 @@ def test_the_judge_reads_held_out_scans():
     assert judge.held_out_accuracy(judge.Judge.load()) >= 0.97
 
 
-def test_the_judge_is_not_fooled_by_another_class(pipe):
-    _, pictures = dit_digits.figures(pipe, judge.Judge.load(), per_class=1)
+def test_the_judge_is_not_fooled_by_another_class(pictures):
     shifted = dit_digits.asked([(i + 1) % 60 for i in range(60)])
     assert not judge.Judge.load().read(pictures * 2 - 1).agrees(shifted).any()
 
@@ -78,6 +82,8 @@ def test_a_folder_with_other_files_is_not_written_over(tmp_path):
 def test_the_recipe_makes_a_pipeline_from_nothing(tmp_path, monkeypatch, capsys):
     short = functools.partial(dit_digits.make, vae_steps=2, steps=2)
     monkeypatch.setattr(dit_digits, "make", short)
+    few = functools.partial(dit_digits.figures, per_class=1)
+    monkeypatch.setattr(dit_digits, "figures", few)
     folder = tmp_path / "model"
     train.train("dit-digits", tmp_path, folder)
     made = DiffusionPipeline.from_pretrained(folder)
