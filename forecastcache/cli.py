@@ -81,6 +81,8 @@ def run(
     chosen_schedule = _schedule(schedule, interval, first)
     chosen_schedule.check(steps)
     _require_writable(out)
+    if guidance_scale is None and model.startswith(zoo.PREFIX):
+        guidance_scale = zoo.recipe(model).GUIDANCE_SCALE
     request_fields: dict[str, Any] = {
         "steps": steps,
         "seed": seed,
@@ -93,7 +95,8 @@ def run(
         model, device, chosen_dtype, request_fields, chosen_schedule, chosen_predictor,
         chosen_site, out,
     )  # fmt: skip
-    figures = {"model": model, **result.figures(), "seed": seed, "picture": str(sheet)}
+    asked = {"model": model, "seed": seed, "guidance_scale": guidance_scale}
+    figures = {**asked, **result.figures(), "picture": str(sheet)}
     if as_json:
         print(json.dumps(figures, indent=2))
     else:
@@ -122,8 +125,6 @@ def _run(
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     zoo_model = model if model.startswith(zoo.PREFIX) else None
-    if zoo_model and request_fields["guidance_scale"] is None:
-        request_fields["guidance_scale"] = zoo.recipe(zoo_model).GUIDANCE_SCALE
     request = Request(**request_fields)
     pipe = load(model, device, getattr(torch, dtype))
     request.arguments(pipe)  # refuses before the first run
@@ -151,14 +152,15 @@ def _caption(figures: dict[str, Any]) -> str:
 
 def _print_figures(figures: dict[str, Any]) -> None:
     console = Console()
-    computed = figures["computed"]
+    computed, guidance = figures["computed"], figures["guidance_scale"]
     console.print(
         f"{figures['model']}, site {figures['site']}: {figures['predictor']}, "
         f"{figures['schedule']}",
         highlight=False,
     )
     console.print(
-        f"{figures['steps']} steps, {len(computed)} computed: {' '.join(map(str, computed))}",
+        f"{figures['steps']} steps, {len(computed)} computed: {' '.join(map(str, computed))}"
+        + ("" if guidance is None else f"; guidance {guidance:g}"),
         highlight=False,
     )
     table = Table("", "plain", "forecast", "")

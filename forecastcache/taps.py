@@ -87,6 +87,9 @@ class Taps:
             module = parent.get_submodule(name)
             if isinstance(stand_in, _Tap):
                 stand_in.stand_for(module, recorder)
+            for bypass, block in zip(stand_in.children(), module.children()):
+                if isinstance(bypass, _Bypass):
+                    bypass.refer_to(block)
             self._swapped.append((parent, name, module))
             setattr(parent, name, stand_in)
 
@@ -96,9 +99,9 @@ class _StandIn(nn.Module):
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        self._refer_to(module)
+        self.refer_to(module)
 
-    def _refer_to(self, module: nn.Module) -> None:
+    def refer_to(self, module: nn.Module) -> None:
         # Not a child: the module's parameters stay where the model has them.
         object.__setattr__(self, "module", module)
 
@@ -120,7 +123,7 @@ class _Tap(_StandIn):
 
     def stand_for(self, module: nn.Module, recorder: Recorder) -> None:
         """Show the recorder what `module` does; it may be another than at the last call."""
-        self._refer_to(module)
+        self.refer_to(module)
         self.recorder = recorder
 
     @property

@@ -105,6 +105,7 @@ def test_run_prints_one_json_object_and_saves_the_picture(forecastcache, tmp_pat
     assert set(figures) >= KEYS
     assert (figures["steps"], figures["computed"]) == (20, [0, 1, 5, 9, 13, 17])
     assert figures["count"] == 3
+    assert figures["guidance_scale"] == 2.0
     assert figures["ceiling"] == pytest.approx(20 / 6)
     assert figures["cache_bytes"] == figures["cache_bytes_planned"]
     assert figures["flops_forecast"] < 0.5 * figures["flops_plain"]
