@@ -255,6 +255,16 @@ def test_a_module_replaced_after_attach_is_the_one_that_runs(pipe):
     assert torch.equal(sample(pipe), attached)
 
 
+def test_a_block_replaced_after_attach_lends_its_embedding_to_the_forecast(pipe):
+    another = make_transformer(7).transformer_blocks[0]
+    with fc.attach(pipe, EVERY_THIRD, fc.Taylor(), site="hidden"):
+        sample(pipe)
+        pipe.transformer.transformer_blocks[0] = another
+        replaced = sample(pipe)
+    with fc.attach(pipe, EVERY_THIRD, fc.Taylor(), site="hidden"):
+        assert torch.equal(sample(pipe), replaced)
+
+
 def test_a_bare_model_takes_a_run_with_another_condition_for_what_it_is(pipe):
     pipe.scheduler = DDIMScheduler(clip_sample=False, timestep_spacing="trailing")
     with fc.attach(pipe.transformer, EVERY_THIRD, fc.Taylor()):
