@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from forecastcache.errors import HistoryError
-from forecastcache.history import History, is_feature
+from forecastcache.history import History, is_feature, same_values
 from forecastcache.predictor import Forecaster
 from forecastcache.schedule import State
 from forecastcache.step import Step
@@ -54,8 +53,7 @@ class Branch:
     def carries(self, conditions: list[Tensor]) -> bool:
         """Whether a call with these conditions looks like one of this branch."""
         return len(conditions) == len(self.conditions) and all(
-            a is b or (a.shape == b.shape and a.device == b.device and torch.equal(a, b))
-            for a, b in zip(conditions, self.conditions, strict=True)
+            map(same_values, conditions, self.conditions)
         )
 
     def compute(self, step: Step | None) -> None:

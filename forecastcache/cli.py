@@ -91,12 +91,12 @@ def run(
         "prompts": _read_prompts(prompts) if prompts else (),
         "guidance_scale": guidance_scale,
     }
-    result, sheet = _run(
+    figures, sheet = _run(
         model, device, chosen_dtype, request_fields, chosen_schedule, chosen_predictor,
         chosen_site, out,
     )  # fmt: skip
     asked = {"model": model, "seed": seed, "guidance_scale": guidance_scale}
-    figures = {**asked, **result.figures(), "picture": str(sheet)}
+    figures = {**asked, **figures, "picture": str(sheet)}
     if as_json:
         print(json.dumps(figures, indent=2))
     else:
@@ -113,7 +113,7 @@ def _run(
     predictor: Predictor,
     site: Granularity,
     out: Path,
-) -> tuple[Any, Path]:
+) -> tuple[dict[str, Any], Path]:
     # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
     import torch
     from diffusers.utils import logging
@@ -129,6 +129,7 @@ def _run(
     pipe = load(model, device, getattr(torch, dtype))
     request.arguments(pipe)  # refuses before the first run
     result = compare(pipe, request, schedule, predictor, site, zoo_model)
+    figures = result.figures()
     stem = model.removeprefix(zoo.PREFIX).strip("/").replace("/", "-")
     sheet = out / f"{stem}-{type(predictor).__name__.lower()}-{site}.png"
     contact_sheet(
@@ -136,10 +137,10 @@ def _run(
         result.forecast,
         title=f"{model}: {result.report.steps} steps, {len(result.report.computed)} computed, "
         f"{result.report.predictor} at {site}",
-        caption=_caption(result.figures()),
+        caption=_caption(figures),
         path=sheet,
     )
-    return result, sheet
+    return figures, sheet
 
 
 def _caption(figures: dict[str, Any]) -> str:

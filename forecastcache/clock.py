@@ -12,10 +12,10 @@ from __future__ import annotations
 import weakref
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from forecastcache.errors import AttachError
+from forecastcache.history import same_values
 from forecastcache.step import Step
 
 UNKNOWN = object()  # a scheduler that does not tell how many steps it has made
@@ -74,20 +74,21 @@ class Clock:
             self._run = run
             tick = Tick(Step(0, time, self._total(time)), position=0, starts=True)
         self._last, self._index = tick, index
-        if tick.position == 0:
+        if tick.position == 0 and index is UNKNOWN:
             # A copy: the next step's sample may be written over this one.
             self._sample = sample.detach().clone()
         return tick
 
     def _go_on(self, time: float, sample: Tensor, index: object) -> Tick | None:
         """The call as one of the trajectory under way; None if it opens another."""
-        if self._last is None or self._sample is None:
+        if self._last is None:
             return None
         step = self._last.step
         if time == step.time:
-            same_step = _same(sample, self._sample)
             if index is not UNKNOWN:
                 same_step = index == self._index
+            else:
+                same_step = self._sample is not None and same_values(sample, self._sample)
             if same_step:
                 return Tick(step, self._last.position + 1, starts=False)
             if index is UNKNOWN and not self._repeats(time):
@@ -126,7 +127,3 @@ class Clock:
             return len(self._run) - int(places[0])
         noted = getattr(self._pipeline and self._pipeline(), "_num_timesteps", None)
         return noted or len(self._run)
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and a.device == b.device and torch.equal(a, b)

@@ -124,6 +124,12 @@ class History:
             )
 
 
+def same_values(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors are alike in shape, dtype, device and every value."""
+    alike = (a.shape, a.dtype, a.device) == (b.shape, b.dtype, b.device)
+    return a is b or (alike and torch.equal(a, b))
+
+
 def is_feature(leaf: object) -> bool:
     """Whether something that a module returns can be forecast: a tensor of real numbers."""
     return isinstance(leaf, Tensor) and leaf.is_floating_point()

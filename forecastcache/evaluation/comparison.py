@@ -115,15 +115,11 @@ def compare(
     plain, seconds_plain = _sample(pipe, request, "plain")
     with attach(pipe, schedule, predictor, site=site) as session:
         forecast, seconds_forecast = _sample(pipe, request, "forecast")
-    return Comparison(
-        plain,
-        forecast,
-        seconds_plain,
-        seconds_forecast,
-        session.report(),
-        _judge(zoo_model, pipe, request, plain),
-        _judge(zoo_model, pipe, request, forecast),
+    report = session.report()
+    judged = (
+        (None, None) if zoo_model is None else _judge(zoo_model, pipe, request, plain, forecast)
     )
+    return Comparison(plain, forecast, seconds_plain, seconds_forecast, report, *judged)
 
 
 def _sample(pipe: Any, request: Request, label: str) -> tuple[Tensor, float]:
@@ -132,8 +128,13 @@ def _sample(pipe: Any, request: Request, label: str) -> tuple[Tensor, float]:
     return request.sample(pipe), perf_counter() - started
 
 
-def _judge(zoo_model: str | None, pipe: Any, request: Request, pictures: Tensor) -> float | None:
-    if zoo_model is None:
-        return None
+def _judge(
+    zoo_model: str, pipe: Any, request: Request, plain: Tensor, forecast: Tensor
+) -> tuple[float, float]:
+    judge = Judge.load()
     asked = zoo.recipe(zoo_model).asked(request.arguments(pipe)["class_labels"])
-    return Judge.load().read(pictures * 2 - 1).agrees(asked).float().mean().item()
+
+    def share(pictures: Tensor) -> float:
+        return judge.read(pictures * 2 - 1).agrees(asked).float().mean().item()
+
+    return share(plain), share(forecast)

@@ -15,6 +15,7 @@ from torch import Tensor
 from forecastcache import zoo
 from forecastcache.errors import ForecastCacheError, UnknownNameError
 
+COUNT = 10  # pictures where nothing says how many
 STRIDE = 11  # through the classes: in the zoo's order of ten digits an ink, both change
 
 
@@ -115,7 +116,7 @@ class Request:
                 raise RequestError(f"{type(pipe).__name__} needs prompts: give --prompts FILE")
             arguments["prompt"] = self._repeat(list(self.prompts))
         else:
-            arguments["batch_size"] = self.count or 10
+            arguments["batch_size"] = self.count or COUNT
         return arguments
 
     def sample(self, pipe: Any, **changes: Any) -> Tensor:
@@ -149,7 +150,7 @@ def _class_ids(pipe: Any, classes: Sequence[str]) -> list[int]:
     labels: dict[str, int] = getattr(pipe, "labels", {})
     known = sorted(set(labels.values())) or list(range(_class_count(pipe)))
     if not classes:
-        return [known[i * STRIDE % len(known)] for i in range(10)]
+        return [known[i * STRIDE % len(known)] for i in range(COUNT)]
     ids = []
     for name in classes:
         number = labels.get(name, int(name) if name.isdecimal() else -1)
