@@ -51,6 +51,8 @@ def train(
 ) -> None:
     """Make the zoo model NAME from nothing, or go on where an earlier call was stopped."""
     if name == "judge":
+        if out is not None:
+            raise OptionError("--out goes with a model; the judge has its place in the package")
         judge = judging.train(work / "zoo" / name, seed)
         judge.save()
         print(f"judge: {judging.held_out_accuracy(judge):.1%} of held-out scans")
@@ -107,4 +109,5 @@ if __name__ == "__main__":
     try:
         typer.run(train)
     except ForecastCacheError as error:
-        sys.exit(f"forecastcache.zoo.train: {error}")
+        print(f"forecastcache.zoo.train: {error}", file=sys.stderr)
+        sys.exit(2)
