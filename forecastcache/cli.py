@@ -132,14 +132,19 @@ def _run(
     figures = result.figures()
     stem = model.removeprefix(zoo.PREFIX).strip("/").replace("/", "-")
     sheet = out / f"{stem}-{type(predictor).__name__.lower()}-{site}.png"
-    contact_sheet(
-        result.plain,
-        result.forecast,
-        title=f"{model}: {result.report.steps} steps, {len(result.report.computed)} computed, "
-        f"{result.report.predictor} at {site}",
-        caption=_caption(figures),
-        path=sheet,
-    )
+    try:
+        contact_sheet(
+            result.plain,
+            result.forecast,
+            title=f"{model}: {result.report.steps} steps, {len(result.report.computed)} computed, "
+            f"{result.report.predictor} at {site}",
+            caption=_caption(figures),
+            path=sheet,
+        )
+    except OSError as error:
+        raise OptionError(
+            f"{sheet} cannot be written ({error.strerror}): give another --out"
+        ) from None
     return figures, sheet
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import subprocess
@@ -16,6 +17,7 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
+from matplotlib.figure import Figure
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -293,6 +295,17 @@ def test_out_must_be_a_folder_that_can_be_written(forecastcache, tmp_path):
         code, _, err = forecastcache("run", ZOO, "--out", out)
         assert code == 2
         assert "give a folder" in err
+
+
+def test_a_picture_that_cannot_be_written_is_named(forecastcache, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", full)
+    code, _, err = forecastcache("run", ZOO, "--steps", 4, "--count", 1, "--out", tmp_path)
+    assert code == 2
+    assert "cannot be written (No space left on device): give another --out" in err
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_module_runs_and_says_when_extras_are_missing(tmp_path):
