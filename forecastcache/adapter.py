@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from torch import nn
 
@@ -57,6 +58,9 @@ class Adapter:
         time: names that the forward argument with the step's time may have.
         trunk: the model's block lists, in the order it runs them.
         tail: path of the module whose input is the `hidden` site.
+        grid: from a call's arguments by name and the model's config to the layout of the
+            image's tokens, (frames, height, width) or (height, width); for predictors that look
+            at an image's frequencies.
     """
 
     name: str
@@ -64,6 +68,7 @@ class Adapter:
     time: tuple[str, ...] = ("timestep",)
     trunk: tuple[Trunk, ...] = ()
     tail: str | None = None
+    grid: Callable[[Mapping[str, Any], Any], tuple[int, ...]] | None = None
 
     @property
     def granularities(self) -> tuple[Granularity, ...]:

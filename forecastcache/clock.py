@@ -16,6 +16,7 @@ from torch import Tensor
 
 from forecastcache.errors import AttachError
 from forecastcache.history import same_values
+from forecastcache.noise import log_snr
 from forecastcache.step import Step
 
 UNKNOWN = object()  # a scheduler that does not tell how many steps it has made
@@ -72,7 +73,7 @@ class Clock:
         if tick is None:
             self.reset()
             self._run = run
-            tick = Tick(Step(0, time, self._total(time)), position=0, starts=True)
+            tick = Tick(self._step(0, time, self._total(time)), position=0, starts=True)
         self._last, self._index = tick, index
         if tick.position == 0 and index is UNKNOWN:
             # A copy: the next step's sample may be written over this one.
@@ -99,11 +100,26 @@ class Clock:
             return None
         if time != step.time:
             self._direction = 1 if time > step.time else -1
-        return Tick(Step(step.index + 1, time, step.total), position=0, starts=False)
+        return Tick(self._step(step.index + 1, time, step.total), position=0, starts=False)
+
+    def _step(self, index: int, time: float, total: int | None) -> Step:
+        if self._run is None or total is None:
+            return Step(index, time, total)
+        position = len(self._run) - total + index
+        return Step(index, time, total, log_snr(self._scheduler, position))
+
+    @property
+    def tells_logsnr(self) -> bool:
+        """Whether steps will come with their noise level."""
+        return self._scheduler is not None and log_snr(self._scheduler, 0) is not None
+
+    @property
+    def _scheduler(self) -> Any:
+        return getattr(self._pipeline and self._pipeline(), "scheduler", None)
 
     def _read_scheduler(self) -> tuple[Tensor | None, object]:
         """The timesteps of the run, and how many steps the scheduler has made of it."""
-        scheduler: Any = getattr(self._pipeline and self._pipeline(), "scheduler", None)
+        scheduler = self._scheduler
         if getattr(scheduler, "order", 1) > 1:
             raise AttachError(
                 f"{type(scheduler).__name__} calls the model {scheduler.order} times a step, "

@@ -23,12 +23,20 @@ class NameTakenError(ForecastCacheError, ValueError):
     """Two owners claim one name."""
 
 
+class TrajectoryError(ForecastCacheError, ValueError):
+    """A trajectory is not one that a predictor was fitted on."""
+
+
 class AttachError(ForecastCacheError, ValueError):
     """The model cannot be attached to as asked."""
 
 
 class HistoryError(ForecastCacheError, ValueError):
     """A history is too short for what is asked of it, or a row does not fit it."""
+
+
+class ConformanceError(ForecastCacheError, AssertionError):
+    """A predictor or adapter breaks its contract."""
 
 
 class NotFiniteError(ForecastCacheError, ArithmeticError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from collections.abc import Sequence
 
@@ -26,6 +27,8 @@ class History:
         dtype: storage dtype; None keeps the feature's own.
         device: where the ring lies; None keeps the feature's own. `cpu` beside a CUDA feature
             is pinned.
+        grid: (frames, height, width) or (height, width) that the image's tokens are laid out
+            on, row by row; None where the adapter does not tell.
     """
 
     def __init__(
@@ -33,8 +36,10 @@ class History:
         depth: int,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
+        grid: tuple[int, ...] | None = None,
     ) -> None:
         self.depth = depth
+        self.grid = grid
         self._dtype = dtype
         self._device = torch.device(device) if device is not None else None
         self._ring: Tensor | None = None
@@ -80,6 +85,14 @@ class History:
         self._ring[self._next].copy_(feature.detach())
         self._next = (self._next + 1) % self.depth
         self._steps.append(step)
+
+    def newest(self, count: int) -> History:
+        """A view of the newest `count` features, of all if there are fewer; nothing is copied."""
+        if count >= len(self):
+            return self
+        view = copy.copy(self)
+        view._steps = deque(self.steps[-count:])
+        return view
 
     def combine(self, row: Sequence[float] | np.ndarray) -> Tensor:
         """The features' weighted sum, each read once.

@@ -35,9 +35,11 @@ def describe_options(kind: type[BaseModel]) -> str:
 
 
 def _describe(schema: dict[str, Any]) -> str:
-    words = [schema.get("type", "value")]
+    if "anyOf" in schema:  # an option that may be left out
+        schema = {**schema, **schema["anyOf"][0]}
+    words = [_type(schema)]
     if "items" in schema:
-        words.append(f"of {schema['items'].get('type', 'value')}")
+        words.append(f"of {_type(schema['items'])}")
     if "minimum" in schema and "maximum" in schema:
         words.append(f"from {schema['minimum']} to {schema['maximum']}")
     elif "minimum" in schema:
@@ -53,6 +55,11 @@ def _describe(schema: dict[str, Any]) -> str:
     if "default" in schema:
         words.append(f"(default {schema['default']})")
     return " ".join(words)
+
+
+def _type(schema: dict[str, Any]) -> str:
+    name: str = schema.get("type", schema.get("$ref", "value"))
+    return name.rpartition("/")[2]
 
 
 def _in_one_line(kind: type[BaseModel], error: ValidationError) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import final
+from typing import Literal, final
 
 import numpy as np
 from torch import Tensor
@@ -15,6 +15,7 @@ from forecastcache.options import Options
 from forecastcache.step import Step
 
 Forecaster = Callable[[History], Tensor]
+Need = Literal["grid", "logsnr"]
 
 
 class Predictor(Options, ABC):
@@ -34,6 +35,35 @@ class Predictor(Options, ABC):
     def minimum(self) -> int:
         """Computed features it needs, at least; the session computes until they are there."""
         return 1
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What it must be told beyond steps and features; `attach` refuses where that is unknown.
+
+        `grid` is the layout of the image's tokens, `logsnr` the noise level of a step.
+        """
+        return frozenset()
+
+    @property
+    def fitted(self) -> bool:
+        """Whether it was fitted to data, and so need not keep a constant trajectory as it is."""
+        return False
+
+    @property
+    def total(self) -> int | None:
+        """Steps of the trajectories it was fitted on; None if it serves any."""
+        return None
+
+    def check(self, total: int, computed: Sequence[int] | None) -> None:
+        """Refuse a trajectory that this predictor does not fit, before its first step.
+
+        Args:
+            total: steps of the trajectory.
+            computed: the steps that will be computed; None where the schedule decides as it runs.
+
+        Raises:
+            TrajectoryError: naming the difference and the remedy.
+        """
 
     @abstractmethod
     def forecast(self, history: History, target: Step) -> Tensor:
@@ -56,7 +86,7 @@ class Predictor(Options, ABC):
             HistoryError: fewer than `minimum` features were computed.
         """
         self._require(computed)
-        return lambda history: self.forecast(history, target)
+        return lambda history: self.forecast(history.newest(self.depth), target)
 
     def _require(self, computed: Sequence[Step]) -> None:
         if len(computed) < self.minimum:
@@ -71,23 +101,27 @@ class LinearPredictor(Predictor):
 
     @abstractmethod
     def weights(self, computed: Sequence[Step], target: Step) -> np.ndarray:
-        """The row: one weight a computed step, oldest first, shape `(len(computed),)`."""
+        """The row: one weight a computed step, oldest first, shape `(len(computed),)`.
+
+        It is asked about `minimum` to `depth` steps.
+        """
 
     def row(self, computed: Sequence[Step], target: Step) -> np.ndarray:
-        """The row, checked, in float64.
+        """The row, checked, in float64; steps older than the newest `depth` weigh nothing.
 
         Raises:
             HistoryError: too few steps were computed, or `weights` returned a row that has
                 not one finite weight a computed step.
         """
         self._require(computed)
-        row = np.asarray(self.weights(computed, target), dtype=np.float64)
-        if row.shape != (len(computed),) or not np.isfinite(row).all():
+        newest = computed[-self.depth :]
+        row = np.asarray(self.weights(newest, target), dtype=np.float64)
+        if row.shape != (len(newest),) or not np.isfinite(row).all():
             raise HistoryError(
-                f"{self}.weights gave {row.tolist()} for {len(computed)} computed steps "
-                f"{[s.index for s in computed]}: it must give one finite weight for each"
+                f"{self}.weights gave {row.tolist()} for {len(newest)} computed steps "
+                f"{[s.index for s in newest]}: it must give one finite weight for each"
             )
-        return row
+        return np.concatenate([np.zeros(len(computed) - len(newest)), row])
 
     @final
     def prepare(self, computed: Sequence[Step], target: Step) -> Forecaster:

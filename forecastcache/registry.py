@@ -86,6 +86,10 @@ class Registry(Generic[Thing]):
         found: Thing = thing
         return found
 
+    def name_of(self, thing: Thing) -> str | None:
+        """The name by which `thing` is found; None if it is not registered."""
+        return next((name for name, known in self.items() if known is thing), None)
+
     def names(self) -> list[str]:
         """Every name, in alphabetical order."""
         return sorted({*self._added, *self._installed()})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, final
 
 from pydantic import Field, field_validator
 from torch import Tensor
@@ -49,6 +49,13 @@ class Schedule(Options, ABC):
         raise ScheduleError(
             f"{self} decides as it runs; read the computed steps off the session's report"
         )
+
+    @final
+    def foreseen(self, total: int) -> tuple[int, ...] | None:
+        """The steps computed of `total`; None where the schedule decides as it runs."""
+        if type(self).computed is Schedule.computed:
+            return None
+        return self.computed(total)
 
     def check(self, total: int) -> None:
         """Refuse a trajectory of `total` steps that this schedule does not fit.

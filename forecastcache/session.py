@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import weakref
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Literal
 
@@ -66,6 +67,7 @@ class Session:
         self._calls: list[Call] = []
         self._cache_bytes = 0
         self._arguments: Any = None
+        self._require_needs()
         self._patch: Patch | None = Patch(model, self._call, repr(self))
 
     @property
@@ -136,6 +138,20 @@ class Session:
             self.reset()
             raise
 
+    def _require_needs(self) -> None:
+        if self.predictor.total is not None:
+            self._check_trajectory(self.predictor.total)
+        if "logsnr" in self.predictor.needs and not self._clock.tells_logsnr:
+            raise AttachError(
+                f"{self.predictor} needs the noise level of each step, which no scheduler tells "
+                "here: attach a pipeline whose scheduler knows it, or use coordinate='time'"
+            )
+        if "grid" in self.predictor.needs and self.adapter.grid is None and self.site != "output":
+            raise AttachError(
+                f"{self.predictor} needs the layout of the tokens, which the adapter "
+                f"{self.adapter.name!r} does not tell: use site='output', or give it a grid"
+            )
+
     def _place(self, args: Any, kwargs: Any) -> tuple[Step, int]:
         """The step of a call and the number of its branch; what is new starts empty."""
         given = self._signature.bind(*args, **kwargs).arguments
@@ -155,15 +171,19 @@ class Session:
             self._cache_bytes = 0
             self._arguments = shapes_of((args, kwargs))
             if tick.step.total is not None:
-                self.schedule.check(tick.step.total)
+                self._check_trajectory(tick.step.total)
         key = self._branch_of(tick, conditions)
         likeness = _likeness(args, kwargs, given.get("return_dict"))
         if key not in self._branches or self._branches[key].likeness != likeness:
-            self._branches[key] = Branch(self._new_history, likeness)
+            self._branches[key] = Branch(self._history_maker(given), likeness)
         branch = self._branches[key]
         branch.conditions = conditions
         branch.state.sample = sample
         return tick.step, key
+
+    def _check_trajectory(self, total: int) -> None:
+        self.schedule.check(total)
+        self.predictor.check(total, self.schedule.foreseen(total))
 
     def _branch_of(self, tick: Tick, conditions: list[Tensor]) -> int:
         """Branches are told by position in the step, but one may have been switched off.
@@ -213,8 +233,11 @@ class Session:
             "use not_finite='recompute', a lower order or a wider dtype"
         )
 
-    def _new_history(self) -> History:
-        return History(self.predictor.depth, self._dtype, self._offload)
+    def _history_maker(self, given: dict[str, Any]) -> Callable[[], History]:
+        depth, dtype, device, grid = self.predictor.depth, self._dtype, self._offload, None
+        if self.adapter.grid is not None and "grid" in self.predictor.needs:
+            grid = self.adapter.grid(given, getattr(self._model(), "config", None))
+        return lambda: History(depth, dtype, device, grid)
 
     def _run(self, branch: Branch, forward: Forward, args: Any, kwargs: Any) -> Any:
         model = self._model()

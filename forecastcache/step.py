@@ -12,8 +12,11 @@ class Step(NamedTuple):
         index: position in the trajectory, counted from 0.
         time: the timestep or sigma that the model is given.
         total: steps of the whole trajectory; None where nothing tells (a bare model).
+        logsnr: logarithm of the signal-to-noise ratio, log(alpha^2 / sigma^2), -inf for pure
+            noise; None where no scheduler tells it.
     """
 
     index: int  # type: ignore[assignment]  # the field hides tuple.index
     time: float
     total: int | None = None
+    logsnr: float | None = None

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from forecastcache.options import Options
 from forecastcache.predictor import LinearPredictor
+from forecastcache.predictors.differences import backward_differences
 from forecastcache.step import Step
 
 
@@ -49,11 +50,6 @@ class Taylor(LinearPredictor):
 
     def weights(self, computed: Sequence[Step], target: Step) -> np.ndarray:
         steps = np.array([step.index for step in computed], dtype=np.float64)
-        gaps = np.diff(steps)
         k = target.index - steps[-1]
-        differences = np.eye(len(steps))  # of the unit vectors: rows over the features
-        row: np.ndarray = differences[-1].copy()
-        for i in range(1, min(self.order, len(gaps)) + 1):
-            differences = np.diff(differences, axis=0) / gaps[i - 1 :, None]
-            row += differences[-1] * k**i / factorial(i)
-        return row
+        differences = backward_differences(steps, self.order)
+        return np.sum([d * k**i / factorial(i) for i, d in enumerate(differences)], axis=0)

@@ -17,20 +17,22 @@ FOLDERS = {
     "forecastcache.adapters": ROOT / "adapters",
     "forecastcache.calibration": ROOT / "calibration",
     "forecastcache.evaluation": ROOT / "forecastcache" / "evaluation",
+    "forecastcache.testing": ROOT / "forecastcache" / "testing",
     "forecastcache.zoo": ROOT / "forecastcache" / "zoo",
 }
 # From the ground up; a module imports modules of lower floors only, or of its own folder.
 FLOORS = (
-    ("step", "errors"),
+    ("step", "errors", "noise"),
     ("options", "history", "adapter"),
     ("schedule", "predictor", "taps", "patch", "clock"),
-    ("predictors", "adapters"),
     ("registry", "branch", "accountant"),
+    ("spec",),
+    ("predictors", "adapters"),
     ("report",),
     ("session",),
     ("attachment",),
     ("zoo",),
-    ("calibration", "evaluation"),
+    ("calibration", "evaluation", "testing"),
     ("cli",),
     ("__init__", "__main__"),
 )

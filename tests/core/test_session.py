@@ -472,7 +472,7 @@ def test_a_scheduler_swapped_after_attach_is_followed(pipe):
         pipe.scheduler = DDIMScheduler(clip_sample=False, timestep_spacing="trailing")
         sample(pipe, steps=8)
         assert session.report().computed == (0, 1, 4, 7)
-        assert session.report().calls[0].step == fc.Step(0, 999.0, 8)
+        assert session.report().calls[0].step[:3] == (0, 999.0, 8)
 
 
 class Exploding(fc.LinearPredictor):

@@ -1,0 +1,107 @@
+"""Trial: a predictor, a trajectory that it serves, and features to forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from forecastcache.history import History
+from forecastcache.predictor import Forecaster, Predictor
+from forecastcache.schedule import Listed, Schedule
+from forecastcache.step import Step
+
+TOTAL = 50
+TIMES = tuple(1 - index / TOTAL for index in range(TOTAL))
+UNEVEN = Listed(sorted({0, 1, 2, *range(4, TOTAL - 3, 4), *range(7, TOTAL - 3, 8)}))
+GRID = (3, 4)
+SHAPES = ((2, 12, 5), (2, 3, 8, 6))  # tokens on the grid, an image
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A predictor on a trajectory.
+
+    Attributes:
+        predictor: on trial.
+        schedule: of the trajectory.
+        times: of its steps.
+    """
+
+    predictor: Predictor
+    schedule: Schedule = UNEVEN
+    times: Sequence[float] = TIMES
+
+    @property
+    def target(self) -> Step:
+        """The last step that is forecast."""
+        return self._step(max(set(range(len(self.times))) - set(self._computed)))
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps in the history then, oldest first."""
+        before = [index for index in self._computed if index < self.target.index]
+        return tuple(map(self._step, before[-self.predictor.depth :]))
+
+    def forecaster(self) -> Forecaster:
+        """What forecasts the target."""
+        return self.predictor.prepare(self.steps, self.target)
+
+    def features(self) -> Iterator[list[Tensor]]:
+        """A feature a step in float64, once for each shape: a site may keep several tensors."""
+        for shape in SHAPES:
+            yield random_features(len(self.steps), shape)
+
+    def history(self, features: Sequence[Tensor]) -> History:
+        """The history that holds `features`, one a step."""
+        history = History(self.predictor.depth, grid=GRID)
+        for step, feature in zip(self.steps, features, strict=True):
+            history.observe(step, feature)
+        return history
+
+    def host(self) -> Host:
+        """What a session attaches to, to run the trajectory."""
+        return Host(self.times)
+
+    @property
+    def _computed(self) -> tuple[int, ...]:
+        return self.schedule.computed(len(self.times))
+
+    def _step(self, index: int) -> Step:
+        return Step(index, self.times[index], len(self.times), logsnr=0.3 * index - 6)
+
+
+def random_features(count: int, shape: Sequence[int]) -> list[Tensor]:
+    """The same normal numbers at every call, float64."""
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(*shape, generator=generator, dtype=torch.float64) for _ in range(count)]
+
+
+class Host:
+    """As much of a pipeline as a session reads."""
+
+    def __init__(self, times: Sequence[float]) -> None:
+        self.transformer = _Drift()
+        self.scheduler = _FlowTimes(times)
+
+
+class _Drift(nn.Module):
+    """A model whose output moves with time."""
+
+    def forward(self, sample: Tensor, timestep: Tensor) -> Tensor:
+        return sample * timestep
+
+
+class _FlowTimes:
+    """As much of a flow-matching scheduler as a session reads."""
+
+    order = 1
+
+    def __init__(self, times: Sequence[float]) -> None:
+        self.timesteps = torch.tensor(times, dtype=torch.float64)
+        self.sigmas = self.timesteps / max(times)
+
+    def set_timesteps(self) -> None:
+        """Sessions take a scheduler for one by this; here the times stand."""

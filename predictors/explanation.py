@@ -1,0 +1,98 @@
+"""explain(): what a linear predictor does with given steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecastcache.errors import OptionError
+from forecastcache.predictor import LinearPredictor, Predictor
+from forecastcache.predictors.differences import (
+    noise_gain,
+    polynomial_degree,
+    to_differences,
+    to_divided_differences,
+)
+from forecastcache.step import Step
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a linear predictor does with given steps.
+
+    Attributes:
+        predictor: explained.
+        computed: steps in the history, oldest first.
+        target: step forecast.
+        row: one weight a computed step, oldest first.
+        even: whether the steps that weigh anything are evenly spaced.
+        differences: coefficients of the backward differences if even, else of Newton's divided
+            differences, from the newest step back; order 0 first.
+        noise_gain: sum of the absolute weights.
+        degree: of the polynomials in the step index reproduced exactly; -1 for none.
+    """
+
+    predictor: LinearPredictor
+    computed: tuple[Step, ...]
+    target: Step
+    row: tuple[float, ...]
+    even: bool
+    differences: tuple[float, ...]
+    noise_gain: float
+    degree: int
+
+
+def explain(
+    predictor: Predictor, computed: Sequence[Step | int], target: Step | int
+) -> Explanation:
+    """The row with which `predictor` forecasts `target`, its differences, gain and exactness.
+
+    Args:
+        predictor: a linear one.
+        computed: steps in the history, oldest first; a number stands for a step of that index,
+            whose time is unknown.
+        target: step to forecast, later than all of them.
+
+    Raises:
+        OptionError: the predictor is not linear, or the steps do not rise.
+        HistoryError: the predictor cannot forecast from these steps.
+    """
+    if not isinstance(predictor, LinearPredictor):
+        raise OptionError(
+            f"{predictor} has no row to explain: its weights depend on the features; explain a "
+            "linear predictor"
+        )
+    steps = tuple(map(_as_step, computed))
+    goal = _as_step(target)
+    indices = [step.index for step in (*steps, goal)]
+    if any(b <= a for a, b in zip(indices, indices[1:])):
+        listed = " ".join(map(str, indices[:-1]))
+        raise OptionError(
+            f"the computed steps are {listed} and the target is {goal.index}: each must be above "
+            "the one before it"
+        )
+    row = predictor.row(steps, goal)
+    used = np.flatnonzero(row)
+    oldest = int(used[0]) if len(used) else len(row) - 1
+    newest_first = [step.index for step in steps[oldest:]][::-1]
+    weights = row[oldest:][::-1].tolist()
+    even = len(set(np.diff(newest_first).tolist())) <= 1
+    coefficients = (
+        to_differences(weights) if even else to_divided_differences(weights, newest_first)
+    )
+    return Explanation(
+        predictor=predictor,
+        computed=steps,
+        target=goal,
+        row=tuple(row.tolist()),
+        even=even,
+        differences=tuple(map(float, coefficients)),
+        noise_gain=noise_gain(row),
+        degree=polynomial_degree(weights, [index - goal.index for index in newest_first]),
+    )
+
+
+def _as_step(step: Step | int) -> Step:
+    return step if isinstance(step, Step) else Step(step, float("nan"))

@@ -1,0 +1,113 @@
+"""Learned: one row of weights for each forecast step, as L2P learns them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from forecastcache.errors import TrajectoryError
+from forecastcache.options import Options
+from forecastcache.predictor import LinearPredictor
+from forecastcache.predictors.row import Row, in_words
+from forecastcache.step import Step
+
+REMEDY = "use the schedule they were fitted for, or fit rows for this one"
+
+
+class Learned(LinearPredictor):
+    """F^_s = sum_c w_{s,c} F_c: a row of its own for every forecast step s.
+
+    Every linear predictor can be written so; a calibration finds the rows of least squares. They
+    hold for the steps and times they were fitted on, so other ones are refused. Rows need not sum
+    to 1: a constant trajectory is kept only if they do.
+
+    Noise gain is that of the rows. Use it wherever some fifty prompts can be spent on calibration.
+
+    Args:
+        rows: one for each forecast step.
+        times: of all steps of the trajectory fitted on, as the model is given them; None to serve
+            any times.
+        tolerance: how far a time may lie from the one fitted on, as a part of the range of times.
+
+    Reference: L2P (2604.26365), the learnable linear predictor.
+    """
+
+    rows: tuple[Row, ...]
+    times: tuple[float, ...] | None = None
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.01
+
+    def __init__(
+        self,
+        rows: Iterable[Row | Mapping[str, Any]],
+        times: Iterable[float] | None = None,
+        tolerance: float = 0.01,
+    ) -> None:
+        Options.__init__(self, rows=rows, times=times, tolerance=tolerance)
+
+    @field_validator("rows")
+    @classmethod
+    def _one_a_step(cls, rows: tuple[Row, ...]) -> tuple[Row, ...]:
+        if not rows:
+            raise ValueError("there are no rows: give one for each forecast step")
+        targets = [row.target for row in rows]
+        twice = next((t for i, t in enumerate(targets) if t in targets[:i]), None)
+        if twice is not None:
+            raise ValueError(f"step {twice} has two rows: keep one")
+        return rows
+
+    def __str__(self) -> str:
+        return f"Learned({len(self.rows)} rows over at most {self.depth} features)"
+
+    @property
+    def depth(self) -> int:
+        return max(len(row.computed) for row in self.rows)
+
+    @property
+    def fitted(self) -> bool:
+        return True
+
+    @property
+    def total(self) -> int | None:
+        return None if self.times is None else len(self.times)
+
+    def check(self, total: int, computed: Sequence[int] | None) -> None:
+        if self.total not in (None, total):
+            raise TrajectoryError(
+                f"these rows were fitted on {self.total} steps, but the trajectory has {total}: "
+                f"ask the pipeline for {self.total} steps, or fit rows for {total}"
+            )
+        for target in set(range(total)).difference(range(total) if computed is None else computed):
+            self._row(target, [c for c in computed or () if c < target])
+
+    def weights(self, computed: Sequence[Step], target: Step) -> np.ndarray:
+        row = self._row(target.index, [step.index for step in computed])
+        self._require_times([*computed[-len(row.weights) :], target])
+        return np.array([0.0] * (len(computed) - len(row.weights)) + list(row.weights))
+
+    def _row(self, target: int, computed: list[int]) -> Row:
+        row = next((row for row in self.rows if row.target == target), None)
+        if row is None:
+            raise TrajectoryError(f"these rows have none for step {target}: {REMEDY}")
+        newest = computed[-len(row.computed) :]
+        if tuple(newest) != row.computed:
+            raise TrajectoryError(
+                f"step {target} is to be forecast from steps {in_words(newest)}, but its row was "
+                f"fitted on {in_words(row.computed)}: {REMEDY}"
+            )
+        return row
+
+    def _require_times(self, steps: Sequence[Step]) -> None:
+        if self.times is None:
+            return
+        allowed = self.tolerance * (max(self.times) - min(self.times))
+        for step in steps:
+            fitted = self.times[step.index]
+            if abs(step.time - fitted) > allowed:
+                raise TrajectoryError(
+                    f"step {step.index} is at time {step.time:g}, but the rows were fitted at "
+                    f"{fitted:g}: use the scheduler and the image size they were fitted for, or "
+                    "raise their tolerance"
+                )
