@@ -30,6 +30,7 @@ lint: .venv/.dev
 types: .venv/.dev
 	rm -rf build/lib build/types
 	$(BIN)/python -m build --wheel --no-isolation --outdir build/types . > /dev/null
+	rm -rf forecastcache.egg-info  # left behind, it would hide entry points declared later
 	$(PIP) install --quiet --no-deps --target build/types/site build/types/*.whl
 	cd build/types/site && ../../../$(BIN)/python -m mypy --config-file ../../../pyproject.toml -p forecastcache
 

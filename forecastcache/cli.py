@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from forecastcache import zoo
 from forecastcache.adapter import GRANULARITIES, Adapter, Granularity
-from forecastcache.errors import ForecastCacheError, OptionError, UnknownNameError
+from forecastcache.arguments import (
+    choose,
+    predictor_from,
+    read_prompts,
+    require_writable,
+    schedule_from,
+    steps_from,
+    with_times,
+)
+from forecastcache.console import decibels, print_explanation, print_figures, print_list
+from forecastcache.errors import ForecastCacheError, OptionError
 from forecastcache.options import describe_options
 from forecastcache.predictor import Predictor
+from forecastcache.predictors.explanation import explain
 from forecastcache.registry import ADAPTERS, PREDICTORS, SCHEDULES
-from forecastcache.schedule import Every, Listed, Schedule
+from forecastcache.schedule import Schedule
 
 DTYPES = {"float32": "float32", "bfloat16": "bfloat16", "float16": "float16"}
 DTYPES |= {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -55,8 +62,13 @@ def _refuse(message: str) -> NoReturn:
 @app.command()
 def run(
     model: Annotated[str, typer.Argument(help="zoo:NAME, a pipeline's folder or a hub id")],
-    predictor: Annotated[str, typer.Option(help="by name; see list")] = "taylor",
-    order: Annotated[int | None, typer.Option(help="of the predictor")] = None,
+    predictor: Annotated[
+        str, typer.Option(help="a name, or name:option=value,...; see list")
+    ] = "taylor",
+    order: Annotated[int | None, typer.Option(help="of the predictor, as --set order=")] = None,
+    settings: Annotated[
+        list[str], typer.Option("--set", help="an option of the predictor: sigma=0.5")
+    ] = [],  # noqa: B006  # typer copies it
     interval: Annotated[int | None, typer.Option(help="between computed steps [5]")] = None,
     first: Annotated[int | None, typer.Option(help="leading computed steps [3]")] = None,
     schedule: Annotated[
@@ -75,12 +87,12 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
     """Sample MODEL plainly and with forecasting, side by side, with the figures."""
-    chosen_site = _choose("site", site, {name: name for name in GRANULARITIES})
-    chosen_dtype = _choose("dtype", dtype, DTYPES)
-    chosen_predictor = _predictor(predictor, order)
-    chosen_schedule = _schedule(schedule, interval, first)
+    chosen_site = choose("site", site, {name: name for name in GRANULARITIES})
+    chosen_dtype = choose("dtype", dtype, DTYPES)
+    chosen_predictor = predictor_from(predictor, order, settings)
+    chosen_schedule = schedule_from(schedule, interval, first)
     chosen_schedule.check(steps)
-    _require_writable(out)
+    require_writable(out)
     if guidance_scale is None and model.startswith(zoo.PREFIX):
         guidance_scale = zoo.recipe(model).GUIDANCE_SCALE
     request_fields: dict[str, Any] = {
@@ -88,7 +100,7 @@ def run(
         "seed": seed,
         "count": count,
         "classes": [name.strip() for name in classes.split(",")] if classes else (),
-        "prompts": _read_prompts(prompts) if prompts else (),
+        "prompts": read_prompts(prompts) if prompts else (),
         "guidance_scale": guidance_scale,
     }
     figures, sheet = _run(
@@ -100,7 +112,7 @@ def run(
     if as_json:
         print(json.dumps(figures, indent=2))
     else:
-        _print_figures(figures)
+        print_figures(figures)
         print(sheet)
 
 
@@ -151,61 +163,33 @@ def _run(
 def _caption(figures: dict[str, Any]) -> str:
     return (
         f"{figures['speedup']:.2f} times as fast (ceiling {figures['ceiling']:.2f}), "
-        f"PSNR {_decibels(figures['psnr_db'])}, SSIM {figures['ssim']:.4f}, "
+        f"PSNR {decibels(figures['psnr_db'])}, SSIM {figures['ssim']:.4f}, "
         f"cache {figures['cache_bytes']:,} bytes"
     )
 
 
-def _print_figures(figures: dict[str, Any]) -> None:
-    console = Console()
-    computed, guidance = figures["computed"], figures["guidance_scale"]
-    console.print(
-        f"{figures['model']}, site {figures['site']}: {figures['predictor']}, "
-        f"{figures['schedule']}",
-        highlight=False,
-    )
-    console.print(
-        f"{figures['steps']} steps, {len(computed)} computed: {' '.join(map(str, computed))}"
-        + ("" if guidance is None else f"; guidance {guidance:g}"),
-        highlight=False,
-    )
-    table = Table("", "plain", "forecast", "")
-    for column in table.columns[1:3]:
-        column.justify = "right"
-    table.add_row(
-        f"seconds for {figures['count']}",
-        f"{figures['seconds_plain']:.2f}",
-        f"{figures['seconds_forecast']:.2f}",
-        f"{figures['speedup']:.2f} times as fast, ceiling {figures['ceiling']:.2f}",
-    )
-    if figures["flops_plain"] is not None:
-        plain, forecast = figures["flops_plain"], figures["flops_forecast"]
-        table.add_row(
-            "GFLOPs of the model",
-            f"{plain / 1e9:.1f}",
-            f"{forecast / 1e9:.1f}",
-            f"{plain / forecast:.2f} times fewer",
-        )
-    if figures["judged_plain"] is not None:
-        table.add_row(
-            "judged as asked",
-            f"{figures['judged_plain']:.0%}",
-            f"{figures['judged_forecast']:.0%}",
-        )
-    table.add_row("PSNR to plain", "", _decibels(figures["psnr_db"]))
-    table.add_row("SSIM to plain", "", f"{figures['ssim']:.4f}")
-    planned = figures["cache_bytes_planned"]
-    table.add_row(
-        "cache bytes",
-        "0",
-        f"{figures['cache_bytes']:,}",
-        "planned " + ("not" if planned is None else f"{planned:,}"),
-    )
-    console.print(table)
-
-
-def _decibels(value: float | None) -> str:
-    return "identical" if value is None else f"{value:.1f} dB"
+@app.command(name="explain")
+def explain_(
+    predictor: Annotated[str, typer.Argument(help="a name, or name:option=value,...")],
+    computed: Annotated[str, typer.Option(help="steps in the history: 0,1,2,8")],
+    target: Annotated[int, typer.Option(help="step to forecast")],
+    order: Annotated[int | None, typer.Option(help="as --set order=")] = None,
+    settings: Annotated[
+        list[str], typer.Option("--set", help="an option of the predictor: sigma=0.5")
+    ] = [],  # noqa: B006
+    times: Annotated[
+        str | None, typer.Option(help="of these steps and the target, for coordinate=time")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
+) -> None:
+    """Show the row of weights that a linear PREDICTOR gives the computed steps."""
+    steps = steps_from("--computed", computed)
+    *history, goal = with_times([*steps, target], times)
+    explanation = explain(predictor_from(predictor, order, settings), history, goal)
+    if as_json:
+        print(json.dumps(explanation.figures(), indent=2))
+    else:
+        print_explanation(explanation)
 
 
 @app.command(name="list")
@@ -222,12 +206,7 @@ def list_(
     if as_json:
         print(json.dumps(found, indent=2))
         return
-    console = Console()
-    for kind, entries in found.items():
-        table = Table(title=kind, title_justify="left", show_header=False, box=None)
-        for name, about in entries.items():
-            table.add_row(f"[bold]{name}[/bold]", about)
-        console.print(table, "")
+    print_list(found)
 
 
 def _summary(kind: type) -> str:
@@ -238,53 +217,3 @@ def _summary(kind: type) -> str:
 
 def _serves(adapter: Adapter) -> str:
     return f"{', '.join(adapter.models)}: {', '.join(adapter.granularities)}"
-
-
-def _choose(option: str, value: str, known: dict[str, Any]) -> Any:
-    if value not in known:
-        raise UnknownNameError(f"--{option} {value} is not known: write one of {', '.join(known)}")
-    return known[value]
-
-
-def _predictor(name: str, order: int | None) -> Predictor:
-    make: Callable[..., Predictor] = PREDICTORS.get(name)
-    return make() if order is None else make(order=order)
-
-
-def _schedule(listed: str | None, interval: int | None, first: int | None) -> Schedule:
-    if listed is None:
-        return Every(
-            interval=5 if interval is None else interval, first=3 if first is None else first
-        )
-    if interval is not None or first is not None:
-        raise OptionError("--schedule lists the computed steps: leave out --interval and --first")
-    try:
-        return Listed([int(part) for part in listed.split(",")])
-    except ValueError as error:
-        if isinstance(error, OptionError):
-            raise
-        raise OptionError(
-            f"--schedule {listed} is no list of steps: write such as 0,1,2,8,20"
-        ) from None
-
-
-def _read_prompts(path: Path) -> list[str]:
-    if not path.is_file():
-        raise UnknownNameError(f"--prompts {path} is no file: give a text file, a prompt a line")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise OptionError(f"--prompts {path} is no text: give a text file in UTF-8") from None
-    prompts = [line.strip() for line in text.splitlines() if line.strip()]
-    if not prompts:
-        raise OptionError(f"--prompts {path} is empty: write a prompt a line")
-    return prompts
-
-
-def _require_writable(out: Path) -> None:
-    try:
-        nearest = next(place for place in (out, *out.absolute().parents) if place.exists())
-    except OSError as error:
-        raise OptionError(f"--out cannot be used ({error.strerror}): give a folder") from None
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise OptionError(f"--out {out} cannot be written, because of {nearest}: give a folder")

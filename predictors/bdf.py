@@ -54,9 +54,9 @@ class BDF(LinearPredictor):
 
     def weights(self, computed: Sequence[Step], target: Step) -> np.ndarray:
         nodes = np.array([step.index for step in computed], dtype=np.float64)
-        newest = np.eye(len(nodes))[-1]
+        row: np.ndarray = np.eye(len(nodes))[-1]
         if len(nodes) == 1:
-            return newest
+            return row
         goal, k = float(target.index), target.index - nodes[-1]
         order = min(self.order, max(1, len(nodes) - 2))
         slope = _slope(nodes, len(nodes), order)
@@ -65,15 +65,16 @@ class BDF(LinearPredictor):
             change = (slope - _slope(nodes, len(nodes) - 1, order)) / (nodes[-1] - nodes[-2])
             slope_ahead = slope + k * change
         if self.corrected:
-            return newest + k / 2 * (slope + slope_ahead)
+            row += k / 2 * (slope + slope_ahead)
+            return row
         *known, unknown = derivative_weights([*nodes[-order:], goal], goal)
-        row: np.ndarray = slope_ahead / unknown
+        row = slope_ahead / unknown
         row[-order:] -= np.array(known) / unknown
         return row
 
 
 def _slope(nodes: np.ndarray, end: int, order: int) -> np.ndarray:
     """The row of the slope at node `end - 1`, from it and the `order` nodes before it."""
-    row = np.zeros(len(nodes))
+    row: np.ndarray = np.zeros(len(nodes))
     row[end - order - 1 : end] = derivative_weights(nodes[end - order - 1 : end], nodes[end - 1])
     return row

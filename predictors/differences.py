@@ -19,7 +19,7 @@ from forecastcache.errors import HistoryError
 Number: TypeAlias = int | float | Fraction
 Fractions: TypeAlias = tuple[Fraction, ...]
 
-ROUNDING = 1e-9  # of a moment's largest term: what float64 rows leave of an exact zero
+ROUNDING = 1e-9  # of a moment's largest term: what rows of floats leave of an exact zero
 
 
 def pascal(size: int) -> list[list[int]]:
@@ -91,13 +91,12 @@ def polynomial_degree(row: Sequence[Number], nodes: Sequence[Number]) -> int:
         row: one weight a node.
         nodes: of the features, less that of the target: the target lies at 0.
     """
-    weights = _exact(row)
-    scale = max((abs(x) for x in _exact(nodes)), default=Fraction(0)) or Fraction(1)
-    x = [node / scale for node in _exact(nodes)]
+    weights, x = _exact(row), _exact(nodes)
+    rounding = Fraction(ROUNDING) if any(isinstance(w, float) for w in row) else Fraction(0)
     for degree in range(len(weights) + 1):
         terms = [w * node**degree for w, node in zip(weights, x, strict=True)]
         error = sum(terms, Fraction(0)) - (degree == 0)
-        if abs(error) > ROUNDING * max([1, *map(abs, terms)]):
+        if abs(error) > rounding * max(map(abs, terms)):
             return degree - 1
     return len(weights)
 

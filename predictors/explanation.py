@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from forecastcache.errors import OptionError
 from forecastcache.predictor import LinearPredictor, Predictor
+from forecastcache.predictors.coordinates import Coordinate, nodes_of
 from forecastcache.predictors.differences import (
     noise_gain,
     polynomial_degree,
@@ -31,7 +33,8 @@ class Explanation:
         differences: coefficients of the backward differences if even, else of Newton's divided
             differences, from the newest step back; order 0 first.
         noise_gain: sum of the absolute weights.
-        degree: of the polynomials in the step index reproduced exactly; -1 for none.
+        degree: of the polynomials in the predictor's coordinate, the step's index if it has none,
+            that are reproduced exactly; -1 for none.
     """
 
     predictor: LinearPredictor
@@ -42,6 +45,19 @@ class Explanation:
     differences: tuple[float, ...]
     noise_gain: float
     degree: int
+
+    def figures(self) -> dict[str, Any]:
+        """Every figure, ready for JSON."""
+        return {
+            "predictor": str(self.predictor),
+            "computed": [step.index for step in self.computed],
+            "target": self.target.index,
+            "row": list(self.row),
+            "even": self.even,
+            "differences": list(self.differences),
+            "noise_gain": self.noise_gain,
+            "degree": self.degree,
+        }
 
 
 def explain(
@@ -76,7 +92,9 @@ def explain(
     row = predictor.row(steps, goal)
     used = np.flatnonzero(row)
     oldest = int(used[0]) if len(used) else len(row) - 1
-    newest_first = [step.index for step in steps[oldest:]][::-1]
+    coordinate: Coordinate = getattr(predictor, "coordinate", "step")
+    *nodes, goal_node = nodes_of([*steps[oldest:], goal], coordinate).tolist()
+    newest_first = nodes[::-1]
     weights = row[oldest:][::-1].tolist()
     even = len(set(np.diff(newest_first).tolist())) <= 1
     coefficients = (
@@ -90,7 +108,7 @@ def explain(
         even=even,
         differences=tuple(map(float, coefficients)),
         noise_gain=noise_gain(row),
-        degree=polynomial_degree(weights, [index - goal.index for index in newest_first]),
+        degree=polynomial_degree(weights, [node - goal_node for node in newest_first]),
     )
 
 

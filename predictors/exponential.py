@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Annotated
 
 import numpy as np
@@ -81,9 +82,8 @@ class Exponential(Predictor):
 
 def _even_count(steps: np.ndarray) -> int:
     """How many of the newest steps are evenly spaced."""
-    gaps = np.diff(steps)[::-1]
-    different = np.flatnonzero(gaps != gaps[0]) if len(gaps) else []
-    return 1 + (int(different[0]) if len(different) else len(gaps))
+    gaps = np.diff(steps)[::-1].tolist()
+    return 1 + len(list(takewhile(lambda gap: gap == gaps[0], gaps)))
 
 
 def _wide(feature: Tensor) -> torch.dtype:

@@ -51,10 +51,8 @@ class Hermite(LinearPredictor):
     def weights(self, computed: Sequence[Step], target: Step) -> np.ndarray:
         steps = np.array([step.index for step in computed], dtype=np.float64)
         k = target.index - steps[-1]
-        return np.sum(
-            [
-                d * self.sigma**i * hermite.hermval(self.sigma * k, [0] * i + [1]) / factorial(i)
-                for i, d in enumerate(backward_differences(steps, self.order))
-            ],
-            axis=0,
+        row: np.ndarray = sum(
+            d * self.sigma**i * hermite.hermval(self.sigma * k, [0] * i + [1]) / factorial(i)
+            for i, d in enumerate(backward_differences(steps, self.order))
         )
+        return row

@@ -79,8 +79,10 @@ class Learned(LinearPredictor):
                 f"these rows were fitted on {self.total} steps, but the trajectory has {total}: "
                 f"ask the pipeline for {self.total} steps, or fit rows for {total}"
             )
-        for target in set(range(total)).difference(range(total) if computed is None else computed):
-            self._row(target, [c for c in computed or () if c < target])
+        if computed is None:
+            return
+        for target in sorted(set(range(total)) - set(computed)):
+            self._row(target, [c for c in computed if c < target])
 
     def weights(self, computed: Sequence[Step], target: Step) -> np.ndarray:
         row = self._row(target.index, [step.index for step in computed])

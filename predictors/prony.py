@@ -24,7 +24,7 @@ def continuation(
     lags = _prony(products, rank, precision)
     carried: NDArray[np.complex128] = np.zeros(count, dtype=complex)
     if lags is None:
-        carried[0] = u
+        carried[0] = u * (products[0, 0] > 0)
     else:
         values, modes = np.linalg.eig(_companion(lags))
         too_fast = np.abs(values) > growth
@@ -33,8 +33,8 @@ def continuation(
         amplitudes = np.linalg.pinv(modes)
         carried[: len(lags)] = (modes[0] * sums) @ amplitudes
     to_features = np.eye(count + 1)[:-1] - np.eye(count + 1)[1:]
-    row = np.eye(count + 1)[0] + carried.real @ to_features
-    return row[::-1]
+    newest_first: np.ndarray = np.eye(count + 1)[0] + carried.real @ to_features
+    return newest_first[::-1]
 
 
 def _prony(products: np.ndarray, rank: int, precision: float) -> np.ndarray | None:
@@ -60,4 +60,5 @@ def _geometric_sum(values: np.ndarray, u: float) -> np.ndarray:
     logs = np.log(np.where(values == 0, 1, values).astype(complex))
     logs = np.where(np.abs(logs) < TINY, TINY, logs)
     sums: np.ndarray = np.exp(logs) * np.expm1(u * logs) / np.expm1(logs)
-    return np.where(values == 0, 0, sums)
+    sums[values == 0] = 0
+    return sums

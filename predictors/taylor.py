@@ -52,4 +52,5 @@ class Taylor(LinearPredictor):
         steps = np.array([step.index for step in computed], dtype=np.float64)
         k = target.index - steps[-1]
         differences = backward_differences(steps, self.order)
-        return np.sum([d * k**i / factorial(i) for i, d in enumerate(differences)], axis=0)
+        row: np.ndarray = sum(d * k**i / factorial(i) for i, d in enumerate(differences))
+        return row

@@ -33,10 +33,11 @@ FLOORS = (
     ("attachment",),
     ("zoo",),
     ("calibration", "evaluation", "testing"),
+    ("arguments", "console"),
     ("cli",),
     ("__init__", "__main__"),
 )
-FACES = ("__init__", "__main__", "cli")  # may name plugin folders
+FACES = ("__init__", "__main__", "cli", "console")  # may name plugin folders
 PLUGINS = ("predictors", "adapters", "calibration")
 
 

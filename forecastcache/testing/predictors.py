@@ -49,17 +49,26 @@ def _check_depth(trial: Trial) -> None:
 
 def _check_round_trips(trial: Trial) -> None:
     """It comes back equal from pickle and from JSON, and can be a key."""
-    kind = type(trial.predictor)
-    copies = {
-        "pickle": pickle.loads(pickle.dumps(trial.predictor)),
-        "JSON": kind.model_validate_json(trial.predictor.model_dump_json()),
-    }
-    for way, copy in copies.items():
+    for way, copied in (("pickle", _through_pickle), ("JSON", _through_json)):
+        try:
+            copy = copied(trial.predictor)
+            same_key = hash(copy) == hash(trial.predictor)
+        except Exception as error:
+            raise ConformanceError(
+                f"{trial.predictor} does not come back from {way} ({error}): define its class at "
+                "the top of a module, with fields that JSON can hold"
+            ) from error
         _require(copy == trial.predictor, f"{trial.predictor} came back from {way} as {copy}")
-    _require(
-        hash(copies["pickle"]) == hash(trial.predictor),
-        f"{trial.predictor} and its copy differ in hash",
-    )
+        _require(same_key, f"{trial.predictor} and its copy from {way} differ in hash")
+
+
+def _through_pickle(predictor: Predictor) -> Predictor:
+    copy: Predictor = pickle.loads(pickle.dumps(predictor))
+    return copy
+
+
+def _through_json(predictor: Predictor) -> Predictor:
+    return type(predictor).model_validate_json(predictor.model_dump_json())
 
 
 def _check_short_history_is_refused(trial: Trial) -> None:

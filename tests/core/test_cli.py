@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+import forecastcache as fc
 from forecastcache import zoo
 from forecastcache.cli import run_app
 
@@ -189,6 +190,69 @@ def test_run_takes_prompts(forecastcache, tmp_path, text_to_image):
     assert "needs prompts: give --prompts" in err
 
 
+def test_run_takes_any_option_of_any_predictor(forecastcache, tmp_path):
+    code, out, _ = forecastcache(
+        "run", "zoo:dit-digits", "--steps", 8, "--count", 1, "--out", tmp_path, "--json",
+        "--predictor", "bands", "--set", "low=reuse", "--set", "high=hermite:order=1,sigma=0.7",
+        "--set", "cutoff=0.4",
+    )  # fmt: skip
+    assert code == 0
+    assert json.loads(out)["predictor"] == str(fc.Bands(fc.Reuse(), fc.Hermite(1, 0.7), 0.4))
+
+
+def test_explain_prints_the_row_and_what_it_does(forecastcache):
+    arguments = ("explain", "taylor", "--order", 2, "--computed", "0,1,2,8", "--target", 11)
+    code, out, _ = forecastcache(*arguments, "--json")
+    assert code == 0
+    assert json.loads(out) == {
+        "predictor": "Taylor(order=2)",
+        "computed": [0, 1, 2, 8],
+        "target": 11,
+        "row": [0.0, 0.75, -1.375, 1.625],
+        "even": False,
+        "differences": [1.0, 3.0, 5.25],
+        "noise_gain": 3.75,
+        "degree": 1,
+    }
+    code, out, _ = forecastcache(*arguments)
+    assert code == 0
+    assert "divided difference" in out
+    assert "-1.375" in out
+    assert "noise gain 3.75; exact on straight lines (degree 1)" in out
+
+
+def test_explain_takes_times(forecastcache):
+    code, out, _ = forecastcache(
+        "explain", "newton", "--set", "coordinate=time", "--computed", "0,6,12", "--target", 23,
+        "--times", "1,0.9,0.7,0.3",
+    )  # fmt: skip
+    assert code == 0
+    assert "exact on parabolas (degree 2)" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("exponential", "--computed", "0,1", "--target", 2), "has no row to explain"),
+        (("taylor", "--computed", "0,x", "--target", 2), "--computed 0,x is no list of steps"),
+        (("taylor", "--computed", "0,3", "--target", 2), "each must be above the one before"),
+        (
+            ("newton:coordinate=time", "--computed", "0,1", "--target", 2),
+            "step 0 does not tell its time",
+        ),
+        (
+            ("taylor", "--computed", "0,1", "--target", 2, "--times", "1,2"),
+            "--times 1,2 is no list of 3 numbers",
+        ),
+    ],
+)
+def test_explain_refuses_in_one_line(forecastcache, arguments, complaint):
+    code, out, err = forecastcache("explain", *arguments)
+    assert (code, out) == (2, "")
+    assert complaint in err
+    assert err.count("\n") == 1
+
+
 def test_list_names_everything(forecastcache):
     _, out, _ = forecastcache("list", "--json")
     found = json.loads(out)
@@ -210,8 +274,31 @@ MISTAKES = {
     "first 0": ((ZOO, "--first", 0), "first=0.*integer of at least 1"),
     "order -1": ((ZOO, "--order", -1), "order=-1.*integer from 0 to 4"),
     "order 9": ((ZOO, "--order", 9), "order=9.*integer from 0 to 4"),
-    "order of reuse": ((ZOO, "--predictor", "reuse", "--order", 1), "unknown option order=1"),
-    "predictor": ((ZOO, "--predictor", "tailor"), "'tailor': write one of reuse, taylor"),
+    "order of reuse": (
+        (ZOO, "--predictor", "reuse", "--order", 1),
+        "reuse has no option 'order'; it takes no options",
+    ),
+    "option of another predictor": (
+        (ZOO, "--set", "sigma=1"),
+        "taylor has no option 'sigma'; it takes order: integer from 0 to 4",
+    ),
+    "option out of range": (
+        (ZOO, "--predictor", "hermite", "--set", "sigma=0"),
+        "sigma='0', but input should be greater than 0; it takes order",
+    ),
+    "no option": ((ZOO, "--set", "order"), "'order' sets no option: write such as order=2"),
+    "options twice": (
+        (ZOO, "--predictor", "taylor:order=2", "--order", 1),
+        "taylor:order=2 sets its options itself: leave out --order and --set",
+    ),
+    "predictor without its parts": (
+        (ZOO, "--predictor", "bands"),
+        "bands needs low and high; it takes low: predictor",
+    ),
+    "predictor": (
+        (ZOO, "--predictor", "tailor"),
+        "'tailor': write one of bands, .*, reuse, taylor",
+    ),
     "site": ((ZOO, "--site", "blocks"), "--site blocks.*output, hidden, block, module"),
     "dtype": ((ZOO, "--dtype", "int8"), "--dtype int8.*float32"),
     "device": ((ZOO, "--device", "abacus"), "device='abacus' cannot be used"),

@@ -1,0 +1,94 @@
+"""What the command line is called with, as the objects it stands for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from forecastcache.errors import OptionError, UnknownNameError
+from forecastcache.predictor import Predictor
+from forecastcache.schedule import Every, Listed, Schedule
+from forecastcache.spec import assignment, build, parse
+from forecastcache.step import Step
+
+
+def choose(option: str, value: str, known: dict[str, Any]) -> Any:
+    """What `value` stands for."""
+    if value not in known:
+        raise UnknownNameError(f"--{option} {value} is not known: write one of {', '.join(known)}")
+    return known[value]
+
+
+def predictor_from(spec: str, order: int | None, settings: Sequence[str]) -> Predictor:
+    """The predictor of `spec`, a name alone or with options, and of options set beside it."""
+    options: dict[str, Any] = dict(map(assignment, settings))
+    if order is not None:
+        options["order"] = order
+    if ":" not in spec:
+        return build(spec, options)
+    if options:
+        raise OptionError(f"{spec} sets its options itself: leave out --order and --set")
+    return parse(spec)
+
+
+def steps_from(option: str, text: str) -> list[int]:
+    """Step indices listed with commas."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise OptionError(
+            f"{option} {text} is no list of steps: write such as 0,1,2,8,20"
+        ) from None
+
+
+def with_times(indices: Sequence[int], times: str | None) -> list[Step]:
+    """The steps of these indices, at the times listed with commas if any are."""
+    if times is None:
+        return [Step(index, float("nan")) for index in indices]
+    try:
+        listed = [float(part) for part in times.split(",")]
+    except ValueError:
+        listed = []
+    if len(listed) != len(indices):
+        raise OptionError(
+            f"--times {times} is no list of {len(indices)} numbers: give one for each computed "
+            "step and one for the target"
+        )
+    return [Step(index, time) for index, time in zip(indices, listed)]
+
+
+def schedule_from(listed: str | None, interval: int | None, first: int | None) -> Schedule:
+    """The schedule of `--schedule`, else of `--interval` and `--first`."""
+    if listed is None:
+        return Every(
+            interval=5 if interval is None else interval, first=3 if first is None else first
+        )
+    if interval is not None or first is not None:
+        raise OptionError("--schedule lists the computed steps: leave out --interval and --first")
+    return Listed(steps_from("--schedule", listed))
+
+
+def read_prompts(path: Path) -> list[str]:
+    """The lines of a file that are not empty."""
+    if not path.is_file():
+        raise UnknownNameError(f"--prompts {path} is no file: give a text file, a prompt a line")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise OptionError(f"--prompts {path} is no text: give a text file in UTF-8") from None
+    prompts = [line.strip() for line in text.splitlines() if line.strip()]
+    if not prompts:
+        raise OptionError(f"--prompts {path} is empty: write a prompt a line")
+    return prompts
+
+
+def require_writable(out: Path) -> None:
+    """Refuse a folder in which nothing can be written."""
+    try:
+        nearest = next(place for place in (out, *out.absolute().parents) if place.exists())
+    except OSError as error:
+        raise OptionError(f"--out cannot be used ({error.strerror}): give a folder") from None
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise OptionError(f"--out {out} cannot be written, because of {nearest}: give a folder")

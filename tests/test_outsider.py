@@ -1,0 +1,122 @@
+"""A predictor of somebody else's, in a package of its own, next to an installed forecastcache."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+import forecastcache as fc
+
+MODULE = '''import numpy as np
+import forecastcache as fc
+
+
+class Mine(fc.LinearPredictor):
+    """The mean of the newest computed features."""
+
+    count: int = 2
+
+    @property
+    def depth(self):
+        return self.count
+
+    def weights(self, computed, target):
+        return np.full(len(computed), 1 / len(computed))
+'''
+
+PROJECT = """[build-system]
+requires = ["setuptools>=77"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "outsider"
+version = "1.0"
+
+[project.entry-points."forecastcache.predictors"]
+mine = "outsider:Mine"
+
+[tool.setuptools]
+py-modules = ["outsider"]
+"""
+
+
+def run(*command: object, cwd: Path) -> str:
+    done = subprocess.run(list(map(str, command)), cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory) -> Path:
+    """An environment of its own that has what this one has, and the outsider's package."""
+    root = tmp_path_factory.mktemp("outsider")
+    (root / "outsider.py").write_text(MODULE)
+    (root / "pyproject.toml").write_text(PROJECT)
+    venv.create(root / "fresh", with_pip=False, symlinks=True)
+    python = root / "fresh" / "bin" / "python"
+    (site,) = (root / "fresh").glob("lib/python*/site-packages")
+    ours = sysconfig.get_paths()["purelib"]
+    (site / "ours.pth").write_text(f"import site; site.addsitedir({ours!r})\n")
+    run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
+        "--no-index", "--prefix", root / "fresh", root, cwd=root)  # fmt: skip
+    return python
+
+
+def test_a_new_linear_predictor_takes_at_most_15_lines():
+    lines = MODULE.partition("class ")[2].splitlines()
+    assert len(lines) <= 15
+
+
+def test_it_runs_from_the_command_line(python, tmp_path):
+    out = run(
+        python, "-m", "forecastcache", "run", "zoo:dit-digits", "--predictor", "mine",
+        "--set", "count=3", "--steps", 8, "--count", 1, "--out", tmp_path, "--json", cwd=tmp_path,
+    )  # fmt: skip
+    figures = json.loads(out)
+    assert figures["predictor"] == "Mine(count=3)"
+    assert figures["cache_bytes"] == figures["cache_bytes_planned"] > 0
+
+
+def test_it_is_listed_explained_and_checked(python, tmp_path):
+    listed = json.loads(run(python, "-m", "forecastcache", "list", "--json", cwd=tmp_path))
+    assert listed["predictors"]["mine"].startswith("The mean of the newest computed features.")
+    explained = run(
+        python, "-m", "forecastcache", "explain", "mine", "--computed", "0,1,2", "--target", 4,
+        "--json", cwd=tmp_path,
+    )  # fmt: skip
+    assert json.loads(explained)["row"] == [0.0, 0.5, 0.5]
+    check = (
+        "import outsider, forecastcache.testing as t; t.check_predictor(outsider.Mine(count=3))"
+    )
+    run(python, "-c", check, cwd=tmp_path)
+
+
+def test_its_bad_options_are_named_in_one_line(python, tmp_path):
+    done = subprocess.run(
+        [str(python), "-m", "forecastcache", "run", "zoo:dit-digits", "--predictor", "mine",
+         "--set", "count=many"],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "count='many', but input should be a valid integer" in done.stderr
+
+
+def test_the_same_from_a_notebook_cell(pipe):
+    cell = MODULE.replace("class Mine", '@fc.register_predictor("cell")\nclass Mine')
+    space: dict[str, object] = {"__name__": "__main__"}
+    for _ in range(2):  # a cell is run again and again
+        exec(compile(cell, "<cell>", "exec"), space)
+    from forecastcache.registry import PREDICTORS
+
+    try:
+        with fc.attach(pipe, fc.Every(3), PREDICTORS.get("cell")(count=2)) as session:
+            pipe([1], num_inference_steps=6, output_type="np")
+        assert session.report().computed == (0, 3)
+    finally:
+        PREDICTORS._added.pop("cell")

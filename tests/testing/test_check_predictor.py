@@ -1,0 +1,165 @@
+"""The suite passes what conforms and names what does not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import forecastcache as fc
+from forecastcache.errors import ConformanceError
+from forecastcache.testing import check_predictor
+
+TIMES = [1 - i / 10 for i in range(10)]
+COMPUTED = (0, 1, 4)
+
+BUILT_IN = [
+    fc.Reuse(),
+    *(fc.Taylor(order) for order in range(5)),
+    *(fc.Newton(order) for order in range(5)),
+    fc.Newton(8),
+    *(fc.Newton(2, coordinate) for coordinate in ("time", "logsnr")),
+    *(fc.Hermite(order) for order in range(5)),
+    fc.Hermite(2, 1.3),
+    *(fc.BDF(order, corrected) for order in (1, 2) for corrected in (False, True)),
+    *(fc.Exponential(rank) for rank in (1, 2, 3)),
+    fc.Exponential(1, window=6),
+    fc.Bands("reuse", "hermite"),
+    fc.Bands(fc.Exponential(2), fc.Newton(2, "logsnr"), 0.6),
+    fc.Blend("reuse", "taylor:order=2", 0.8),
+]
+
+
+@pytest.mark.parametrize("predictor", BUILT_IN, ids=str)
+def test_every_built_in_conforms(predictor):
+    check_predictor(predictor)
+
+
+def learned(weights, times=None):
+    rows = [
+        {"target": t, "computed": [c for c in COMPUTED if c < t][-2:], "weights": weights}
+        for t in set(range(2, 10)) - set(COMPUTED)
+    ]
+    return fc.Learned(rows, times)
+
+
+@pytest.mark.parametrize("times", [None, TIMES], ids=["any times", "its times"])
+def test_a_learned_predictor_conforms_on_its_own_trajectory(times):
+    check_predictor(learned([-0.7, 1.9], times), fc.Listed(COMPUTED), TIMES)
+
+
+def test_fitted_rows_need_not_keep_constants_but_others_must():
+    assert sum(learned([-0.7, 1.9]).rows[0].weights) != 1
+    with pytest.raises(ConformanceError, match="constant trajectory is off"):
+        check_predictor(Half())
+
+
+class Half(fc.LinearPredictor):
+    @property
+    def depth(self):
+        return 1
+
+    def weights(self, computed, target):
+        return np.full(len(computed), 0.5)
+
+
+class Counting(fc.LinearPredictor):
+    """Keeps state: every row differs from the one before."""
+
+    @property
+    def depth(self):
+        return 2
+
+    def weights(self, computed, target):
+        calls = CALLS.append(1) or len(CALLS)
+        return np.array([-calls, 1 + calls][-len(computed) :]) if len(computed) == 2 else [1.0]
+
+
+CALLS: list[int] = []
+
+
+class HandsOut(fc.Predictor):
+    @property
+    def depth(self):
+        return 1
+
+    def forecast(self, history, target):
+        return history.features[-1]
+
+
+class Widens(HandsOut):
+    def forecast(self, history, target):
+        return history.features[-1].double() * 1
+
+
+class Turns(HandsOut):
+    def forecast(self, history, target):
+        return history.features[-1].flatten()
+
+
+class Squares(HandsOut):
+    def forecast(self, history, target):
+        newest = history.features[-1]
+        return newest * newest.abs()
+
+
+class Explodes(HandsOut):
+    def forecast(self, history, target):
+        return history.features[-1] / 0
+
+
+class NotHungry(HandsOut):
+    def prepare(self, computed, target):
+        return lambda history: history.combine([1.0])
+
+
+class NeverFull(HandsOut):
+    @property
+    def minimum(self):
+        return 2
+
+
+class Listless(HandsOut):
+    weights: tuple[float, ...] = (1.0,)
+
+    def __eq__(self, other):
+        return self is other
+
+    def __hash__(self):
+        return 0
+
+
+class Drifts(HandsOut):
+    """Adds a little of the scale of the features."""
+
+    def forecast(self, history, target):
+        newest = history.features[-1]
+        return newest + newest.abs().max() * 1e-3
+
+
+@pytest.mark.parametrize(
+    ("kind", "complaint"),
+    [
+        (Counting, "forecast the same history differently"),
+        (HandsOut, "changed its history, or its forecast shares memory"),
+        (Widens, "and returned .*float64"),
+        (Turns, r"returned \(120,\)"),
+        (Squares, "four times as large is off by"),
+        (Explodes, "its forecast is not finite"),
+        (NotHungry, "forecast from 0 features, but its minimum is 1"),
+        (NeverFull, "minimum 2 and depth 1"),
+        (Listless, "came back from pickle as"),
+        (Drifts, "constant trajectory is off by"),
+    ],
+)
+def test_what_does_not_conform_is_named(kind, complaint):
+    with pytest.raises(ConformanceError, match=complaint) as error:
+        check_predictor(kind())
+    assert isinstance(error.value, AssertionError)
+
+
+def test_a_class_that_cannot_be_pickled_is_told_what_to_do():
+    class Local(fc.Taylor):
+        """Defined in a function."""
+
+    with pytest.raises(ConformanceError, match="from pickle .* at the top of a module"):
+        check_predictor(Local())
