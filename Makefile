@@ -2,6 +2,7 @@
 PYTHON ?= python3
 # Installed first and pinned, so that what depends on torch takes this build and no other.
 TORCH ?= torch==2.13.0
+JOBS ?= 2
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -17,7 +18,7 @@ demo: .venv/.demo
 	$(BIN)/forecastcache run zoo:dit-digits
 
 test: .venv/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS)
 
 test-slow: .venv/.dev
 	$(BIN)/python -m pytest -m slow

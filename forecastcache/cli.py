@@ -20,7 +20,7 @@ from forecastcache.arguments import (
     steps_from,
     with_times,
 )
-from forecastcache.console import decibels, print_explanation, print_figures, print_list
+from forecastcache.console import decibels, print_figures, print_list
 from forecastcache.errors import ForecastCacheError, OptionError
 from forecastcache.options import describe_options
 from forecastcache.predictor import Predictor
@@ -189,7 +189,7 @@ def explain_(
     if as_json:
         print(json.dumps(explanation.figures(), indent=2))
     else:
-        print_explanation(explanation)
+        print(explanation)
 
 
 @app.command(name="list")

@@ -8,8 +8,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from forecastcache.predictors.explanation import Explanation
-
 
 def print_figures(figures: dict[str, Any]) -> None:
     """One comparison."""
@@ -73,32 +71,3 @@ def print_list(found: dict[str, dict[str, str]]) -> None:
         for name, about in entries.items():
             table.add_row(f"[bold]{name}[/bold]", escape(about))
         console.print(table, "")
-
-
-def print_explanation(explanation: Explanation) -> None:
-    """A row, its differences, its noise gain and its exactness."""
-    console = Console()
-    steps = " ".join(str(step.index) for step in explanation.computed)
-    console.print(
-        f"{explanation.predictor} forecasts step {explanation.target.index} from steps {steps}",
-        highlight=False,
-    )
-    kind = "backward" if explanation.even else "divided"
-    table = Table("step", "weight", "order", f"coefficient of the {kind} difference")
-    for column in table.columns:
-        column.justify = "right"
-    orders = list(enumerate(explanation.differences))
-    for i, (step, weight) in enumerate(zip(explanation.computed[::-1], explanation.row[::-1])):
-        difference = (str(orders[i][0]), f"{orders[i][1]:.6g}") if i < len(orders) else ("", "")
-        table.add_row(str(step.index), f"{weight:.6g}", *difference)
-    console.print(table)
-    console.print(f"noise gain {explanation.noise_gain:.4g}; {_exactness(explanation)}")
-
-
-def _exactness(explanation: Explanation) -> str:
-    if explanation.degree < 0:
-        return "not exact, not even on constants"
-    names = ("constants", "straight lines", "parabolas", "cubics")
-    if explanation.degree < len(names):
-        return f"exact on {names[explanation.degree]} (degree {explanation.degree})"
-    return f"exact on polynomials of degree {explanation.degree}"

@@ -46,6 +46,28 @@ class Explanation:
     noise_gain: float
     degree: int
 
+    def __str__(self) -> str:
+        kind = "backward" if self.even else "divided"
+        weights = [f"{w:.6g}" for w in self.row[::-1]]
+        coefficients = [f"{c:.6g}" for c in self.differences]
+        width = max(map(len, ["weight", *weights])) + 2
+        lines = [f"  step{'weight':>{width}}   order   coefficient of the {kind} difference"]
+        for i, (step, weight) in enumerate(zip(self.computed[::-1], weights)):
+            line = f"{step.index:6}{weight:>{width}}"
+            lines.append(line + (f"{i:8}   {coefficients[i]}" if i < len(coefficients) else ""))
+        computed = " ".join(str(step.index) for step in self.computed)
+        title = f"{self.predictor} forecasts step {self.target.index} from steps {computed}"
+        gain = f"noise gain {self.noise_gain:.4g}; {self._exactness()}"
+        return "\n".join([title, *lines, gain])
+
+    def _exactness(self) -> str:
+        if self.degree < 0:
+            return "not exact, not even on constants"
+        names = ("constants", "straight lines", "parabolas", "cubics")
+        if self.degree < len(names):
+            return f"exact on {names[self.degree]} (degree {self.degree})"
+        return f"exact on polynomials of degree {self.degree}"
+
     def figures(self) -> dict[str, Any]:
         """Every figure, ready for JSON."""
         return {

@@ -37,7 +37,7 @@ FLOORS = (
     ("cli",),
     ("__init__", "__main__"),
 )
-FACES = ("__init__", "__main__", "cli", "console")  # may name plugin folders
+FACES = ("__init__", "__main__", "cli")  # may name plugin folders
 PLUGINS = ("predictors", "adapters", "calibration")
 
 

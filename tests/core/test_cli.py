@@ -297,7 +297,7 @@ MISTAKES = {
     ),
     "predictor": (
         (ZOO, "--predictor", "tailor"),
-        "'tailor': write one of bands, .*, reuse, taylor",
+        "'tailor': write one of bands, .*, taylor",
     ),
     "site": ((ZOO, "--site", "blocks"), "--site blocks.*output, hidden, block, module"),
     "dtype": ((ZOO, "--dtype", "int8"), "--dtype int8.*float32"),
