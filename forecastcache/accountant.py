@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -31,24 +32,30 @@ class Rehearsal:
     """What one computed and one forecast step come to.
 
     Attributes:
-        features: a meta tensor for each feature that a computed step keeps.
+        sites: by path, a meta tensor for each feature that a computed step keeps there.
         flops_computed: of a computed step, as torch's FLOP counter counts: matrix products,
             convolutions and attention, a multiplication and an addition each.
         flops_forecast: of a forecast step, likewise; the forecast itself is none of these.
     """
 
-    features: tuple[Tensor, ...]
+    sites: Mapping[str, tuple[Tensor, ...]]
     flops_computed: int
     flops_forecast: int
 
     def planned_bytes(self, depth: int, branches: int, dtype: torch.dtype | None = None) -> int:
         """Bytes that histories of `depth` features will hold, stored as `dtype` if given."""
-        feature_bytes = (f.numel() * (dtype or f.dtype).itemsize for f in self.features)
-        return depth * branches * sum(feature_bytes)
+        return depth * branches * sum(self.site_bytes(dtype).values())
+
+    def site_bytes(self, dtype: torch.dtype | None = None) -> dict[str, int]:
+        """Bytes of one feature by site, stored as `dtype` if given."""
+        return {
+            path: sum(f.numel() * (dtype or f.dtype).itemsize for f in features)
+            for path, features in self.sites.items()
+        }
 
 
 def rehearse(
-    model: nn.Module, adapter: Adapter, granularity: Granularity, args: Any, kwargs: Any
+    model: nn.Module, adapter: Adapter, granularity: Granularity, arguments: Mapping[str, Any]
 ) -> Rehearsal:
     """Run one computed and one forecast step on the meta device: no data, no arithmetic.
 
@@ -56,28 +63,45 @@ def rehearse(
         model: any module; its weights are neither read nor copied.
         adapter: that serves it.
         granularity: of the sites.
-        args: positional arguments of a call, as `shapes_of` returns them.
-        kwargs: keyword arguments likewise.
+        arguments: of a call, by name, as `shapes_of` returns them.
     """
     twin = _meta_twin(model)
+    if adapter.without_data is not None:
+        adapter.without_data(twin)
     taps = Taps(twin, adapter, granularity)
     recorder = _ShapeRecorder()
 
     def count_flops(computing: bool) -> int:
         recorder.computing = computing
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            taps.call(twin, recorder, twin.forward, args, kwargs)
+        with torch.no_grad(), _WholeSlices(), FlopCounterMode(display=False) as counter:
+            taps.call(twin, recorder, twin.forward, (), arguments)
         return int(counter.get_total_flops())
 
     flops_computed, flops_forecast = count_flops(True), count_flops(False)
-    leaves = pytree.tree_leaves(list(recorder.features.values()))
-    features = tuple(leaf for leaf in leaves if is_feature(leaf))
-    return Rehearsal(features, flops_computed, flops_forecast)
+    sites = {
+        path: tuple(leaf for leaf in pytree.tree_leaves(feature) if is_feature(leaf))
+        for path, feature in recorder.features.items()
+    }
+    return Rehearsal(sites, flops_computed, flops_forecast)
 
 
 def shapes_of(arguments: Any) -> Any:
     """The arguments of a call with every tensor on the meta device: shape and dtype, no data."""
     return pytree.tree_map_only(Tensor, lambda x: torch.empty_like(x, device="meta"), arguments)
+
+
+class _WholeSlices(TorchFunctionMode):
+    """Where a slice ends at a number that only data would tell, takes the whole."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (Tensor.__getitem__, Tensor.__setitem__):
+            args = (args[0], pytree.tree_map(_whole_if_unknown, args[1]), *args[2:])
+        return func(*args, **(kwargs or {}))
+
+
+def _whole_if_unknown(index: Any) -> Any:
+    unknown = isinstance(index, slice) and isinstance(index.stop, Tensor)
+    return slice(index.start, None) if unknown else index
 
 
 class _ShapeRecorder:

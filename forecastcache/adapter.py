@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from torch import nn
 
@@ -22,13 +22,27 @@ class Site:
 
     Attributes:
         path: of the module within the model; '' is the model itself.
-        feature: what of the module is forecast: its `output`, its first `input`, or its
-            `residual`, the difference between what it returns and what it was given.
-        streams: for a residual, the arguments that what it returns is compared with, in order.
+        feature: what of the module is forecast: its `output`, its first `input`, its `residual`,
+            the difference between what it returns and what it was given, or `nothing`, where
+            another site makes its work needless.
+        streams: for a residual, the arguments that what it returns is compared with, in order;
+            for nothing, those that it returns instead, () for the first.
     """
 
     path: str
-    feature: Literal["output", "input", "residual"]
+    feature: Literal["output", "input", "residual", "nothing"]
+    streams: tuple[str, ...] = ()
+
+
+class Skip(NamedTuple):
+    """A module whose result only a forecast module reads, so that a forecast makes it needless.
+
+    Attributes:
+        path: within the block.
+        streams: the arguments that it returns unchanged instead, () for the first alone.
+    """
+
+    path: str
     streams: tuple[str, ...] = ()
 
 
@@ -40,11 +54,13 @@ class Trunk:
         path: of the list within the model.
         streams: the block's arguments that it returns updated, in the order it returns them.
         modules: paths within a block whose outputs the `module` sites forecast.
+        skipped: what else need not run once these are forecast.
     """
 
     path: str
     streams: tuple[str, ...]
     modules: tuple[str, ...]
+    skipped: tuple[Skip, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +77,10 @@ class Adapter:
         grid: from a call's arguments by name and the model's config to the layout of the
             image's tokens, (frames, height, width) or (height, width); for predictors that look
             at an image's frequencies.
+        without_data: changes a copy of the model that has shapes but no data, where the model
+            reads data on its way, so that it runs all the same.
+        trim: from a call's arguments to those that differ once what the model leaves out, as it
+            reads a mask, is left out.
     """
 
     name: str
@@ -69,6 +89,8 @@ class Adapter:
     trunk: tuple[Trunk, ...] = ()
     tail: str | None = None
     grid: Callable[[Mapping[str, Any], Any], tuple[int, ...]] | None = None
+    without_data: Callable[[nn.Module], None] | None = None
+    trim: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
     @property
     def granularities(self) -> tuple[Granularity, ...]:
@@ -107,11 +129,17 @@ class Adapter:
         ]
         if granularity == "block":
             return tuple(Site(path, "residual", trunk.streams) for trunk, path in blocks)
-        return tuple(
+        outputs = [
             Site(f"{path}.{module}", "output")
             for trunk, path in blocks
             for module in trunk.modules
-        )
+        ]
+        needless = [
+            Site(f"{path}.{skip.path}", "nothing", skip.streams)
+            for trunk, path in blocks
+            for skip in trunk.skipped
+        ]
+        return (*outputs, *needless)
 
     def time_argument(self, model: nn.Module) -> str:
         """The name of the argument of `model.forward` that carries the step's time.

@@ -8,13 +8,15 @@ import torch
 from torch import nn
 
 from forecastcache.adapter import GRANULARITIES, Granularity
+from forecastcache.budget import parse_budget
 from forecastcache.errors import AttachError
 from forecastcache.patch import active_patch
 from forecastcache.predictor import Predictor
 from forecastcache.schedule import Schedule
 from forecastcache.session import Session
 
-DENOISERS = ("transformer", "unet")
+# Wan 2.2 has two, the second for the less noisy steps.
+DENOISERS = (("transformer", "transformer_2"), ("unet",))
 STORAGE_DTYPES = (None, torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -27,6 +29,7 @@ def attach(
     dtype: torch.dtype | None = None,
     offload: Literal["cpu"] | None = None,
     not_finite: Literal["raise", "recompute"] = "raise",
+    budget: int | str | None = None,
 ) -> Session:
     """Forecast the steps that `schedule` leaves out, from now until `detach`.
 
@@ -50,10 +53,13 @@ def attach(
         dtype: the histories' storage dtype; None keeps the features' own.
         offload: `cpu` keeps the histories in (pinned) host memory.
         not_finite: what to do about a forecast with NaN or infinity: raise or compute the step.
+        budget: bytes that the histories may hold, a number or text such as `2 GiB`. A run whose
+            plan is over it is refused before the model runs, naming the sites and depths that fit.
 
     Raises:
         AttachError: the target has no model to attach to, the model takes no timestep, its
             adapter lacks the site, its scheduler calls it twice a step, or it is attached already.
+        BudgetError: the budget is no number of bytes above 0.
     """
     for role, thing, kind in (
         ("schedule", schedule, Schedule),
@@ -73,32 +79,42 @@ def attach(
             f"{predictor} needs {predictor.minimum} features but keeps {predictor.depth}, so it "
             "would never forecast: give it a depth of at least its minimum"
         )
-    model, pipeline = _denoiser(target)
-    patch = active_patch(model)
-    if patch is not None:
-        raise AttachError(
-            f"this {type(model).__name__} is attached already, to {patch.owner}: "
-            "detach that session first"
-        )
-    return Session(model, pipeline, schedule, predictor, site, dtype, offload, not_finite)
+    allowed = parse_budget(budget)
+    models, pipeline = _denoisers(target)
+    for model in models:
+        patch = active_patch(model)
+        if patch is not None:
+            raise AttachError(
+                f"this {type(model).__name__} is attached already, to {patch.owner}: "
+                "detach that session first"
+            )
+    return Session(
+        models, pipeline, schedule, predictor, site, dtype, offload, not_finite, allowed
+    )
 
 
-def _denoiser(target: Any) -> tuple[nn.Module, object | None]:
-    if hasattr(target, "_orig_mod"):
+def _denoisers(target: Any) -> tuple[list[nn.Module], object | None]:
+    """The models to attach to, and the pipeline that calls them."""
+    if isinstance(target, nn.Module):
+        return [_uncompiled(target)], None
+    for names in DENOISERS:
+        found = [getattr(target, name, None) for name in names]
+        models = [_uncompiled(model) for model in found if isinstance(model, nn.Module)]
+        if models:
+            return models, target
+    raise AttachError(
+        f"{type(target).__name__} has no {' or '.join(names[0] for names in DENOISERS)} to attach "
+        "to: give a diffusers pipeline, or the model itself"
+    )
+
+
+def _uncompiled(model: nn.Module) -> nn.Module:
+    if hasattr(model, "_orig_mod"):
         raise AttachError(
             "the model went through torch.compile(model), whose forward hides what it takes: "
             "compile in place instead, with model.compile()"
         )
-    if isinstance(target, nn.Module):
-        return target, None
-    for name in DENOISERS:
-        model = getattr(target, name, None)
-        if isinstance(model, nn.Module):
-            return _denoiser(model)[0], target
-    raise AttachError(
-        f"{type(target).__name__} has no {' or '.join(DENOISERS)} to attach to: "
-        "give a diffusers pipeline, or the model itself"
-    )
+    return model
 
 
 def _require(option: str, value: object, known: tuple[object, ...]) -> None:

@@ -31,6 +31,10 @@ class AttachError(ForecastCacheError, ValueError):
     """The model cannot be attached to as asked."""
 
 
+class BudgetError(ForecastCacheError, ValueError):
+    """A planned cache does not fit into the bytes allowed."""
+
+
 class HistoryError(ForecastCacheError, ValueError):
     """A history is too short for what is asked of it, or a row does not fit it."""
 

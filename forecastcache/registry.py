@@ -62,9 +62,12 @@ class Registry(Generic[Thing]):
             NameTakenError: two installed packages claim the name.
             ForecastCacheError: a package declares under this name what cannot be used.
         """
+        return self._find(name, self._installed())
+
+    def _find(self, name: str, installed: dict[str, list[EntryPoint]]) -> Thing:
         if name in self._added:
             return self._added[name]
-        points = self._installed().get(name)
+        points = installed.get(name)
         if not points:
             raise UnknownNameError(
                 f"no {self.kind} is called {name!r}: write one of {', '.join(self.names())}"
@@ -96,9 +99,10 @@ class Registry(Generic[Thing]):
 
     def items(self) -> Iterator[tuple[str, Thing]]:
         """Every name with its thing; what cannot be had is left out with a warning."""
-        for name in self.names():
+        installed = self._installed()
+        for name in sorted({*self._added, *installed}):
             try:
-                thing = self.get(name)
+                thing = self._find(name, installed)
             except ForecastCacheError as error:
                 warnings.warn(str(error), stacklevel=2)
             else:

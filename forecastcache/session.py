@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any, Literal
 
@@ -15,22 +14,25 @@ from torch.utils import _pytree as pytree
 from forecastcache.accountant import Rehearsal, measured_bytes, rehearse, shapes_of
 from forecastcache.adapter import Adapter, Granularity
 from forecastcache.branch import Branch
+from forecastcache.budget import require_budget
 from forecastcache.clock import Clock, Tick
 from forecastcache.errors import AttachError, NotFiniteError
 from forecastcache.history import History
-from forecastcache.patch import Forward, Patch
+from forecastcache.host import Host, Reading
+from forecastcache.patch import Forward
 from forecastcache.predictor import Predictor
 from forecastcache.registry import adapter_for
 from forecastcache.report import Call, Report
 from forecastcache.schedule import Schedule
 from forecastcache.step import Step
-from forecastcache.taps import Taps
 
 
 class Session:
     """A predictor, a schedule and an adapter attached to a model; made by `attach`.
 
-    It owns all state. Nothing is patched on a class, so sessions do not see each other.
+    It owns all state. Nothing is patched on a class, so sessions do not see each other. Where a
+    pipeline has two models that take turns along a trajectory, both are attached, and each is
+    forecast from what it computed itself.
 
     Attributes:
         adapter: that serves the model.
@@ -41,7 +43,7 @@ class Session:
 
     def __init__(
         self,
-        model: nn.Module,
+        models: Sequence[nn.Module],
         pipeline: object | None,
         schedule: Schedule,
         predictor: Predictor,
@@ -49,39 +51,39 @@ class Session:
         dtype: torch.dtype | None,
         offload: Literal["cpu"] | None,
         not_finite: Literal["raise", "recompute"],
+        budget: int | None,
     ) -> None:
-        self.adapter: Adapter = adapter_for(model)
+        self.adapter: Adapter = adapter_for(models[0])
         self.schedule = schedule
         self.predictor = predictor
         self.site = site
-        self._model = weakref.ref(model)
-        self._model_name = type(model).__name__
         self._dtype = dtype
         self._offload = offload
         self._not_finite = not_finite
-        self._time = self.adapter.time_argument(model)
-        self._signature = inspect.signature(model.forward)
-        self._taps: Taps | None = Taps(model, self.adapter, site)
+        self._budget = budget
+        self._hosts = [Host(model, self.adapter, site) for model in models]
         self._clock = Clock(pipeline)
+        self._current = self._hosts[0]
         self._branches: dict[int, Branch] = {}
         self._calls: list[Call] = []
         self._cache_bytes = 0
         self._arguments: Any = None
+        self._rehearsal: Rehearsal | None = None
         self._require_needs()
-        self._patch: Patch | None = Patch(model, self._call, repr(self))
+        for host in self._hosts:
+            host.attach(partial(self._call, host), repr(self))
+        self._attached = True
 
     @property
     def attached(self) -> bool:
         """Whether calls of the model come through here."""
-        return self._taps is not None
+        return self._attached
 
     def detach(self) -> None:
         """Restore the model and let go of it and of all features; a second call does nothing."""
-        model = self._model()
-        if self._taps is not None and self._patch is not None and model is not None:
-            self._taps.restore()
-            self._patch.remove(model)
-        self._taps = self._patch = None
+        self._attached = False
+        for host in self._hosts:
+            host.detach()
         self.reset()
 
     def reset(self) -> None:
@@ -99,7 +101,7 @@ class Session:
             else rehearsal.planned_bytes(self.predictor.depth, branches, self._dtype)
         )
         return Report(
-            model=self._model_name,
+            model=self._current.name,
             site=self.site,
             schedule=str(self.schedule),
             predictor=str(self.predictor),
@@ -118,18 +120,19 @@ class Session:
     def __repr__(self) -> str:
         return f"Session({self.schedule}, {self.predictor}, site={self.site!r})"
 
-    def _call(self, forward: Forward, args: Any, kwargs: Any) -> Any:
-        """One call of the model: find its step, decide, compute or forecast."""
+    def _call(self, host: Host, forward: Forward, args: Any, kwargs: Any) -> Any:
+        """One call of a model: find its step, decide, compute or forecast."""
         try:
             started = perf_counter()
-            step, key = self._place(args, kwargs)
+            step, key = self._place(host, args, kwargs)
             branch = self._branches[key]
+            run = partial(host.run, branch, forward, args, kwargs)
             output, computed = None, self._must_compute(step, branch)
             if not computed:
-                output = self._forecast(step, branch, forward, args, kwargs)
+                output = self._forecast(step, branch, run)
                 computed = output is None
             if computed:
-                output = self._compute(step, branch, forward, args, kwargs)
+                output = self._compute(step, branch, run)
             self._calls.append(Call(step, key, computed, perf_counter() - started))
             if _is_last(step):
                 self._branches.pop(key, None)
@@ -152,34 +155,47 @@ class Session:
                 f"{self.adapter.name!r} does not tell: use site='output', or give it a grid"
             )
 
-    def _place(self, args: Any, kwargs: Any) -> tuple[Step, int]:
+    def _place(self, host: Host, args: Any, kwargs: Any) -> tuple[Step, int]:
         """The step of a call and the number of its branch; what is new starts empty."""
-        given = self._signature.bind(*args, **kwargs).arguments
-        time = given.get(self._time)
-        tensors = {n: x for n, x in given.items() if isinstance(x, Tensor) and n != self._time}
-        if time is None or not tensors:
-            raise AttachError(
-                f"{self._model_name} was called without "
-                f"{self._time if time is None else 'a tensor'}: forecasting needs it at every call"
-            )
-        sample, *conditions = tensors.values()
-        # Where the tokens have times of their own, those of given frames are 0.
-        tick = self._clock.tick(float(torch.as_tensor(time).max()), sample)
+        reading = host.read(args, kwargs)
+        tick = self._clock.tick(reading.time, reading.sample)
         if tick.starts:
-            self._branches.clear()
             self._calls.clear()
             self._cache_bytes = 0
-            self._arguments = shapes_of((args, kwargs))
+            self._arguments = self._rehearsal = None
             if tick.step.total is not None:
                 self._check_trajectory(tick.step.total)
-        key = self._branch_of(tick, conditions)
-        likeness = _likeness(args, kwargs, given.get("return_dict"))
-        if key not in self._branches or self._branches[key].likeness != likeness:
-            self._branches[key] = Branch(self._history_maker(given), likeness)
+        if tick.starts or host is not self._current:
+            self._branches.clear()
+            self._current = host
+        if self._arguments is None:
+            self._arguments = shapes_of(self._as_the_model_uses_it(reading.given))
+        key = self._branch_of(tick, reading.conditions)
+        if key not in self._branches or self._branches[key].likeness != reading.likeness:
+            self._branches[key] = Branch(self._history_maker(reading), reading.likeness)
+            self._require_budget()
         branch = self._branches[key]
-        branch.conditions = conditions
-        branch.state.sample = sample
+        branch.conditions = reading.conditions
+        branch.state.sample = reading.sample
         return tick.step, key
+
+    def _as_the_model_uses_it(self, given: dict[str, Any]) -> dict[str, Any]:
+        return given if self.adapter.trim is None else {**given, **self.adapter.trim(given)}
+
+    def _require_budget(self) -> None:
+        if self._budget is None:
+            return
+        model, branches = self._current.model, len(self._branches)
+        assert model is not None
+        require_budget(
+            self._budget,
+            lambda site: rehearse(model, self.adapter, site, self._arguments),
+            self.adapter.granularities,
+            self.site,
+            self.predictor.depth,
+            branches,
+            self._dtype,
+        )
 
     def _check_trajectory(self, total: int) -> None:
         self.schedule.check(total)
@@ -203,21 +219,17 @@ class Session:
         branch.state.sample = None
         return wanted or len(branch.steps) < self.predictor.minimum
 
-    def _compute(
-        self, step: Step, branch: Branch, forward: Forward, args: Any, kwargs: Any
-    ) -> Any:
+    def _compute(self, step: Step, branch: Branch, run: Callable[[], Any]) -> Any:
         branch.compute(None if _is_last(step) else step)
-        output = self._run(branch, forward, args, kwargs)
+        output = run()
         held = (history for each in self._branches.values() for history in each.histories())
         self._cache_bytes = max(self._cache_bytes, measured_bytes(held))
         return output
 
-    def _forecast(
-        self, step: Step, branch: Branch, forward: Forward, args: Any, kwargs: Any
-    ) -> Any:
+    def _forecast(self, step: Step, branch: Branch, run: Callable[[], Any]) -> Any:
         """The forecast output; None if it is not finite and is to be computed instead."""
         branch.fill_in(self.predictor.prepare(branch.steps, step))
-        output = self._run(branch, forward, args, kwargs)
+        output = run()
         if _is_finite(output):
             return output
         if self._not_finite == "recompute":
@@ -233,38 +245,27 @@ class Session:
             "use not_finite='recompute', a lower order or a wider dtype"
         )
 
-    def _history_maker(self, given: dict[str, Any]) -> Callable[[], History]:
+    def _history_maker(self, reading: Reading) -> Callable[[], History]:
         depth, dtype, device, grid = self.predictor.depth, self._dtype, self._offload, None
         if self.adapter.grid is not None and "grid" in self.predictor.needs:
-            grid = self.adapter.grid(given, getattr(self._model(), "config", None))
+            grid = self.adapter.grid(reading.given, getattr(self._current.model, "config", None))
         return lambda: History(depth, dtype, device, grid)
 
-    def _run(self, branch: Branch, forward: Forward, args: Any, kwargs: Any) -> Any:
-        model = self._model()
-        assert self._taps is not None
-        assert model is not None
-        return self._taps.call(model, branch, forward, args, kwargs)
-
     def _rehearse(self) -> Rehearsal | None:
-        model = self._model()
+        model = self._current.model
         if model is None or self._arguments is None:
             return None
-        try:
-            return rehearse(model, self.adapter, self.site, *self._arguments)
-        except Exception:
-            # A model that reads its data on the way cannot do without; the run itself was well.
-            return None
+        if self._rehearsal is None:
+            try:
+                self._rehearsal = rehearse(model, self.adapter, self.site, self._arguments)
+            except Exception:
+                # A model that reads its data on the way cannot do without; the run was well.
+                return None
+        return self._rehearsal
 
 
 def _is_last(step: Step) -> bool:
     return step.total is not None and step.index >= step.total - 1
-
-
-def _likeness(args: Any, kwargs: Any, return_dict: object) -> tuple[Any, ...]:
-    """What two calls must share for the features of one to forecast those of the other."""
-    leaves = pytree.tree_leaves((args, kwargs))
-    tensors = ((x.shape, x.dtype, x.device) for x in leaves if isinstance(x, Tensor))
-    return return_dict, *tensors
 
 
 def _is_finite(output: Any) -> bool:

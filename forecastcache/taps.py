@@ -163,6 +163,17 @@ class _ResidualTap(_Tap):
         return returned
 
 
+class _NothingTap(_Tap):
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        if self._call.computing:
+            return self.module(*args, **kwargs)
+        if not self.site.streams:
+            return args[0] if args else next(iter(kwargs.values()))
+        # Read anew: the module may have been replaced, by one with adapters say.
+        streams = _Streams(self.module, self.site.streams)
+        return streams.pack(streams.read(args, kwargs))
+
+
 class _Bypass(_StandIn):
     """A block that returns what it was given, for the tail to replace."""
 
@@ -194,6 +205,7 @@ _TAPS: dict[str, type[_Tap]] = {
     "output": _OutputTap,
     "input": _InputTap,
     "residual": _ResidualTap,
+    "nothing": _NothingTap,
 }
 
 

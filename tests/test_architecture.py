@@ -28,7 +28,7 @@ FLOORS = (
     ("registry", "branch", "accountant"),
     ("spec",),
     ("predictors", "adapters"),
-    ("report",),
+    ("report", "budget", "host"),
     ("session",),
     ("attachment",),
     ("zoo",),

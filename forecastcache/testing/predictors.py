@@ -13,6 +13,7 @@ from forecastcache.attachment import attach
 from forecastcache.errors import ConformanceError, HistoryError
 from forecastcache.predictor import LinearPredictor, Predictor
 from forecastcache.schedule import Schedule
+from forecastcache.testing.requirement import require
 from forecastcache.testing.trial import SHAPES, TIMES, UNEVEN, Trial, random_features
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -40,7 +41,7 @@ def check_predictor(
 
 def _check_depth(trial: Trial) -> None:
     """It keeps at least one feature, and as many as it needs."""
-    _require(
+    require(
         1 <= trial.predictor.minimum <= trial.predictor.depth,
         f"{trial.predictor} has minimum {trial.predictor.minimum} and depth "
         f"{trial.predictor.depth}: they must be 1 <= minimum <= depth",
@@ -58,8 +59,8 @@ def _check_round_trips(trial: Trial) -> None:
                 f"{trial.predictor} does not come back from {way} ({error}): define its class at "
                 "the top of a module, with fields that JSON can hold"
             ) from error
-        _require(copy == trial.predictor, f"{trial.predictor} came back from {way} as {copy}")
-        _require(same_key, f"{trial.predictor} and its copy from {way} differ in hash")
+        require(copy == trial.predictor, f"{trial.predictor} came back from {way} as {copy}")
+        require(same_key, f"{trial.predictor} and its copy from {way} differ in hash")
 
 
 def _through_pickle(predictor: Predictor) -> Predictor:
@@ -96,12 +97,12 @@ def _check_features_keep_their_kind(trial: Trial) -> None:
             features = [f.permute(*reversed(range(f.ndim))) for f in features]
         result = forecast(trial.history(features))
         given = f"{trial.predictor} was given features of {tuple(shape)}, {dtype}, {device}"
-        _require(
+        require(
             (result.shape, result.dtype, result.device)
             == (features[0].shape, dtype, features[0].device),
             f"{given}, and returned {tuple(result.shape)}, {result.dtype}, {result.device}",
         )
-        _require(bool(result.isfinite().all()), f"{given}, and its forecast is not finite")
+        require(bool(result.isfinite().all()), f"{given}, and its forecast is not finite")
 
 
 def _check_histories_are_left_alone(trial: Trial) -> None:
@@ -110,7 +111,7 @@ def _check_histories_are_left_alone(trial: Trial) -> None:
         history = trial.history(features)
         before = torch.stack(history.features)
         trial.forecaster()(history).add_(1)
-        _require(
+        require(
             torch.equal(before, torch.stack(history.features)),
             f"{trial.predictor} changed its history, or its forecast shares memory with it: "
             "return a tensor of its own",
@@ -126,7 +127,7 @@ def _check_forecasts_depend_on_nothing_else(trial: Trial) -> None:
         first = forecast(history)
         forecast(other)
         again = (forecast(history), trial.forecaster()(history))
-        _require(
+        require(
             all(torch.equal(first, each) for each in again),
             f"{trial.predictor} forecast the same history differently: keep no state in it",
         )
@@ -170,13 +171,13 @@ def _check_planned_bytes_are_held(trial: Trial) -> None:
         for time in host.scheduler.timesteps:
             host.transformer(torch.ones(2, 3, 8, 6), time)
     report = session.report()
-    _require(
+    require(
         set(report.computed)
         <= {0, *(trial.schedule.foreseen(report.steps) or ()), *range(trial.predictor.depth)},
         f"{trial.predictor} did not forecast though its history was full: {trial.schedule} became "
         f"{report.computed}",
     )
-    _require(
+    require(
         report.cache_bytes == report.cache_bytes_planned,
         f"{trial.predictor} held {report.cache_bytes} bytes where {report.cache_bytes_planned} "
         "were planned: its depth must not change",
@@ -187,15 +188,10 @@ def _devices() -> tuple[str, ...]:
     return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 
 
-def _require(condition: bool, complaint: str) -> None:
-    if not condition:
-        raise ConformanceError(complaint)
-
-
 def _require_close(result: Tensor, expected: Tensor, what: str) -> None:
     error = float((result - expected).abs().max())
     allowed = ROUNDING * torch.finfo(result.dtype).eps * max(1.0, float(expected.abs().max()))
-    _require(
+    require(
         error <= allowed,
         f"{what} is off by {error:.3g}, where rounding explains {allowed:.3g}",
     )

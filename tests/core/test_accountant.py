@@ -12,27 +12,30 @@ from forecastcache.registry import adapter_for
 from ..conftest import SITES, make_transformer
 
 
-def call_arguments() -> tuple[tuple, dict]:
-    keywords = {"timestep": torch.tensor([7, 7]), "class_labels": torch.tensor([1, 1000])}
-    return (torch.randn(2, 4, 8, 8),), keywords
+def call_arguments() -> dict[str, torch.Tensor]:
+    return {
+        "hidden_states": torch.randn(2, 4, 8, 8),
+        "timestep": torch.tensor([7, 7]),
+        "class_labels": torch.tensor([1, 1000]),
+    }
 
 
 def test_shapes_of_keeps_shapes_and_drops_data():
-    args, kwargs = shapes_of(call_arguments())
-    assert args[0].shape == (2, 4, 8, 8)
-    assert {x.device.type for x in (args[0], *kwargs.values())} == {"meta"}
+    shapes = shapes_of(call_arguments())
+    assert shapes["hidden_states"].shape == (2, 4, 8, 8)
+    assert {x.device.type for x in shapes.values()} == {"meta"}
 
 
 @pytest.mark.parametrize("site", SITES)
 def test_a_rehearsal_counts_the_flops_of_the_real_thing(site):
-    model, (args, kwargs) = make_transformer(), call_arguments()
-    rehearsal = rehearse(model, adapter_for(model), site, *shapes_of((args, kwargs)))
+    model, arguments = make_transformer(), call_arguments()
+    rehearsal = rehearse(model, adapter_for(model), site, shapes_of(arguments))
 
     def flops_of(time: int) -> int:
         # torch counts attention where it is bmm, but not its fused kernel for CPUs.
         unfused = sdpa_kernel(SDPBackend.MATH)
         with FlopCounterMode(display=False) as counter, torch.no_grad(), unfused:
-            model(*args, **kwargs | {"timestep": torch.tensor([time, time])})
+            model(**arguments | {"timestep": torch.tensor([time, time])})
         return counter.get_total_flops()
 
     with fc.attach(model, fc.Listed([0]), fc.Reuse(), site=site):
@@ -53,13 +56,14 @@ def test_a_rehearsal_touches_neither_model_nor_memory(site):
         assert model.forward is forward
     assert first.rehearsal is not None
     assert first.rehearsal.flops_computed == second.rehearsal.flops_computed
-    assert all(feature.device.type == "meta" for feature in first.rehearsal.features)
+    kept = [feature for features in first.rehearsal.sites.values() for feature in features]
+    assert {feature.device.type for feature in kept} == {"meta"}
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
 
 
 def test_planned_bytes():
     model = make_transformer()
-    rehearsal = rehearse(model, adapter_for(model), "module", *shapes_of(call_arguments()))
+    rehearsal = rehearse(model, adapter_for(model), "module", shapes_of(call_arguments()))
     feature_numbers = 2 * 16 * 16 * 6  # batch, tokens, width, three blocks of two modules
     assert rehearsal.planned_bytes(depth=3, branches=2) == 3 * 2 * feature_numbers * 4
     assert rehearsal.planned_bytes(1, 1, torch.bfloat16) == feature_numbers * 2

@@ -1,0 +1,57 @@
+"""HiDream-I1: double-stream blocks of image and text, then single-stream ones (2505.22705)."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from forecastcache.adapter import Adapter, Trunk
+
+
+def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
+    height, width = given["hidden_states"].shape[-2:]
+    return height // config.patch_size, width // config.patch_size
+
+
+def _read_no_data(model: nn.Module) -> None:
+    """Let every token visit the first experts, and tell image sizes by their shapes."""
+    patchify = model.patchify
+
+    def with_known_sizes(hidden_states: Tensor) -> tuple[Any, ...]:
+        tokens, masks, _, ids = patchify(hidden_states)
+        size = _grid({"hidden_states": hidden_states}, model.config)
+        return tokens, masks, [size] * len(hidden_states), ids
+
+    model.patchify = with_known_sizes
+    for module in model.modules():
+        if hasattr(module, "moe_infer"):
+            experts = list(module.experts)[: module.num_activated_experts]
+            module.moe_infer = partial(_sum_of, experts)
+
+
+def _sum_of(experts: list[nn.Module], x: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
+    return torch.stack([expert(x) for expert in experts]).sum(0)
+
+
+HIDREAM = Adapter(
+    name="hidream",
+    models=("diffusers.HiDreamImageTransformer2DModel",),
+    time=("timesteps",),
+    trunk=(
+        Trunk(
+            path="double_stream_blocks",
+            streams=("hidden_states", "encoder_hidden_states"),
+            modules=("block.attn1", "block.ff_i", "block.ff_t"),
+        ),
+        Trunk(
+            path="single_stream_blocks",
+            streams=("hidden_states",),
+            modules=("block.attn1", "block.ff_i"),
+        ),
+    ),
+    tail="final_layer",
+    grid=_grid,
+    without_data=_read_no_data,
+)

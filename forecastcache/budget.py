@@ -1,0 +1,69 @@
+"""Budget: whether a planned cache fits into the bytes allowed, and what would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from forecastcache.accountant import Rehearsal
+from forecastcache.adapter import Granularity
+from forecastcache.errors import BudgetError
+
+UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+def parse_budget(budget: int | str | None) -> int | None:
+    """Bytes, from a number or from text such as `500 MB` or `2 GiB`; None stays None.
+
+    Raises:
+        BudgetError: it is no number of bytes above 0.
+    """
+    if budget is None:
+        return None
+    text = str(budget).strip().lower()
+    number = text.rstrip("bikmg ")
+    try:
+        count = int(float(number) * UNITS[text[len(number) :].strip()])
+    except (ValueError, KeyError, OverflowError):
+        count = 0
+    if count <= 0:
+        raise BudgetError(
+            f"budget={budget!r} is no number of bytes above 0: write such as 2 * 2**30 or '2 GiB'"
+        )
+    return count
+
+
+def require_budget(
+    budget: int,
+    rehearse_at: Callable[[Granularity], Rehearsal],
+    granularities: Sequence[Granularity],
+    site: Granularity,
+    depth: int,
+    branches: int,
+    dtype: torch.dtype | None,
+) -> None:
+    """Go on if histories of `depth` features at `site` fit into the budget.
+
+    Raises:
+        BudgetError: they do not; it names the sites and depths that would.
+    """
+    planned = rehearse_at(site).planned_bytes(depth, branches, dtype)
+    if planned <= budget:
+        return
+    fitting = []
+    for other in granularities:
+        deepest = budget // rehearse_at(other).planned_bytes(1, branches, dtype)
+        if deepest > 0:
+            fitting.append(f"site={other!r} up to depth {deepest}")
+    raise BudgetError(
+        f"histories of depth {depth} at site={site!r} are planned at {in_mebibytes(planned)} for "
+        f"{branches} branch{'es' * (branches > 1)}, over the budget of {in_mebibytes(budget)}: "
+        + ("these fit: " + ", ".join(fitting) if fitting else "none fits, raise the budget")
+    )
+
+
+def in_mebibytes(count: int) -> str:
+    """Bytes as people read them: `5,819 MiB`, and exactly where that would be 0."""
+    return f"{count / 2**20:,.0f} MiB" if count >= 10 * 2**20 else f"{count:,} bytes"

@@ -1,0 +1,282 @@
+"""check_adapter: what every adapter must do, ours and anybody's."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from forecastcache.adapter import Adapter, Granularity
+from forecastcache.attachment import attach
+from forecastcache.errors import AttachError
+from forecastcache.predictors.taylor import Taylor
+from forecastcache.registry import adapter_for
+from forecastcache.schedule import Every
+from forecastcache.session import Session
+from forecastcache.testing.requirement import require
+
+TIMES = tuple(float(time) for time in range(1000, 100, -150))
+SCHEDULE = Every(3, first=2)  # of six steps 0, 1 and 4
+DTYPES = (torch.float32, torch.bfloat16)
+
+
+def check_adapter(
+    model: nn.Module, arguments: Mapping[str, Any], other: Mapping[str, Any] | None = None
+) -> None:
+    """Hold the adapter that serves `model` to its contract, at each of its sites.
+
+    The model is copied, once in float32 and once in bfloat16, and called some hundred times: give
+    a small one, with random weights.
+
+    Args:
+        model: of a class that the adapter serves, in evaluation mode.
+        arguments: of one call, by name, without the time.
+        other: arguments that the other branch of guidance has instead, such as other prompt
+            embeddings; None checks no branches.
+
+    Raises:
+        ConformanceError: naming the site, what was done and what came of it, which is an
+            AssertionError.
+    """
+    adapter = adapter_for(model)
+    for dtype in DTYPES:
+        cast = _Model(
+            copy.deepcopy(model).to(dtype), adapter, _cast(arguments, dtype), _cast(other, dtype)
+        )
+        with torch.no_grad():
+            for site in adapter.granularities:
+                for check in CHECKS:
+                    check(cast, site)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A model and how it is called.
+
+    Attributes:
+        module: the model.
+        adapter: that serves it.
+        arguments: of a call.
+        other: what the other branch has instead.
+    """
+
+    module: nn.Module
+    adapter: Adapter
+    arguments: Mapping[str, Any]
+    other: Mapping[str, Any] | None
+
+    def __str__(self) -> str:
+        return f"{type(self.module).__name__}, adapter {self.adapter.name!r}"
+
+    @property
+    def branches(self) -> tuple[Mapping[str, Any], ...]:
+        return ({},) if self.other is None else ({}, self.other)
+
+    def call(self, time: float, branch: Mapping[str, Any], **options: Any) -> Any:
+        """What the model returns at `time`; its sample moves with time."""
+        given = {**self.arguments, **branch}
+        sample = next(name for name, value in given.items() if isinstance(value, Tensor))
+        given[sample] = given[sample] * (1 + time / 1000)
+        times = torch.full((len(given[sample]),), time)
+        return self.module(**given, **{self.adapter.time_argument(self.module): times}, **options)
+
+    def run(self, *branches: Mapping[str, Any]) -> list[Tensor]:
+        """The output tensors of a trajectory, branch after branch at each step."""
+        calls = (
+            self.call(time, branch, return_dict=False) for time in TIMES for branch in branches
+        )
+        return [tensor for output in calls for tensor in _tensors(output)]
+
+    def attach(self, site: Granularity, schedule: Every = SCHEDULE) -> Session:
+        return attach(self.module, schedule, Taylor(order=1), site=site)
+
+
+def _check_all_computed_is_identical(model: _Model, site: Granularity) -> None:
+    """A schedule that computes every step changes no bit."""
+    plain = model.run(*model.branches)
+    with model.attach(site, Every(1)):
+        computed = model.run(*model.branches)
+    require(
+        all(map(torch.equal, plain, computed)),
+        f"{model}, site {site!r}: with every step computed the output differs from the plain one",
+    )
+
+
+def _check_nothing_is_left(model: _Model, site: Granularity) -> None:
+    """After detach the model is as it was, also after a call that failed."""
+    before = _traces(model.module)
+    with model.attach(site):
+        model.run(*model.branches)
+        during = _traces(model.module)
+    after = _traces(model.module)
+    require(after == before, f"{model}, site {site!r}: detach left traces: {before ^ after}")
+    left = {trace for trace in during ^ before if trace != ("", "forward")}
+    require(not left, f"{model}, site {site!r}: between calls the model holds {left}")
+    try:
+        with model.attach(site):
+            model.module(nonsense=1)
+    except Exception:
+        after = _traces(model.module)
+    require(after == before, f"{model}, site {site!r}: a failed call left {before ^ after}")
+
+
+def _check_forecast_steps_rest(model: _Model, site: Granularity) -> None:
+    """A forecast step runs nothing at `output`, and no block at `hidden` and `block`."""
+    if site == "module":
+        return
+    with _counting(model, site) as count, model.attach(site):
+        ran = []
+        for time in TIMES:
+            before = len(count)
+            model.call(time, {})
+            ran.append(len(count) > before)
+    computed = SCHEDULE.computed(len(TIMES))
+    busy = [index for index, did in enumerate(ran) if did and index not in computed]
+    require(not busy, f"{model}, site {site!r}: the forecast steps {busy} ran blocks")
+    idle = [index for index in computed if not ran[index]]
+    require(not idle, f"{model}, site {site!r}: the computed steps {idle} ran none")
+
+
+def _check_forecasts_look_like_outputs(model: _Model, site: Granularity) -> None:
+    """Forecast outputs are finite, of the type, shape and dtype of computed ones."""
+    for return_dict in (True, False):
+        plain = model.call(TIMES[0], {}, return_dict=return_dict)
+        with model.attach(site):
+            forecast = [model.call(time, {}, return_dict=return_dict) for time in TIMES][-1]
+        kinds = [
+            (type(output), [(x.shape, x.dtype, bool(x.isfinite().all())) for x in tensors])
+            for output in (plain, forecast)
+            for tensors in [_tensors(output)]
+        ]
+        require(
+            kinds[0] == kinds[1],
+            f"{model}, site {site!r}, return_dict={return_dict}: a computed call returns "
+            f"{kinds[0]}, a forecast one {kinds[1]}",
+        )
+
+
+def _check_branches_never_mix(model: _Model, site: Granularity) -> None:
+    """Two branches, called in turn, are forecast as each is alone."""
+    if model.other is None:
+        return
+    alone = []
+    for branch in model.branches:
+        with model.attach(site):
+            alone.append(model.run(branch))
+    with model.attach(site):
+        in_turn = model.run(*model.branches)
+    same = all(
+        torch.equal(x, y)
+        for branch, outputs in enumerate(alone)
+        for x, y in zip(outputs, in_turn[branch :: len(alone)], strict=True)
+    )
+    require(same, f"{model}, site {site!r}: a branch is forecast from what the other computed")
+    require(
+        not all(map(torch.equal, *alone)),
+        f"{model}, site {site!r}: both branches compute the same: give `other` other conditions",
+    )
+
+
+def _check_runs_start_afresh(model: _Model, site: Granularity) -> None:
+    """A second run, and one after a run that was abandoned and reset, equal the first."""
+    with model.attach(site) as session:
+        first, second = model.run({}), model.run({})
+        for time in TIMES[:3]:
+            model.call(time, {})
+        session.reset()
+        third = model.run({})
+    require(
+        all(map(torch.equal, first, second)) and all(map(torch.equal, first, third)),
+        f"{model}, site {site!r}: a run depends on the one before it",
+    )
+
+
+def _check_life_of_a_session(model: _Model, site: Granularity) -> None:
+    """Attached, refused a second time, run, detached twice; its report tells what it did.
+
+    The bytes planned from shapes are the bytes held.
+    """
+    session = model.attach(site)
+    try:
+        model.attach(site).detach()
+        refused = False
+    except AttachError:
+        refused = True
+    model.run(*model.branches)
+    attached = session.attached
+    session.detach()
+    session.detach()
+    report = session.report()
+    require(refused, f"{model}, site {site!r}: a second session was let in")
+    require(
+        attached and not session.attached and f"site {site}" in str(report),
+        f"{model}, site {site!r}: the session does not tell its state: {report}",
+    )
+    require(
+        report.computed == SCHEDULE.computed(len(TIMES)),
+        f"{model}, site {site!r}: {SCHEDULE} computed {report.computed}",
+    )
+    require(
+        len({call.branch for call in report.calls}) == len(model.branches),
+        f"{model}, site {site!r}: the calls of a step were not told apart",
+    )
+    require(
+        report.cache_bytes == report.cache_bytes_planned,
+        f"{model}, site {site!r}: {report.cache_bytes_planned} bytes were planned and "
+        f"{report.cache_bytes} held",
+    )
+
+
+def _cast(arguments: Mapping[str, Any] | None, dtype: torch.dtype) -> Any:
+    def cast(tensor: Tensor) -> Tensor:
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    return None if arguments is None else pytree.tree_map_only(Tensor, cast, dict(arguments))
+
+
+def _tensors(output: Any) -> list[Tensor]:
+    return [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
+
+
+def _traces(model: nn.Module) -> set[tuple[str, str]]:
+    """Which module stands where, and what lies on the instances."""
+    return {
+        (path, name)
+        for path, module in model.named_modules()
+        for name in (str(id(module)), *module.__dict__)
+    }
+
+
+@contextmanager
+def _counting(model: _Model, site: Granularity) -> Iterator[list[int]]:
+    """A list that grows with every block that runs, and at `output` with every child."""
+    calls: list[int] = []
+    trunks = [model.module.get_submodule(trunk.path) for trunk in model.adapter.trunk]
+    watched: Sequence[nn.Module] = (
+        list(model.module.children())
+        if site == "output"
+        else [block for trunk in trunks for block in trunk.children()]
+    )
+    handles = [module.register_forward_pre_hook(lambda *_: calls.append(1)) for module in watched]
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+CHECKS: tuple[Callable[[_Model, Granularity], None], ...] = (
+    _check_all_computed_is_identical,
+    _check_nothing_is_left,
+    _check_forecast_steps_rest,
+    _check_forecasts_look_like_outputs,
+    _check_branches_never_mix,
+    _check_runs_start_afresh,
+    _check_life_of_a_session,
+)
