@@ -73,7 +73,7 @@ def rehearse(
 
     def count_flops(computing: bool) -> int:
         recorder.computing = computing
-        with torch.no_grad(), _WholeSlices(), FlopCounterMode(display=False) as counter:
+        with torch.no_grad(), _WithoutData(), FlopCounterMode(display=False) as counter:
             taps.call(twin, recorder, twin.forward, (), arguments)
         return int(counter.get_total_flops())
 
@@ -90,12 +90,14 @@ def shapes_of(arguments: Any) -> Any:
     return pytree.tree_map_only(Tensor, lambda x: torch.empty_like(x, device="meta"), arguments)
 
 
-class _WholeSlices(TorchFunctionMode):
-    """Where a slice ends at a number that only data would tell, takes the whole."""
+class _WithoutData(TorchFunctionMode):
+    """Where only data tells how many there are, takes all: of a slice, of what is not zero."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in (Tensor.__getitem__, Tensor.__setitem__):
             args = (args[0], pytree.tree_map(_whole_if_unknown, args[1]), *args[2:])
+        if func is torch.nonzero and args[0].is_meta:
+            return args[0].new_empty((args[0].numel(), args[0].ndim), dtype=torch.int64)
         return func(*args, **(kwargs or {}))
 
 

@@ -181,11 +181,12 @@ def test_an_output_without_tensors_is_refused():
         def forward(self, x, timestep):
             return Clock(None)
 
+    opaque = Opaque()
     with (
-        fc.attach(Opaque(), fc.Every(2), fc.Reuse()) as session,
+        fc.attach(opaque, fc.Every(2), fc.Reuse()),
         pytest.raises(fc.errors.HistoryError, match="returned Clock, in which no tensor"),
     ):
-        session._model()(torch.zeros(1), torch.tensor(3.0))
+        opaque(torch.zeros(1), torch.tensor(3.0))
 
 
 def test_a_change_of_return_type_starts_afresh():
