@@ -3,12 +3,25 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from forecastcache.adapter import Adapter, Trunk
+from forecastcache.size import Size
 
 
 def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
     height, width = given["hidden_states"].shape[-2:]
     return height // config.patch_size, width // config.patch_size
+
+
+def _inputs(config: Any, size: Size) -> dict[str, Any]:
+    usual = config.sample_size * 8
+    rows, columns = size.pixels(usual, usual, patch=8 * config.patch_size)
+    patch, channels = config.patch_size, config.in_channels
+    return {
+        "hidden_states": torch.empty(size.batch, channels, rows * patch, columns * patch),
+        "class_labels": torch.empty(size.batch, dtype=torch.int64),
+    }
 
 
 DIT = Adapter(
@@ -23,4 +36,6 @@ DIT = Adapter(
     ),
     tail="norm_out",
     grid=_grid,
+    guidance="batched",
+    inputs=_inputs,
 )

@@ -3,12 +3,29 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from forecastcache.adapter import Adapter, Skip, Trunk
+from forecastcache.size import Size
 
 
 def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
     height, width = given["img_ids"][..., 1:].flatten(0, -2).amax(0).int().tolist()
     return height + 1, width + 1
+
+
+def _inputs(config: Any, size: Size) -> dict[str, Any]:
+    # The pipeline rounds down to whole patches of 16 pixels, saying so.
+    tokens = ((size.height or 1024) // 16) * ((size.width or 1024) // 16)
+    text = size.text_tokens or 512
+    return {
+        "hidden_states": torch.empty(size.batch, tokens, config.in_channels),
+        "encoder_hidden_states": torch.empty(size.batch, text, config.joint_attention_dim),
+        "pooled_projections": torch.empty(size.batch, config.pooled_projection_dim),
+        "img_ids": torch.empty(tokens, 3),
+        "txt_ids": torch.empty(text, 3),
+        "guidance": torch.empty(size.batch) if config.guidance_embeds else None,
+    }
 
 
 FLUX = Adapter(
@@ -29,4 +46,6 @@ FLUX = Adapter(
     ),
     tail="norm_out",
     grid=_grid,
+    guidance="embedded",
+    inputs=_inputs,
 )

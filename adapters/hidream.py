@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from forecastcache.adapter import Adapter, Trunk
+from forecastcache.size import Size
 
 
 def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
@@ -35,6 +36,21 @@ def _sum_of(experts: list[nn.Module], x: Tensor, indices: Tensor, weights: Tenso
     return torch.stack([expert(x) for expert in experts]).sum(0)
 
 
+def _inputs(config: Any, size: Size) -> dict[str, Any]:
+    patch = config.patch_size
+    rows, columns = size.pixels(1024, 1024, patch=8 * patch)
+    text, layers = size.text_tokens or 128, max(config.llama_layers) + 1
+    t5, llama = config.caption_channels
+    return {
+        "hidden_states": torch.empty(
+            size.batch, config.in_channels, rows * patch, columns * patch
+        ),
+        "encoder_hidden_states_t5": torch.empty(size.batch, text, t5),
+        "encoder_hidden_states_llama3": torch.empty(layers, size.batch, text, llama),
+        "pooled_embeds": torch.empty(size.batch, config.text_emb_dim),
+    }
+
+
 HIDREAM = Adapter(
     name="hidream",
     models=("diffusers.HiDreamImageTransformer2DModel",),
@@ -53,5 +69,7 @@ HIDREAM = Adapter(
     ),
     tail="final_layer",
     grid=_grid,
+    guidance="batched",
+    inputs=_inputs,
     without_data=_read_no_data,
 )

@@ -6,7 +6,10 @@ Kong et al., 2412.03603; Zhang and Agrawala, 2504.12626.
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from forecastcache.adapter import Adapter, Skip, Trunk
+from forecastcache.size import Size
 
 
 def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
@@ -16,6 +19,49 @@ def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
         height // config.patch_size,
         width // config.patch_size,
     )
+
+
+def _latent(config: Any, size: Size, height: int, width: int, frames: int) -> torch.Tensor:
+    patch = config.patch_size
+    rows, columns = size.pixels(height, width, patch=8 * patch)
+    latents = size.latent_frames(frames, every=4)
+    return torch.empty(size.batch, config.in_channels, latents, rows * patch, columns * patch)
+
+
+def _text(config: Any, size: Size) -> dict[str, Any]:
+    tokens = size.text_tokens or 256
+    return {
+        "encoder_hidden_states": torch.empty(size.batch, tokens, config.text_embed_dim),
+        "encoder_attention_mask": torch.empty(size.batch, tokens, dtype=torch.int64),
+        "pooled_projections": torch.empty(size.batch, config.pooled_projection_dim),
+        "guidance": torch.empty(size.batch) if config.guidance_embeds else None,
+    }
+
+
+def _inputs(config: Any, size: Size) -> dict[str, Any]:
+    latent = _latent(config, size, height=720, width=1280, frames=129)
+    return {"hidden_states": latent, **_text(config, size)}
+
+
+def _section_inputs(config: Any, size: Size) -> dict[str, Any]:
+    """One section of FramePack's loop: nine latent frames and what they look back on."""
+    latent = _latent(config, size, height=640, width=640, frames=33)
+
+    def history(frames: int) -> torch.Tensor:
+        return latent[:, :, :1].expand(-1, -1, frames, -1, -1)
+
+    return {
+        "hidden_states": latent,
+        **_text(config, size),
+        "image_embeds": torch.empty(size.batch, 729, config.image_proj_dim),
+        "indices_latents": torch.empty(latent.shape[2], dtype=torch.int64),
+        "latents_clean": history(2),
+        "indices_latents_clean": torch.empty(2, dtype=torch.int64),
+        "latents_history_2x": history(2),
+        "indices_latents_history_2x": torch.empty(2, dtype=torch.int64),
+        "latents_history_4x": history(16),
+        "indices_latents_history_4x": torch.empty(16, dtype=torch.int64),
+    }
 
 
 TRUNK = (
@@ -42,6 +88,8 @@ HUNYUAN_VIDEO = Adapter(
     trunk=TRUNK,
     tail="norm_out",
     grid=_grid,
+    guidance="embedded",
+    inputs=_inputs,
 )
 
 
@@ -63,5 +111,7 @@ FRAMEPACK = Adapter(
     trunk=TRUNK,
     tail="norm_out",
     grid=_grid,
+    guidance="embedded",
+    inputs=_section_inputs,
     trim=_trim,
 )

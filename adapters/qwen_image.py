@@ -3,12 +3,27 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from forecastcache.adapter import Adapter, Trunk
+from forecastcache.size import Size
 
 
 def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
     frames, height, width = given["img_shapes"][0][0]
     return frames, height, width
+
+
+def _inputs(config: Any, size: Size) -> dict[str, Any]:
+    # The pipeline rounds down to whole patches of 16 pixels, saying so.
+    rows, columns = (size.height or 1024) // 16, (size.width or 1024) // 16
+    text = size.text_tokens or 512
+    return {
+        "hidden_states": torch.empty(size.batch, rows * columns, config.in_channels),
+        "encoder_hidden_states": torch.empty(size.batch, text, config.joint_attention_dim),
+        "encoder_hidden_states_mask": torch.empty(size.batch, text, dtype=torch.int64),
+        "img_shapes": [[(1, rows, columns)]] * size.batch,
+    }
 
 
 QWEN_IMAGE = Adapter(
@@ -23,4 +38,5 @@ QWEN_IMAGE = Adapter(
     ),
     tail="norm_out",
     grid=_grid,
+    inputs=_inputs,
 )

@@ -3,13 +3,29 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from forecastcache.adapter import Adapter, Trunk
+from forecastcache.size import Size
 
 
 def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
     frames, height, width = given["hidden_states"].shape[-3:]
     patch_frames, patch_height, patch_width = config.patch_size
     return frames // patch_frames, height // patch_height, width // patch_width
+
+
+def _inputs(config: Any, size: Size) -> dict[str, Any]:
+    _, patch, _ = config.patch_size
+    rows, columns = size.pixels(480, 832, patch=8 * patch)
+    frames = size.latent_frames(81, every=4)
+    text = size.text_tokens or 512
+    return {
+        "hidden_states": torch.empty(
+            size.batch, config.in_channels, frames, rows * patch, columns * patch
+        ),
+        "encoder_hidden_states": torch.empty(size.batch, text, config.text_dim),
+    }
 
 
 WAN = Adapter(
@@ -24,4 +40,5 @@ WAN = Adapter(
     ),
     tail="norm_out",
     grid=_grid,
+    inputs=_inputs,
 )

@@ -65,11 +65,8 @@ def rehearse(
         granularity: of the sites.
         arguments: of a call, by name, as `shapes_of` returns them.
     """
-    twin = _meta_twin(model)
-    if adapter.without_data is not None:
-        adapter.without_data(twin)
-    taps = Taps(twin, adapter, granularity)
-    recorder = _ShapeRecorder()
+    twin = _meta_twin(model, adapter)
+    recorder, taps = _ShapeRecorder(), Taps(twin, adapter, granularity)
 
     def count_flops(computing: bool) -> int:
         recorder.computing = computing
@@ -78,11 +75,18 @@ def rehearse(
         return int(counter.get_total_flops())
 
     flops_computed, flops_forecast = count_flops(True), count_flops(False)
-    sites = {
-        path: tuple(leaf for leaf in pytree.tree_leaves(feature) if is_feature(leaf))
-        for path, feature in recorder.features.items()
-    }
-    return Rehearsal(sites, flops_computed, flops_forecast)
+    return Rehearsal(recorder.sites, flops_computed, flops_forecast)
+
+
+def kept_features(
+    model: nn.Module, adapter: Adapter, granularity: Granularity, arguments: Mapping[str, Any]
+) -> dict[str, tuple[Tensor, ...]]:
+    """By path, a meta tensor for each feature that a computed step keeps; arguments as above."""
+    twin = _meta_twin(model, adapter)
+    recorder, taps = _ShapeRecorder(), Taps(twin, adapter, granularity)
+    with torch.no_grad(), _WithoutData():
+        taps.call(twin, recorder, twin.forward, (), arguments)
+    return recorder.sites
 
 
 def shapes_of(arguments: Any) -> Any:
@@ -117,9 +121,16 @@ class _ShapeRecorder:
     def forecast(self, path: str) -> Any:
         return self.features[path]
 
+    @property
+    def sites(self) -> dict[str, tuple[Tensor, ...]]:
+        return {
+            path: tuple(leaf for leaf in pytree.tree_leaves(feature) if is_feature(leaf))
+            for path, feature in self.features.items()
+        }
 
-def _meta_twin(model: nn.Module) -> nn.Module:
-    """A structural copy of `model` on the meta device, without weights and without hooks."""
+
+def _meta_twin(model: nn.Module, adapter: Adapter) -> nn.Module:
+    """A structural copy of `model` on the meta device, without weights, hooks or need of data."""
     memo: dict[int, Any] = {}
     for parameter in model.parameters():
         empty = torch.empty_like(parameter, device="meta")
@@ -135,4 +146,6 @@ def _meta_twin(model: nn.Module) -> nn.Module:
     for module in twin.modules():
         for name in HOOKS:
             module.__dict__.pop(name, None)
+    if adapter.without_data is not None:
+        adapter.without_data(twin)
     return twin

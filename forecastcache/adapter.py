@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from torch import nn
 
 from forecastcache.errors import AttachError
+from forecastcache.size import Size
 
 Granularity = Literal["output", "hidden", "block", "module"]
 GRANULARITIES: tuple[Granularity, ...] = get_args(Granularity)
@@ -77,6 +78,10 @@ class Adapter:
         grid: from a call's arguments by name and the model's config to the layout of the
             image's tokens, (frames, height, width) or (height, width); for predictors that look
             at an image's frequencies.
+        guidance: how the model's pipelines do classifier-free guidance: both halves in one
+            batch, in sequential calls, or by embedding the scale, with no second half at all.
+        inputs: from the model's config and a size to the arguments of one call without the time,
+            for planning; they are made on the meta device.
         without_data: changes a copy of the model that has shapes but no data, where the model
             reads data on its way, so that it runs all the same.
         trim: from a call's arguments to those that differ once what the model leaves out, as it
@@ -89,6 +94,8 @@ class Adapter:
     trunk: tuple[Trunk, ...] = ()
     tail: str | None = None
     grid: Callable[[Mapping[str, Any], Any], tuple[int, ...]] | None = None
+    guidance: Literal["batched", "sequential", "embedded"] = "sequential"
+    inputs: Callable[[Any, Size], dict[str, Any]] | None = None
     without_data: Callable[[nn.Module], None] | None = None
     trim: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
@@ -116,7 +123,8 @@ class Adapter:
         if granularity not in self.granularities:
             raise AttachError(
                 f"{type(model).__name__} is served by the adapter {self.name!r}, which has no "
-                f"site {granularity!r}: write one of {', '.join(self.granularities)}"
+                f"site {granularity!r}: write one of {', '.join(self.granularities)}, or register "
+                "an Adapter with this class in `models`, since subclasses may differ inside"
             )
         if granularity == "output":
             return (Site("", "output"),)

@@ -20,13 +20,15 @@ from forecastcache.arguments import (
     steps_from,
     with_times,
 )
-from forecastcache.console import decibels, print_figures, print_list
+from forecastcache.console import decibels, print_figures, print_list, print_plan
 from forecastcache.errors import ForecastCacheError, OptionError
 from forecastcache.options import describe_options
+from forecastcache.planning import plan, planned_model, published_names
 from forecastcache.predictor import Predictor
 from forecastcache.predictors.explanation import explain
 from forecastcache.registry import ADAPTERS, PREDICTORS, SCHEDULES
 from forecastcache.schedule import Schedule
+from forecastcache.size import Size
 
 DTYPES = {"float32": "float32", "bfloat16": "bfloat16", "float16": "float16"}
 DTYPES |= {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -190,6 +192,54 @@ def explain_(
         print(json.dumps(explanation.figures(), indent=2))
     else:
         print(explanation)
+
+
+@app.command()
+def memory(
+    model: Annotated[
+        str, typer.Argument(help=f"zoo:NAME, a folder, a hub id, {', '.join(published_names())}")
+    ],
+    height: Annotated[int | None, typer.Option(min=1, help="pixels [the model's usual]")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="pixels [the model's usual]")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="of a video")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="pictures or videos at once")] = 1,
+    text_tokens: Annotated[int | None, typer.Option(min=1, help="with padding")] = None,
+    guidance: Annotated[
+        bool | None,
+        typer.Option("--guidance/--no-guidance", help="an unconditional half [model's habit]"),
+    ] = None,
+    predictor: Annotated[str, typer.Option(help="a name, or name:option=value,...")] = "taylor",
+    order: Annotated[int | None, typer.Option(help="as --set order=")] = None,
+    settings: Annotated[
+        list[str], typer.Option("--set", help="an option of the predictor: sigma=0.5")
+    ] = [],  # noqa: B006
+    depth: Annotated[
+        int | None, typer.Option(min=1, help="features kept, instead of the predictor's")
+    ] = None,
+    site: Annotated[str, typer.Option(help=", ".join(GRANULARITIES))] = "output",
+    dtype: Annotated[str, typer.Option(help=", ".join(DTYPES))] = "bfloat16",
+    storage_dtype: Annotated[str | None, typer.Option(help="of the histories [dtype]")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
+) -> None:
+    """Say what a cache of MODEL will hold, from its configuration alone."""
+    chosen_site = choose("site", site, {name: name for name in GRANULARITIES})
+    chosen_dtype = choose("dtype", dtype, DTYPES)
+    stored = None if storage_dtype is None else choose("storage-dtype", storage_dtype, DTYPES)
+    import torch
+
+    planned = plan(
+        planned_model(model),
+        Size(height, width, frames, batch, text_tokens),
+        depth or predictor_from(predictor, order, settings).depth,
+        chosen_site,
+        guidance,
+        getattr(torch, chosen_dtype),
+        None if stored is None else getattr(torch, stored),
+    )
+    if as_json:
+        print(json.dumps(planned.figures(), indent=2))
+    else:
+        print_plan(planned)
 
 
 @app.command(name="list")

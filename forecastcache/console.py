@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from forecastcache.planning import Plan
+
 
 def print_figures(figures: dict[str, Any]) -> None:
     """One comparison."""
@@ -71,3 +73,23 @@ def print_list(found: dict[str, dict[str, str]]) -> None:
         for name, about in entries.items():
             table.add_row(f"[bold]{name}[/bold]", escape(about))
         console.print(table, "")
+
+
+def print_plan(plan: Plan) -> None:
+    """What a cache will hold, sites that differ by their block alone in one row."""
+    console = Console()
+    console.print(
+        f"{plan.model}, site {plan.site}: {plan.depth} features a site in {plan.dtype}, "
+        f"{plan.branches} branch{'es' * (plan.branches > 1)}",
+        highlight=False,
+    )
+    table = Table("site", "sites", "feature", "bytes a branch")
+    for column in (table.columns[1], table.columns[3]):
+        column.justify = "right"
+    table.columns[0].overflow = "fold"
+    for pattern, count, site in plan.groups():
+        shapes = " and ".join(" x ".join(map(str, shape)) for shape in site.shapes)
+        table.add_row(pattern or "the model", str(count), shapes, f"{count * site.bytes:,}")
+    console.print(table)
+    total = plan.total_bytes
+    console.print(f"in all {total:,} bytes, {total / 2**20:,.0f} MiB", highlight=False)

@@ -35,6 +35,14 @@ class BudgetError(ForecastCacheError, ValueError):
     """A planned cache does not fit into the bytes allowed."""
 
 
+class PlanError(ForecastCacheError, ValueError):
+    """A cache cannot be planned from what is known."""
+
+
+class SizeError(ForecastCacheError, ValueError):
+    """A model cannot be asked for pictures or videos of this size."""
+
+
 class HistoryError(ForecastCacheError, ValueError):
     """A history is too short for what is asked of it, or a row does not fit it."""
 

@@ -23,7 +23,8 @@ FOLDERS = {
 # From the ground up; a module imports modules of lower floors only, or of its own folder.
 FLOORS = (
     ("step", "errors", "noise"),
-    ("options", "history", "adapter"),
+    ("options", "history", "size"),
+    ("adapter",),
     ("schedule", "predictor", "taps", "patch", "clock"),
     ("registry", "branch", "accountant"),
     ("spec",),
@@ -32,6 +33,7 @@ FLOORS = (
     ("session",),
     ("attachment",),
     ("zoo",),
+    ("planning",),
     ("calibration", "evaluation", "testing"),
     ("arguments", "console"),
     ("cli",),

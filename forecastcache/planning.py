@@ -1,0 +1,242 @@
+"""Planning: what a cache will cost, from a configuration alone."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from forecastcache import zoo
+from forecastcache.accountant import kept_features
+from forecastcache.adapter import Adapter, Granularity
+from forecastcache.errors import PlanError, UnknownNameError
+from forecastcache.registry import adapter_for
+from forecastcache.size import Size
+
+PUBLISHED = files("forecastcache") / "published"
+
+
+@dataclass(frozen=True)
+class SitePlan:
+    """What one site will hold in one branch.
+
+    Attributes:
+        path: of the module, '' for the model itself.
+        shapes: of the tensors of one feature.
+        bytes: of all features kept there.
+    """
+
+    path: str
+    shapes: tuple[tuple[int, ...], ...]
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a cache will hold.
+
+    Attributes:
+        model: class of the model.
+        site: granularity.
+        depth: features kept a site.
+        branches: of guidance that are kept apart.
+        dtype: that features are stored in.
+        sites: in the order the model comes to them.
+    """
+
+    model: str
+    site: Granularity
+    depth: int
+    branches: int
+    dtype: str
+    sites: tuple[SitePlan, ...]
+
+    @property
+    def total_bytes(self) -> int:
+        """Of all sites and branches."""
+        return self.branches * sum(site.bytes for site in self.sites)
+
+    def groups(self) -> list[tuple[str, int, SitePlan]]:
+        """Sites that differ by the block's number only: pattern, how many, one of them."""
+        found: dict[tuple[str, SitePlan], int] = {}
+        for site in self.sites:
+            pattern = re.sub(r"\.\d+(?=\.|$)", ".*", site.path)
+            key = pattern, replace(site, path=pattern)
+            found[key] = found.get(key, 0) + 1
+        return [(pattern, count, site) for (pattern, site), count in found.items()]
+
+    def figures(self) -> dict[str, Any]:
+        """Every figure, ready for JSON."""
+        return {
+            "model": self.model,
+            "site": self.site,
+            "depth": self.depth,
+            "branches": self.branches,
+            "dtype": self.dtype,
+            "total_bytes": self.total_bytes,
+            "sites": [
+                {"path": site.path, "shapes": site.shapes, "bytes": site.bytes}
+                for site in self.sites
+            ],
+        }
+
+
+def plan(
+    model: nn.Module,
+    size: Size,
+    depth: int,
+    site: Granularity,
+    guidance: bool | None = None,
+    dtype: torch.dtype = torch.bfloat16,
+    storage: torch.dtype | None = None,
+) -> Plan:
+    """What histories of `depth` features will hold, from shapes alone.
+
+    Args:
+        model: on the meta device, as `planned_model` returns it.
+        size: what the pipeline will be asked for.
+        depth: features kept a site, `predictor.depth`.
+        site: granularity.
+        guidance: whether each step has an unconditional half; None for the model's habit.
+        dtype: that the model runs in.
+        storage: that histories are stored in; None keeps the features' own.
+
+    Raises:
+        PlanError: its adapter does not know how the model is called.
+        SizeError: the model cannot be asked for this size.
+        AttachError: its adapter does not know the site.
+    """
+    adapter = adapter_for(model)
+    if adapter.inputs is None:
+        raise PlanError(
+            f"{type(model).__name__} is served by the adapter {adapter.name!r}, which does not "
+            "say how it is called: attach it, run it once and read the session's report"
+        )
+    guided = adapter.guidance != "embedded" if guidance is None else guidance
+    branches = 2 if guided and adapter.guidance != "batched" else 1
+    if guided and adapter.guidance == "batched":
+        size = replace(size, batch=2 * size.batch)
+    inputs = _inputs(model, adapter, size, dtype)
+    nn.Module.to(model, dtype)  # diffusers' own warns of modules that matter for values only
+    with _one_block_a_kind(model, adapter) as stand_for:
+        kept = kept_features(model, adapter, site, inputs)
+    return Plan(
+        model=type(model).__name__,
+        site=site,
+        depth=depth,
+        branches=branches,
+        dtype=str(storage or dtype).removeprefix("torch."),
+        sites=tuple(
+            SitePlan(
+                path,
+                tuple(tuple(f.shape) for f in features),
+                depth * sum(f.numel() * (storage or f.dtype).itemsize for f in features),
+            )
+            for path, features in _spread(kept, stand_for).items()
+        ),
+    )
+
+
+def planned_model(name: str) -> nn.Module:
+    """A model on the meta device, by published name, zoo name, pipeline folder or hub id.
+
+    Weights are neither read nor fetched.
+
+    Raises:
+        UnknownNameError: nothing is called so.
+        PlanError: the pipeline has no transformer or UNet.
+    """
+    import diffusers
+
+    if name in published_names():
+        published = json.loads((PUBLISHED / f"{name}.json").read_text())
+        return _build(getattr(diffusers, published["class"]), published["config"])
+    source = str(zoo.folder(name)) if name.startswith(zoo.PREFIX) else name
+    if not Path(source).is_dir() and source.count("/") != 1:
+        raise UnknownNameError(
+            f"no model is called {name!r}: write one of {', '.join(published_names())}, a zoo "
+            "name, a pipeline's folder or a hub id (owner/name)"
+        )
+    try:
+        index = diffusers.DiffusionPipeline.load_config(source)
+    except Exception as error:  # diffusers raises of every kind, from bad JSON to no network
+        raise PlanError(f"{name} has no model_index.json to read: {error}") from error
+    for part in ("transformer", "unet"):
+        if part in index:
+            kind = getattr(diffusers, index[part][1])
+            return _build(kind, kind.load_config(source, subfolder=part))
+    raise PlanError(f"{name} has no transformer and no unet, so there is nothing to forecast")
+
+
+def published_names() -> list[str]:
+    """The models whose configurations ship with forecastcache."""
+    found = (Path(str(entry)).name for entry in PUBLISHED.iterdir())
+    return sorted(name.removesuffix(".json") for name in found if name.endswith(".json"))
+
+
+@contextmanager
+def _one_block_a_kind(model: nn.Module, adapter: Adapter) -> Iterator[dict[str, list[str]]]:
+    """For a while, of the blocks that are built alike, keep one: they keep features alike.
+
+    Yields the path of each block kept, with the paths of those it stands for.
+    """
+    stand_for: dict[str, list[str]] = {}
+    whole = {trunk.path: model.get_submodule(trunk.path) for trunk in adapter.trunk}
+    for trunk, blocks in whole.items():
+        kinds: dict[object, tuple[nn.Module, list[str]]] = {}
+        for name, block in blocks.named_children():
+            shapes = tuple(p.shape for p in block.parameters())
+            kinds.setdefault((type(block), shapes), (block, []))[1].append(f"{trunk}.{name}.")
+        _put(model, trunk, nn.ModuleList(block for block, _ in kinds.values()))
+        for i, (_, paths) in enumerate(kinds.values()):
+            stand_for[f"{trunk}.{i}."] = paths
+    try:
+        yield stand_for
+    finally:
+        for trunk, blocks in whole.items():
+            _put(model, trunk, blocks)
+
+
+def _spread(
+    kept: Mapping[str, tuple[Tensor, ...]], stand_for: Mapping[str, list[str]]
+) -> dict[str, tuple[Tensor, ...]]:
+    """The features of every block, from those of the blocks kept."""
+    spread = {}
+    for path, features in kept.items():
+        one = next((one for one in stand_for if f"{path}.".startswith(one)), "")
+        for each in stand_for.get(one, [""]):
+            spread[(each + f"{path}.".removeprefix(one)).removesuffix(".")] = features
+    return spread
+
+
+def _put(model: nn.Module, path: str, module: nn.Module) -> None:
+    parent, _, name = path.rpartition(".")
+    setattr(model.get_submodule(parent), name, module)
+
+
+def _build(kind: Any, config: Mapping[str, Any]) -> nn.Module:
+    with torch.device("meta"):
+        model: nn.Module = kind.from_config(config)
+    return model.eval()
+
+
+def _inputs(model: nn.Module, adapter: Adapter, size: Size, dtype: torch.dtype) -> dict[str, Any]:
+    assert adapter.inputs is not None
+    with torch.device("meta"):
+        given = adapter.inputs(model.config, size)
+        given[adapter.time_argument(model)] = torch.empty(size.batch)
+
+    def cast(tensor: Tensor) -> Tensor:
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    cast_all: dict[str, Any] = pytree.tree_map_only(Tensor, cast, given)
+    return cast_all
