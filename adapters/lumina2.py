@@ -3,12 +3,12 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from forecastcache.adapter import Adapter
 
 
-def _read_no_mask(model: nn.Module) -> None:
+def _read_no_mask(model: Any) -> None:
     """Take every text for as long as its mask is."""
     embed = model.rope_embedder.forward
 

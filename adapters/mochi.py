@@ -1,12 +1,14 @@
 """Mochi 1, at its output (Genmo, 2024)."""
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from forecastcache.adapter import Adapter
 
 
-def _without_autocast(model: nn.Module) -> None:
+def _without_autocast(model: Any) -> None:
     """Autocast knows no device without data, and no shape depends on it."""
 
     def create_rope(freqs: Tensor, pos: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ from forecastcache.history import History, is_feature
 from forecastcache.taps import Taps
 
 # What a session, accelerate and diffusers put on a module; some of it holds weights.
-HOOKS = {"forward", "_old_forward", "_hf_hook", "_diffusers_hook"}
+HOOKS = {"forward", "_compiled_call_impl", "_old_forward", "_hf_hook", "_diffusers_hook"}
 
 
 def measured_bytes(histories: Iterable[History]) -> int:

@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from forecastcache.adapter import Adapter, Granularity
 from forecastcache.errors import AttachError
-from forecastcache.patch import Forward, Patch
+from forecastcache.patch import Forward, Patch, is_compiled
 from forecastcache.taps import Recorder, Taps
 
 
@@ -57,6 +57,7 @@ class Host:
         parameters = self._signature.parameters.values()
         self._others = next((p.name for p in parameters if p.kind is p.VAR_KEYWORD), None)
         self._taps = Taps(model, adapter, site)
+        self._require_reach(model)
         self._patch: Patch | None = None
 
     @property
@@ -76,6 +77,19 @@ class Host:
         if model is not None and patch is not None:
             self._taps.restore()
             patch.remove(model)
+
+    def _require_reach(self, model: nn.Module) -> None:
+        """Refuse sites inside what is compiled: reaching them would break its graph."""
+        for site in self._taps.sites:
+            places = site.path.split(".")[:-1] if site.path else []
+            for path in {"", *(".".join(places[:i]) for i in range(1, len(places) + 1))}:
+                if site.path and is_compiled(model.get_submodule(path)):
+                    raise AttachError(
+                        f"{path or self.name} is compiled, and inside it {site.path} cannot be "
+                        "reached without breaking its graph: use a site outside it (output for a "
+                        "compiled model; output, hidden or block for compiled blocks), or compile "
+                        "smaller parts"
+                    )
 
     def read(self, args: Any, kwargs: Any) -> Reading:
         """What a call with these arguments says.

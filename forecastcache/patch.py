@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -12,13 +13,21 @@ from torch import nn
 from forecastcache.errors import AttachError
 
 Forward = Callable[..., Any]
+INSIDE = (
+    "the model was compiled while it was attached, which puts the session inside the graph: "
+    "detach it, call model.compile(), then attach"
+)
+COMPILED = "_compiled_call_impl"  # where torch keeps what model.compile() made
 
 
 class Patch:
-    """Stands as `forward` on the instance; passes through once it is removed.
+    """Stands in a model for what its calls run; passes through once it is removed.
+
+    That is `forward`, or, once `model.compile()` was called, the compiled call: a session inside
+    the compiled graph would break it.
 
     Args:
-        model: to be patched; its class is not touched.
+        model: to be patched, on the instance; its class is not touched.
         call: what calls of the model come to, given its own forward and their arguments.
         owner: as errors name it.
     """
@@ -26,17 +35,22 @@ class Patch:
     def __init__(
         self, model: nn.Module, call: Callable[[Forward, Any, Any], Any], owner: str
     ) -> None:
-        self.original: Forward = model.forward
+        self.place = COMPILED if is_compiled(model) else "forward"
+        self.original: Forward = getattr(model, self.place)
         # Pipelines read the signature. What else the wrapped one carries is not this one's.
-        functools.update_wrapper(self, self.original, updated=())
+        functools.update_wrapper(self, model.forward, updated=())
+        self.__wrapped__ = self.original
         self.owner = owner
         self._call: Callable[[Forward, Any, Any], Any] | None = call
-        self._replaced = model.__dict__.get("forward")
-        model.forward = self
+        self._replaced = model.__dict__.get(self.place)
+        self._model: Callable[[], nn.Module | None] = weakref.ref(model)
+        setattr(model, self.place, self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._call is None:
             return self.original(*args, **kwargs)
+        if self.place == "forward" and is_compiled(self._model()):
+            raise AttachError(INSIDE)
         return self._call(self.original, args, kwargs)
 
     @property
@@ -46,12 +60,12 @@ class Patch:
 
     def remove(self, model: nn.Module) -> None:
         """Put back what was there."""
-        self._call = None
+        self._call, self._model = None, _no_model
         # What was put over this one later, an offload hook say, stays and calls through it.
-        if model.__dict__.get("forward") is self:
-            del model.forward
+        if model.__dict__.get(self.place) is self:
+            delattr(model, self.place)
             if self._replaced is not None:
-                model.forward = self._replaced
+                setattr(model, self.place, self._replaced)
 
     def __getstate__(self) -> dict[str, Any]:
         if self.active:
@@ -62,7 +76,20 @@ class Patch:
         return self.__dict__
 
 
+def _no_model() -> None:
+    """What a patch that was removed holds; unlike a weak reference it can be pickled."""
+
+
 def active_patch(model: nn.Module) -> Patch | None:
     """The patch that calls of `model` go through, also from under somebody else's hook."""
-    found = inspect.unwrap(model.forward, stop=lambda forward: isinstance(forward, Patch))
-    return found if isinstance(found, Patch) and found.active else None
+    for place in (COMPILED, "forward"):
+        outermost = getattr(model, place, None) or model.forward
+        found = inspect.unwrap(outermost, stop=lambda each: isinstance(each, Patch))
+        if isinstance(found, Patch) and found.active:
+            return found
+    return None
+
+
+def is_compiled(model: nn.Module | None) -> bool:
+    """Whether `model.compile()` was called."""
+    return getattr(model, COMPILED, None) is not None
