@@ -15,13 +15,16 @@ from torch.utils import _pytree as pytree
 from forecastcache.adapter import Adapter, Granularity
 from forecastcache.attachment import attach
 from forecastcache.errors import AttachError
+from forecastcache.predictors.reuse import Reuse
 from forecastcache.predictors.taylor import Taylor
 from forecastcache.registry import adapter_for
-from forecastcache.schedule import Every
+from forecastcache.schedule import Every, Listed
 from forecastcache.session import Session
 from forecastcache.testing.requirement import require
 
 TIMES = tuple(float(time) for time in range(1000, 100, -150))
+HARDLY_LATER = TIMES[0] - 2.0**-4  # in bfloat16 the sample is the same, so is its embedding
+CLOSE = 0.1  # of the output; what is replaced wrongly is off by all of it
 SCHEDULE = Every(3, first=2)  # of six steps 0, 1 and 4
 DTYPES = (torch.float32, torch.bfloat16)
 
@@ -141,6 +144,18 @@ def _check_forecast_steps_rest(model: _Model, site: Granularity) -> None:
     require(not busy, f"{model}, site {site!r}: the forecast steps {busy} ran blocks")
     idle = [index for index in computed if not ran[index]]
     require(not idle, f"{model}, site {site!r}: the computed steps {idle} ran none")
+
+
+def _check_forecasts_stand_for_what_they_replace(model: _Model, site: Granularity) -> None:
+    """A call hardly later than a computed one, its features reused, returns what that one did."""
+    with attach(model.module, Listed([0]), Reuse(), site=site):
+        computed, reused = (_tensors(model.call(time, {}))[0] for time in (TIMES[0], HARDLY_LATER))
+    error = float((computed - reused).abs().max() / computed.abs().max())
+    require(
+        error < CLOSE,
+        f"{model}, site {site!r}: with its features reused a call differs by {error:.2g} of the "
+        "output from the one that computed them: some of what they stand for is not replaced",
+    )
 
 
 def _check_forecasts_look_like_outputs(model: _Model, site: Granularity) -> None:
@@ -275,6 +290,7 @@ CHECKS: tuple[Callable[[_Model, Granularity], None], ...] = (
     _check_all_computed_is_identical,
     _check_nothing_is_left,
     _check_forecast_steps_rest,
+    _check_forecasts_stand_for_what_they_replace,
     _check_forecasts_look_like_outputs,
     _check_branches_never_mix,
     _check_runs_start_afresh,

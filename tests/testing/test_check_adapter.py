@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+import forecastcache as fc
+from forecastcache.errors import ConformanceError
 from forecastcache.registry import adapter_for
 from forecastcache.testing import check_adapter
 
@@ -21,3 +24,82 @@ def test_every_model_conforms_at_every_site(name):
     sites = ("output", "hidden", "block", "module") if name in INSIDE else ("output",)
     assert adapter_for(tiny.model).granularities == sites
     check_adapter(tiny.model, tiny.arguments, other_conditions(tiny))
+
+
+class Blocks(torch.nn.Module):
+    """The smallest model with a trunk: two blocks and a tail."""
+
+    def __init__(self, leak: bool = False) -> None:
+        super().__init__()
+        self.blocks = torch.nn.ModuleList(Block() for _ in range(2))
+        self.tail = torch.nn.Linear(4, 4)
+        self.leak = leak
+        self.calls = 0
+
+    def forward(self, hidden_states, timestep, condition=None, return_dict=False):
+        self.calls += 1
+        drift = self.calls if self.leak else 1
+        h = hidden_states * timestep[:, None].to(hidden_states) / 1000
+        for block in self.blocks:
+            h = block(h, condition)
+        return (self.tail(h) * drift,)
+
+
+class Block(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(4, 4)
+
+    def forward(self, hidden_states, condition):
+        return hidden_states + self.linear(hidden_states * condition)
+
+
+ARGUMENTS = {"hidden_states": torch.ones(2, 4), "condition": torch.ones(2, 4)}
+OTHER = {"condition": torch.full((2, 4), 2.0)}
+
+
+def adapter(**changes) -> fc.Adapter:
+    record = {
+        "name": "blocks",
+        "models": ("mine.Blocks",),
+        "trunk": (fc.Trunk(path="blocks", streams=("hidden_states",), modules=("linear",)),),
+        "tail": "tail",
+    }
+    return fc.Adapter(**record | changes)
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    """Have an adapter serve every model."""
+
+    def by(record: fc.Adapter) -> None:
+        for place in ("session", "testing.adapters"):
+            monkeypatch.setattr(f"forecastcache.{place}.adapter_for", lambda model: record)
+
+    return by
+
+
+def test_an_outsiders_model_with_a_record_conforms(serve):
+    serve(adapter())
+    check_adapter(Blocks().eval(), ARGUMENTS, OTHER)
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "complaint"),
+    [
+        (Blocks(leak=True), {}, "with every step computed the output differs"),
+        (Blocks(), {"tail": "blocks.1.linear"}, "site 'hidden': with its features reused"),
+        (Blocks(), {"without_data": lambda twin: twin.blocks.append(Block())}, "were planned"),
+    ],
+    ids=["state", "tail", "plan"],
+)
+def test_what_does_not_conform_is_named(serve, model, changes, complaint):
+    serve(adapter(**changes))
+    with pytest.raises(ConformanceError, match=complaint):
+        check_adapter(model.eval(), ARGUMENTS, OTHER)
+
+
+def test_conditions_that_change_nothing_are_pointed_out(serve):
+    serve(adapter())
+    with pytest.raises(ConformanceError, match="both branches compute the same"):
+        check_adapter(Blocks().eval(), ARGUMENTS, {"condition": torch.ones(2, 4)})

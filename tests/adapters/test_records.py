@@ -1,0 +1,90 @@
+"""What each adapter says of its model: which modules it keeps, and which it makes needless."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import diffusers
+import pytest
+import torch
+
+import forecastcache as fc
+from forecastcache.errors import AttachError
+from forecastcache.registry import adapter_for
+
+from .models import Tiny, flux_model, make
+
+# What TaylorSeer's code keeps: attention and MLP of each stream of a double-stream block, and what
+# a single-stream block fuses; one site for both streams of a joint attention.
+KEPT = {
+    "dit": {"attn1": 3, "ff": 3},
+    "flux": {"attn": 2, "ff": 2, "ff_context": 2, "proj_out": 3},
+    "qwen_image": {"attn": 3, "img_mlp": 3, "txt_mlp": 3},
+    "hunyuan_video": {"attn": 2, "ff": 2, "ff_context": 2, "proj_out": 2},
+    "framepack": {"attn": 2, "ff": 2, "ff_context": 2, "proj_out": 2},
+    "wan": {"attn1": 3, "attn2": 3, "ffn": 3},
+    "hidream": {"attn1": 4, "ff_i": 4, "ff_t": 2},
+}
+
+
+def call(tiny: Tiny, time: float) -> None:
+    name = adapter_for(tiny.model).time_argument(tiny.model)
+    with torch.no_grad():
+        times = torch.full((len(tiny.arguments["hidden_states"]),), time)
+        tiny.model(**tiny.arguments, **{name: times})
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_module_keeps_what_taylorseer_keeps(name):
+    tiny = make(name)
+    sites = adapter_for(tiny.model).sites(tiny.model, "module")
+    kept = Counter(s.path.rpartition(".")[2] for s in sites if s.feature == "output")
+    assert kept == KEPT[name]
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_a_forecast_at_module_runs_no_attention_and_no_mlp(name):
+    tiny = make(name)
+    sites = adapter_for(tiny.model).sites(tiny.model, "module")
+    ran = []
+    for site in sites:
+        for inner in tiny.model.get_submodule(site.path).modules():
+            inner.register_forward_hook(lambda *_: ran.append(1))
+    with fc.attach(tiny.model, fc.Listed([0, 1]), fc.Taylor(), site="module"):
+        call(tiny, 900.0)
+        call(tiny, 850.0)
+        assert len(ran) >= 2 * len(sites)
+        ran.clear()
+        call(tiny, 800.0)
+    assert not ran
+
+
+def test_grids_are_read_from_calls():
+    for name, expected in {
+        "dit": (4, 4), "flux": (4, 3), "qwen_image": (1, 4, 3), "hunyuan_video": (3, 2, 3),
+        "framepack": (3, 2, 3), "wan": (3, 2, 3), "hidream": (4, 4),
+    }.items():  # fmt: skip
+        tiny = make(name)
+        adapter = adapter_for(tiny.model)
+        assert tuple(adapter.grid(tiny.arguments, tiny.model.config)) == expected
+
+
+@pytest.mark.parametrize("name", ["dit", "flux", "qwen_image", "hunyuan_video", "wan", "hidream"])
+def test_bands_see_the_image_in_the_tokens(name):
+    tiny = make(name)
+    bands = fc.Bands("reuse", "taylor")
+    with fc.attach(tiny.model, fc.Listed([0, 1]), bands, site="hidden") as session:
+        for time in (900.0, 850.0, 800.0):
+            call(tiny, time)
+    assert session.report().computed == (0, 1)
+
+
+class Subclass(diffusers.FluxTransformer2DModel):
+    """A subclass may have other blocks inside."""
+
+
+def test_a_subclass_is_served_at_its_output_only_and_told_how_to_have_more():
+    model = Subclass.from_config(dict(flux_model().config))
+    assert adapter_for(model).granularities == ("output",)
+    with pytest.raises(AttachError, match="no site 'block': write one of output, or register"):
+        fc.attach(model, fc.Every(2), fc.Taylor(), site="block")
