@@ -42,16 +42,10 @@ class Rehearsal:
     flops_computed: int
     flops_forecast: int
 
-    def planned_bytes(self, depth: int, branches: int, dtype: torch.dtype | None = None) -> int:
-        """Bytes that histories of `depth` features will hold, stored as `dtype` if given."""
-        return depth * branches * sum(self.site_bytes(dtype).values())
-
-    def site_bytes(self, dtype: torch.dtype | None = None) -> dict[str, int]:
-        """Bytes of one feature by site, stored as `dtype` if given."""
-        return {
-            path: sum(f.numel() * (dtype or f.dtype).itemsize for f in features)
-            for path, features in self.sites.items()
-        }
+    def planned_bytes(self, depth: int, dtype: torch.dtype | None = None) -> int:
+        """Bytes that one branch's histories of `depth` features hold, as `dtype` if given."""
+        kept = (feature for features in self.sites.values() for feature in features)
+        return depth * sum(f.numel() * (dtype or f.dtype).itemsize for f in kept)
 
 
 def rehearse(
@@ -92,6 +86,12 @@ def kept_features(
 def shapes_of(arguments: Any) -> Any:
     """The arguments of a call with every tensor on the meta device: shape and dtype, no data."""
     return pytree.tree_map_only(Tensor, lambda x: torch.empty_like(x, device="meta"), arguments)
+
+
+def shapes_in(arguments: Any) -> list[tuple[torch.Size, torch.dtype]]:
+    """What a rehearsal depends on: the shapes and dtypes of all tensors in the arguments."""
+    leaves = pytree.tree_leaves(arguments)
+    return [(leaf.shape, leaf.dtype) for leaf in leaves if isinstance(leaf, Tensor)]
 
 
 class _WithoutData(TorchFunctionMode):

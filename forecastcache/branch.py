@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from forecastcache.clock import Tick
 from forecastcache.errors import HistoryError
 from forecastcache.history import History, is_feature, same_values
 from forecastcache.predictor import Forecaster
@@ -26,16 +27,22 @@ class Branch:
     Args:
         new_history: makes an empty history.
         likeness: what its calls have in common: shapes, dtypes, devices.
+        kind: number of the rehearsal that its calls are like.
 
     Attributes:
         state: for schedules that decide as they run.
         conditions: tensors that the newest call was given beside sample and time.
+        newest: index of the step of the newest call.
     """
 
-    def __init__(self, new_history: Callable[[], History], likeness: object) -> None:
+    def __init__(
+        self, new_history: Callable[[], History], likeness: object, kind: int = 0
+    ) -> None:
         self.state = State()
         self.likeness = likeness
+        self.kind = kind
         self.conditions: list[Tensor] = []
+        self.newest = 0
         self._new_history = new_history
         self._histories: dict[str, list[History]] = {}
         self._nests: dict[str, tuple[list[Any], pytree.TreeSpec]] = {}
@@ -91,3 +98,36 @@ class Branch:
         forecasts = map(self._forecaster, self._histories[path])
         leaves = [next(forecasts) if leaf is _FORECAST else leaf for leaf in constants]
         return pytree.tree_unflatten(leaves, nest)
+
+
+class Branches(dict[int, Branch]):
+    """The branches of a trajectory by number, and which of them a call is of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._called: set[int] = set()  # at the step under way
+
+    def number_of(self, tick: Tick, conditions: list[Tensor]) -> int:
+        """The number of the branch that the call at `tick` is of.
+
+        Branches are told by position in the step, but one may have been switched off. So a call
+        that carries the conditions of another branch, and not those of the branch at its
+        position, is of that other one. A branch is called once a step.
+        """
+        if tick.position == 0:
+            self._called.clear()
+        number = self._choose(tick.position, conditions)
+        self._called.add(number)
+        return number
+
+    def let_go_of_idle(self, last: Step) -> None:
+        """At the last step, of those that were switched off: nothing will call them any more."""
+        for number in [n for n, each in self.items() if each.newest < last.index - 1]:
+            del self[number]
+
+    def _choose(self, position: int, conditions: list[Tensor]) -> int:
+        free = {number: each for number, each in self.items() if number not in self._called}
+        if position not in self or (position in free and self[position].carries(conditions)):
+            return position
+        carrying = [number for number, each in free.items() if each.carries(conditions)]
+        return [*carrying, *({position} & free.keys()), *free, len(self)][0]

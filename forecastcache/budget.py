@@ -37,31 +37,33 @@ def parse_budget(budget: int | str | None) -> int | None:
 
 def require_budget(
     budget: int,
-    rehearse_at: Callable[[Granularity], Rehearsal],
+    rehearse_at: Callable[[Granularity], Sequence[Rehearsal]],
     granularities: Sequence[Granularity],
     site: Granularity,
     depth: int,
-    branches: int,
     dtype: torch.dtype | None,
 ) -> None:
-    """Go on if histories of `depth` features at `site` fit into the budget.
+    """Go on if histories of `depth` features at `site`, of every branch, fit into the budget.
 
     Raises:
         BudgetError: they do not; it names the sites and depths that would.
     """
-    planned = rehearse_at(site).planned_bytes(depth, branches, dtype)
+    branches = rehearse_at(site)
+    planned = _bytes(branches, depth, dtype)
     if planned <= budget:
         return
-    fitting = []
-    for other in granularities:
-        deepest = budget // rehearse_at(other).planned_bytes(1, branches, dtype)
-        if deepest > 0:
-            fitting.append(f"site={other!r} up to depth {deepest}")
+    deepest = {other: budget // _bytes(rehearse_at(other), 1, dtype) for other in granularities}
+    fitting = [f"site={other!r} up to depth {most}" for other, most in deepest.items() if most]
     raise BudgetError(
         f"histories of depth {depth} at site={site!r} are planned at {in_mebibytes(planned)} for "
-        f"{branches} branch{'es' * (branches > 1)}, over the budget of {in_mebibytes(budget)}: "
+        f"{len(branches)} branch{'es' * (len(branches) > 1)}, over the budget of "
+        f"{in_mebibytes(budget)}: "
         + ("these fit: " + ", ".join(fitting) if fitting else "none fits, raise the budget")
     )
+
+
+def _bytes(branches: Sequence[Rehearsal], depth: int, dtype: torch.dtype | None) -> int:
+    return sum(branch.planned_bytes(depth, dtype) for branch in branches)
 
 
 def in_mebibytes(count: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
@@ -18,12 +19,14 @@ class Call(NamedTuple):
         branch: of guidance, 0 for the first call of a step.
         computed: whether the model ran; if not, the call was forecast.
         seconds: on the host's clock, which runs ahead of a device that works by itself.
+        kind: number of the rehearsal that it is like; another where shapes changed in the run.
     """
 
     step: Step
     branch: int
     computed: bool
     seconds: float
+    kind: int = 0
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Report:
         cache_bytes: the most that the histories held at a time, measured.
         cache_bytes_planned: the same, planned from shapes; None where the model cannot be
             rehearsed without data.
-        rehearsal: FLOPs and features of a step; None likewise.
+        rehearsals: FLOPs and features of a step, by kind of call; None likewise.
     """
 
     model: str
@@ -49,7 +52,7 @@ class Report:
     calls: tuple[Call, ...]
     cache_bytes: int
     cache_bytes_planned: int | None
-    rehearsal: Rehearsal | None
+    rehearsals: Sequence[Rehearsal] | None
 
     @property
     def steps(self) -> int:
@@ -69,11 +72,18 @@ class Report:
     @property
     def flops(self) -> int | None:
         """Of all calls of the model."""
-        if self.rehearsal is None:
+        return self._flops(call.computed for call in self.calls)
+
+    @property
+    def flops_plain(self) -> int | None:
+        """Of the same calls, were they all computed."""
+        return self._flops(True for _ in self.calls)
+
+    def _flops(self, computed: Iterable[bool]) -> int | None:
+        if self.rehearsals is None:
             return None
-        computed = sum(call.computed for call in self.calls)
-        forecast = len(self.calls) - computed
-        return computed * self.rehearsal.flops_computed + forecast * self.rehearsal.flops_forecast
+        steps = zip((self.rehearsals[call.kind] for call in self.calls), computed)
+        return sum(each.flops_computed if ran else each.flops_forecast for each, ran in steps)
 
     def seconds(self, computed: bool) -> float | None:
         """Median seconds of a computed or a forecast call; None if there was none."""

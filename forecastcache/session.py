@@ -11,14 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from forecastcache.accountant import Rehearsal, measured_bytes, rehearse, shapes_of
 from forecastcache.adapter import Adapter, Granularity
-from forecastcache.branch import Branch
-from forecastcache.budget import require_budget
-from forecastcache.clock import Clock, Tick
+from forecastcache.branch import Branch, Branches
+from forecastcache.clock import Clock
 from forecastcache.errors import AttachError, NotFiniteError
 from forecastcache.history import History
 from forecastcache.host import Host, Reading
+from forecastcache.ledger import Ledger
 from forecastcache.patch import Forward
 from forecastcache.predictor import Predictor
 from forecastcache.registry import adapter_for
@@ -64,11 +63,9 @@ class Session:
         self._hosts = [Host(model, self.adapter, site) for model in models]
         self._clock = Clock(pipeline)
         self._current = self._hosts[0]
-        self._branches: dict[int, Branch] = {}
+        self._branches = Branches()
+        self._ledger = Ledger(self.adapter, predictor.depth, dtype)
         self._calls: list[Call] = []
-        self._cache_bytes = 0
-        self._arguments: Any = None
-        self._rehearsal: Rehearsal | None = None
         self._require_needs()
         for host in self._hosts:
             host.attach(partial(self._call, host), repr(self))
@@ -93,22 +90,16 @@ class Session:
 
     def report(self) -> Report:
         """What the newest trajectory did, so far or in full; also after `detach`."""
-        rehearsal = self._rehearse()
-        branches = len({call.branch for call in self._calls})
-        planned = (
-            None
-            if rehearsal is None
-            else rehearsal.planned_bytes(self.predictor.depth, branches, self._dtype)
-        )
+        rehearsals = self._ledger.rehearse(self._current.model, self.site)
         return Report(
             model=self._current.name,
             site=self.site,
             schedule=str(self.schedule),
             predictor=str(self.predictor),
             calls=tuple(self._calls),
-            cache_bytes=self._cache_bytes,
-            cache_bytes_planned=planned,
-            rehearsal=rehearsal,
+            cache_bytes=self._ledger.cache_bytes,
+            cache_bytes_planned=self._ledger.planned_bytes(rehearsals),
+            rehearsals=rehearsals,
         )
 
     def __enter__(self) -> Session:
@@ -133,7 +124,7 @@ class Session:
                 computed = output is None
             if computed:
                 output = self._compute(step, branch, run)
-            self._calls.append(Call(step, key, computed, perf_counter() - started))
+            self._calls.append(Call(step, key, computed, perf_counter() - started, branch.kind))
             if _is_last(step):
                 self._branches.pop(key, None)
             return output
@@ -161,57 +152,29 @@ class Session:
         tick = self._clock.tick(reading.time, reading.sample)
         if tick.starts:
             self._calls.clear()
-            self._cache_bytes = 0
-            self._arguments = self._rehearsal = None
+            self._ledger.open()
             if tick.step.total is not None:
                 self._check_trajectory(tick.step.total)
         if tick.starts or host is not self._current:
             self._branches.clear()
             self._current = host
-        if self._arguments is None:
-            self._arguments = shapes_of(self._as_the_model_uses_it(reading.given))
-        key = self._branch_of(tick, reading.conditions)
+        if tick.position == 0 and _is_last(tick.step):
+            self._branches.let_go_of_idle(tick.step)
+        key = self._branches.number_of(tick, reading.conditions)
         if key not in self._branches or self._branches[key].likeness != reading.likeness:
-            self._branches[key] = Branch(self._history_maker(reading), reading.likeness)
-            self._require_budget()
+            self._branches[key] = self._new_branch(reading)
+            self._ledger.enter(self._branches.values())
+            if self._budget is not None and host.model is not None:
+                self._ledger.require_budget(self._budget, host.model, self.site)
         branch = self._branches[key]
+        branch.newest = tick.step.index
         branch.conditions = reading.conditions
         branch.state.sample = reading.sample
         return tick.step, key
 
-    def _as_the_model_uses_it(self, given: dict[str, Any]) -> dict[str, Any]:
-        return given if self.adapter.trim is None else {**given, **self.adapter.trim(given)}
-
-    def _require_budget(self) -> None:
-        if self._budget is None:
-            return
-        model, branches = self._current.model, len(self._branches)
-        assert model is not None
-        require_budget(
-            self._budget,
-            lambda site: rehearse(model, self.adapter, site, self._arguments),
-            self.adapter.granularities,
-            self.site,
-            self.predictor.depth,
-            branches,
-            self._dtype,
-        )
-
     def _check_trajectory(self, total: int) -> None:
         self.schedule.check(total)
         self.predictor.check(total, self.schedule.foreseen(total))
-
-    def _branch_of(self, tick: Tick, conditions: list[Tensor]) -> int:
-        """Branches are told by position in the step, but one may have been switched off.
-
-        So a call that carries the conditions of another branch, and not those of the branch at
-        its position, is of that other one.
-        """
-        at_position = self._branches.get(tick.position)
-        if at_position is None or at_position.carries(conditions):
-            return tick.position
-        others = (key for key, each in self._branches.items() if each.carries(conditions))
-        return next(others, tick.position)
 
     def _must_compute(self, step: Step, branch: Branch) -> bool:
         branch.state.computed = branch.steps
@@ -222,8 +185,7 @@ class Session:
     def _compute(self, step: Step, branch: Branch, run: Callable[[], Any]) -> Any:
         branch.compute(None if _is_last(step) else step)
         output = run()
-        held = (history for each in self._branches.values() for history in each.histories())
-        self._cache_bytes = max(self._cache_bytes, measured_bytes(held))
+        self._ledger.measure(self._branches.values())
         return output
 
     def _forecast(self, step: Step, branch: Branch, run: Callable[[], Any]) -> Any:
@@ -245,23 +207,15 @@ class Session:
             "use not_finite='recompute', a lower order or a wider dtype"
         )
 
-    def _history_maker(self, reading: Reading) -> Callable[[], History]:
+    def _new_branch(self, reading: Reading) -> Branch:
         depth, dtype, device, grid = self.predictor.depth, self._dtype, self._offload, None
         if self.adapter.grid is not None and "grid" in self.predictor.needs:
             grid = self.adapter.grid(reading.given, getattr(self._current.model, "config", None))
-        return lambda: History(depth, dtype, device, grid)
-
-    def _rehearse(self) -> Rehearsal | None:
-        model = self._current.model
-        if model is None or self._arguments is None:
-            return None
-        if self._rehearsal is None:
-            try:
-                self._rehearsal = rehearse(model, self.adapter, self.site, self._arguments)
-            except Exception:
-                # A model that reads its data on the way cannot do without; the run was well.
-                return None
-        return self._rehearsal
+        return Branch(
+            lambda: History(depth, dtype, device, grid),
+            reading.likeness,
+            self._ledger.kind_of(reading.given),
+        )
 
 
 def _is_last(step: Step) -> bool:

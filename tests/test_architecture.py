@@ -30,6 +30,7 @@ FLOORS = (
     ("spec",),
     ("predictors", "adapters"),
     ("report", "budget", "host"),
+    ("ledger",),
     ("session",),
     ("attachment",),
     ("zoo",),

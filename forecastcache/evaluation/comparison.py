@@ -58,12 +58,6 @@ class Comparison:
         """Structural similarity to the plain run."""
         return ssim(self.forecast, self.plain)
 
-    @property
-    def flops_plain(self) -> int | None:
-        """Of the model in the plain run, whose calls are all computed."""
-        rehearsal = self.report.rehearsal
-        return None if rehearsal is None else len(self.report.calls) * rehearsal.flops_computed
-
     def figures(self) -> dict[str, Any]:
         """Every figure, ready for JSON."""
         return {
@@ -77,7 +71,7 @@ class Comparison:
             "seconds_forecast": self.seconds_forecast,
             "speedup": self.speedup,
             "ceiling": self.report.ceiling,
-            "flops_plain": self.flops_plain,
+            "flops_plain": self.report.flops_plain,
             "flops_forecast": self.report.flops,
             "psnr_db": self.psnr_db,
             "ssim": self.ssim,

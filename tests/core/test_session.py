@@ -280,7 +280,7 @@ def test_the_report_runs_nobodys_hooks(pipe):
     with fc.attach(pipe, EVERY_THIRD, fc.Taylor()) as session:
         sample(pipe)
         assert len(seen) == 5
-        assert session.report().rehearsal is not None
+        assert session.report().rehearsals is not None
     assert len(seen) == 5
 
 
@@ -556,7 +556,7 @@ def test_the_report_reads_well(pipe):
         sample(pipe)
         report = session.report()
     assert (report.steps, report.ceiling) == (12, 12 / 5)
-    step = report.rehearsal
+    (step,) = report.rehearsals
     assert step is not None
     assert report.flops == 5 * step.flops_computed + 7 * step.flops_forecast
     assert 0 < step.flops_forecast < 0.1 * step.flops_computed
