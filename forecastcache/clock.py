@@ -16,7 +16,7 @@ from torch import Tensor
 
 from forecastcache.errors import AttachError
 from forecastcache.history import same_values
-from forecastcache.noise import log_snr
+from forecastcache.noise import log_snrs
 from forecastcache.step import Step
 
 UNKNOWN = object()  # a scheduler that does not tell how many steps it has made
@@ -52,6 +52,7 @@ class Clock:
         knows_runs = hasattr(getattr(pipeline, "scheduler", None), "set_timesteps")
         self._pipeline = weakref.ref(pipeline) if knows_runs else None
         self._run: Tensor | None = None
+        self._levels: list[float] | None = None
         self.reset()
         self._read_scheduler()
 
@@ -73,6 +74,8 @@ class Clock:
         if tick is None:
             self.reset()
             self._run = run
+            levels = log_snrs(self._scheduler)
+            self._levels = None if levels is None else levels.tolist()
             tick = Tick(self._step(0, time, self._total(time)), position=0, starts=True)
         self._last, self._index = tick, index
         if tick.position == 0 and index is UNKNOWN:
@@ -106,12 +109,12 @@ class Clock:
         if self._run is None or total is None:
             return Step(index, time, total)
         position = len(self._run) - total + index
-        return Step(index, time, total, log_snr(self._scheduler, position))
+        return Step(index, time, total, None if self._levels is None else self._levels[position])
 
     @property
     def tells_logsnr(self) -> bool:
         """Whether steps will come with their noise level."""
-        return self._scheduler is not None and log_snr(self._scheduler, 0) is not None
+        return self._scheduler is not None and log_snrs(self._scheduler) is not None
 
     @property
     def _scheduler(self) -> Any:
