@@ -130,4 +130,4 @@ class Branches(dict[int, Branch]):
         if position not in self or (position in free and self[position].carries(conditions)):
             return position
         carrying = [number for number, each in free.items() if each.carries(conditions)]
-        return [*carrying, *({position} & free.keys()), *free, len(self)][0]
+        return [*carrying, *({position} & free.keys()), max(self) + 1][0]

@@ -140,9 +140,10 @@ class Clock:
         if self._run is None:
             return None
         # Image-to-image runs only the end of the scheduler's timesteps. Where the model is given
-        # the scheduler's own times, its first tells; else the pipeline has noted the number.
+        # the scheduler's own times, its first tells; else what the pipeline noted or told it.
         places = (self._run == time).nonzero()
         if len(places):
             return len(self._run) - int(places[0])
         noted = getattr(self._pipeline and self._pipeline(), "_num_timesteps", None)
-        return noted or len(self._run)
+        begin = getattr(self._scheduler, "begin_index", None) or 0
+        return noted or len(self._run) - begin
