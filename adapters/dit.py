@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from forecastcache.adapter import Adapter, Trunk
+from forecastcache.errors import SizeError
 from forecastcache.size import Size
 
 
@@ -17,6 +18,8 @@ def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
 def _inputs(config: Any, size: Size) -> dict[str, Any]:
     usual = config.sample_size * 8
     rows, columns = size.pixels(usual, usual, patch=8 * config.patch_size)
+    if rows != columns:
+        raise SizeError(f"this model makes square pictures only: write height={usual}")
     patch, channels = config.patch_size, config.in_channels
     return {
         "hidden_states": torch.empty(size.batch, channels, rows * patch, columns * patch),

@@ -10,13 +10,15 @@ from forecastcache.size import Size
 
 
 def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
-    height, width = given["img_ids"][..., 1:].flatten(0, -2).amax(0).int().tolist()
+    ids = given["img_ids"].reshape(-1, 3)
+    # What an editing pipeline appends to look at has other first coordinates.
+    height, width = ids[ids[:, 0] == 0, 1:].amax(0).int().tolist()
     return height + 1, width + 1
 
 
 def _inputs(config: Any, size: Size) -> dict[str, Any]:
-    # The pipeline rounds down to whole patches of 16 pixels, saying so.
-    tokens = ((size.height or 1024) // 16) * ((size.width or 1024) // 16)
+    rows, columns = size.rounded_pixels(1024, 1024, patch=16)
+    tokens = rows * columns
     text = size.text_tokens or 512
     return {
         "hidden_states": torch.empty(size.batch, tokens, config.in_channels),

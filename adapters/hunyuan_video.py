@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from forecastcache.adapter import Adapter, Skip, Trunk
+from forecastcache.errors import SizeError
 from forecastcache.size import Size
 
 
@@ -45,6 +46,11 @@ def _inputs(config: Any, size: Size) -> dict[str, Any]:
 
 def _section_inputs(config: Any, size: Size) -> dict[str, Any]:
     """One section of FramePack's loop: nine latent frames and what they look back on."""
+    if size.frames not in (None, 33):
+        raise SizeError(
+            f"frames={size.frames}, but FramePack makes videos of any length in sections of 33: "
+            "leave frames out"
+        )
     latent = _latent(config, size, height=640, width=640, frames=33)
 
     def history(frames: int) -> torch.Tensor:

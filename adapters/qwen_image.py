@@ -15,8 +15,7 @@ def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
 
 
 def _inputs(config: Any, size: Size) -> dict[str, Any]:
-    # The pipeline rounds down to whole patches of 16 pixels, saying so.
-    rows, columns = (size.height or 1024) // 16, (size.width or 1024) // 16
+    rows, columns = size.rounded_pixels(1024, 1024, patch=16)
     text = size.text_tokens or 512
     return {
         "hidden_states": torch.empty(size.batch, rows * columns, config.in_channels),

@@ -17,7 +17,9 @@ def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
 
 def _inputs(config: Any, size: Size) -> dict[str, Any]:
     _, patch, _ = config.patch_size
-    rows, columns = size.pixels(480, 832, patch=8 * patch)
+    # Wan 2.2's 5B model has 48 channels, of an autoencoder that halves each side once more.
+    squeeze = 16 if config.in_channels == 48 else 8
+    rows, columns = size.pixels(480, 832, patch=squeeze * patch)
     frames = size.latent_frames(81, every=4)
     text = size.text_tokens or 512
     return {

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from forecastcache.errors import OptionError, UnknownNameError
 from forecastcache.predictor import Predictor
 from forecastcache.schedule import Every, Listed, Schedule
-from forecastcache.spec import assignment, build, parse
+from forecastcache.spec import assignment, build, once, parse
 from forecastcache.step import Step
 
 
@@ -23,9 +24,8 @@ def choose(option: str, value: str, known: dict[str, Any]) -> Any:
 
 def predictor_from(spec: str, order: int | None, settings: Sequence[str]) -> Predictor:
     """The predictor of `spec`, a name alone or with options, and of options set beside it."""
-    options: dict[str, Any] = dict(map(assignment, settings))
-    if order is not None:
-        options["order"] = order
+    shorthand = [] if order is None else [("order", order)]
+    options = once([*map(assignment, settings), *shorthand])
     if ":" not in spec:
         return build(spec, options)
     if options:
@@ -51,10 +51,10 @@ def with_times(indices: Sequence[int], times: str | None) -> list[Step]:
         listed = [float(part) for part in times.split(",")]
     except ValueError:
         listed = []
-    if len(listed) != len(indices):
+    if len(listed) != len(indices) or not all(map(isfinite, listed)):
         raise OptionError(
-            f"--times {times} is no list of {len(indices)} numbers: give one for each computed "
-            "step and one for the target"
+            f"--times {times} is no list of {len(indices)} finite numbers: give one for each "
+            "computed step and one for the target"
         )
     return [Step(index, time) for index, time in zip(indices, listed)]
 

@@ -39,7 +39,7 @@ def attach(
             image = pipe(...).images[0]
         print(session.report())
 
-    Forecast outputs carry no gradient.
+    Forecast features carry no gradient.
 
     Args:
         target: a diffusers pipeline, or a bare model whose forward takes a timestep. Attach the
@@ -53,8 +53,9 @@ def attach(
         dtype: the histories' storage dtype; None keeps the features' own.
         offload: `cpu` keeps the histories in (pinned) host memory.
         not_finite: what to do about a forecast with NaN or infinity: raise or compute the step.
-        budget: bytes that the histories may hold, a number or text such as `2 GiB`. A run whose
-            plan is over it is refused before the model runs, naming the sites and depths that fit.
+        budget: bytes that the histories may hold, a number or text such as `2 GiB`. The call with
+            which the plan goes over it is refused, the first one or the first of the second half
+            of guidance, naming the sites and depths that fit.
 
     Raises:
         AttachError: the target has no model to attach to, the model takes no timestep, its

@@ -33,6 +33,7 @@ class Branch:
         state: for schedules that decide as they run.
         conditions: tensors that the newest call was given beside sample and time.
         newest: index of the step of the newest call.
+        steady: whether its conditions were seen twice and never changed.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class Branch:
         self.state = State()
         self.likeness = likeness
         self.kind = kind
-        self.conditions: list[Tensor] = []
+        self.conditions: list[Tensor] | None = None
         self.newest = 0
+        self.steady = False
+        self._calls = 0
         self._new_history = new_history
         self._histories: dict[str, list[History]] = {}
         self._nests: dict[str, tuple[list[Any], pytree.TreeSpec]] = {}
@@ -59,9 +62,27 @@ class Branch:
 
     def carries(self, conditions: list[Tensor]) -> bool:
         """Whether a call with these conditions looks like one of this branch."""
-        return len(conditions) == len(self.conditions) and all(
-            map(same_values, conditions, self.conditions)
+        known = self.conditions
+        return (
+            known is not None
+            and len(conditions) == len(known)
+            and all(map(same_values, conditions, known))
         )
+
+    def rejects(self, conditions: list[Tensor]) -> bool:
+        """Whether a call with these conditions is hardly one of this branch: others, as large."""
+        known = self.conditions or []
+        alike = [x.shape for x in known] == [x.shape for x in conditions]
+        return self.steady and alike and not self.carries(conditions)
+
+    def meet(self, step: Step, conditions: list[Tensor]) -> None:
+        """Take note of a call at `step` with these conditions."""
+        if self.conditions is not None:
+            first_again = self._calls == 1
+            self.steady = self.carries(conditions) and (self.steady or first_again)
+        self.conditions = conditions
+        self.newest = step.index
+        self._calls += 1
 
     def compute(self, step: Step | None) -> None:
         """The next call is computed; features are kept as those of `step`, or not if None."""
@@ -95,7 +116,10 @@ class Branch:
         if path not in self._histories or self._forecaster is None:
             raise HistoryError(f"{path or 'the output'} is to be forecast but was never computed")
         constants, nest = self._nests[path]
-        forecasts = map(self._forecaster, self._histories[path])
+        forecasts = (
+            history.like_its_features(self._forecaster(history))
+            for history in self._histories[path]
+        )
         leaves = [next(forecasts) if leaf is _FORECAST else leaf for leaf in constants]
         return pytree.tree_unflatten(leaves, nest)
 
@@ -112,7 +136,9 @@ class Branches(dict[int, Branch]):
 
         Branches are told by position in the step, but one may have been switched off. So a call
         that carries the conditions of another branch, and not those of the branch at its
-        position, is of that other one. A branch is called once a step.
+        position, is of that other one; and one that carries what no branch does opens a branch,
+        unless that at its position has had changing conditions all along. A branch is called
+        once a step.
         """
         if tick.position == 0:
             self._called.clear()
@@ -127,7 +153,11 @@ class Branches(dict[int, Branch]):
 
     def _choose(self, position: int, conditions: list[Tensor]) -> int:
         free = {number: each for number, each in self.items() if number not in self._called}
-        if position not in self or (position in free and self[position].carries(conditions)):
+        if position in free and free[position].carries(conditions):
             return position
-        carrying = [number for number, each in free.items() if each.carries(conditions)]
-        return [*carrying, *({position} & free.keys()), max(self) + 1][0]
+        for number, each in free.items():
+            if each.carries(conditions):
+                return number
+        if position not in self or (position in free and not free[position].rejects(conditions)):
+            return position
+        return max(self) + 1

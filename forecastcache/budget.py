@@ -10,8 +10,8 @@ from forecastcache.accountant import Rehearsal
 from forecastcache.adapter import Granularity
 from forecastcache.errors import BudgetError
 
-UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
-UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30}
+UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 
 
 def parse_budget(budget: int | str | None) -> int | None:
@@ -23,7 +23,7 @@ def parse_budget(budget: int | str | None) -> int | None:
     if budget is None:
         return None
     text = str(budget).strip().lower()
-    number = text.rstrip("bikmg ")
+    number = text.rstrip("bikmgt ")
     try:
         count = int(float(number) * UNITS[text[len(number) :].strip()])
     except (ValueError, KeyError, OverflowError):

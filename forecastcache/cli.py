@@ -94,6 +94,7 @@ def run(
     chosen_predictor = predictor_from(predictor, order, settings)
     chosen_schedule = schedule_from(schedule, interval, first)
     chosen_schedule.check(steps)
+    chosen_predictor.check(steps, chosen_schedule.foreseen(steps))
     require_writable(out)
     if guidance_scale is None and model.startswith(zoo.PREFIX):
         guidance_scale = zoo.recipe(model).GUIDANCE_SCALE

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from forecastcache.budget import in_mebibytes
 from forecastcache.planning import Plan
 
 
@@ -92,4 +93,5 @@ def print_plan(plan: Plan) -> None:
         table.add_row(pattern or "the model", str(count), shapes, f"{count * site.bytes:,}")
     console.print(table)
     total = plan.total_bytes
-    console.print(f"in all {total:,} bytes, {total / 2**20:,.0f} MiB", highlight=False)
+    exact, brief = f"{total:,} bytes", in_mebibytes(total)
+    console.print(f"in all {exact}" + (f", {brief}" if brief != exact else ""), highlight=False)

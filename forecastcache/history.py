@@ -94,6 +94,10 @@ class History:
         view._steps = deque(self.steps[-count:])
         return view
 
+    def like_its_features(self, forecast: Tensor) -> Tensor:
+        """The forecast in the dtype and on the device that features come in, not storage's."""
+        return forecast.to(self._feature_device, self._feature_dtype)
+
     def combine(self, row: Sequence[float] | np.ndarray) -> Tensor:
         """The features' weighted sum, each read once.
 

@@ -12,6 +12,7 @@ from forecastcache.accountant import Rehearsal, measured_bytes, rehearse, shapes
 from forecastcache.adapter import Adapter, Granularity
 from forecastcache.branch import Branch
 from forecastcache.budget import require_budget
+from forecastcache.errors import BudgetError
 
 
 class Ledger:
@@ -34,6 +35,7 @@ class Ledger:
         self._adapter = adapter
         self._depth = depth
         self._dtype = dtype
+        self._rehearsals: dict[object, Rehearsal] = {}
         self.open()
 
     def open(self) -> None:
@@ -83,8 +85,15 @@ class Ledger:
         """Go on if the branches that there are fit into the budget.
 
         Raises:
-            BudgetError: they do not.
+            BudgetError: they do not, or nobody can tell.
         """
+        try:
+            self._rehearse(model, site)
+        except Exception as error:
+            raise BudgetError(
+                f"the cache of {type(model).__name__} cannot be planned, since the model reads "
+                f"data on its way ({type(error).__name__}): leave out budget="
+            ) from error
         require_budget(
             budget,
             lambda site: [self._rehearse(model, site)[kind] for kind in self._held[-1]],
@@ -95,4 +104,10 @@ class Ledger:
         )
 
     def _rehearse(self, model: nn.Module, site: Granularity) -> list[Rehearsal]:
-        return [rehearse(model, self._adapter, site, kind) for kind in self._kinds]
+        rehearsals = []
+        for kind in self._kinds:
+            key = site, tuple(shapes_in(kind))
+            if key not in self._rehearsals:
+                self._rehearsals[key] = rehearse(model, self._adapter, site, kind)
+            rehearsals.append(self._rehearsals[key])
+        return rehearsals

@@ -28,12 +28,14 @@ def log_snrs(scheduler: Any) -> np.ndarray | None:
         return None
     with np.errstate(divide="ignore"):
         if kept is not None and not flow:
-            return np.interp(times, np.arange(len(kept)), np.log(kept) - np.log1p(-kept))
+            ratios = np.log(kept) - np.log1p(-kept)
+            interpolated: np.ndarray = np.interp(times, np.arange(len(kept)), ratios)
+            return interpolated
         if sigmas is None or len(sigmas) < len(times) or sigmas.max() > 1:
             return None
         sigmas = sigmas[: len(times)]
         levels: np.ndarray = 2 * (np.log1p(-sigmas) - np.log(sigmas))
-        return levels
+        return -levels if config.get("invert_sigmas") else levels
 
 
 def _numbers(values: Any) -> np.ndarray | None:

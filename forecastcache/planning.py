@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 from forecastcache import zoo
 from forecastcache.accountant import kept_features
 from forecastcache.adapter import Adapter, Granularity
-from forecastcache.errors import PlanError, UnknownNameError
+from forecastcache.errors import ForecastCacheError, PlanError, UnknownNameError
 from forecastcache.registry import adapter_for
 from forecastcache.size import Size
 
@@ -125,10 +125,12 @@ def plan(
     branches = 2 if guided and adapter.guidance != "batched" else 1
     if guided and adapter.guidance == "batched":
         size = replace(size, batch=2 * size.batch)
+    if not all(parameter.is_meta for parameter in model.parameters()):
+        raise PlanError("plan() takes a model without data: give planned_model(...)")
     inputs = _inputs(model, adapter, size, dtype)
     nn.Module.to(model, dtype)  # diffusers' own warns of modules that matter for values only
     with _one_block_a_kind(model, adapter) as stand_for:
-        kept = kept_features(model, adapter, site, inputs)
+        kept = _kept(model, adapter, site, inputs)
     return Plan(
         model=type(model).__name__,
         site=site,
@@ -168,19 +170,39 @@ def planned_model(name: str) -> nn.Module:
         )
     try:
         index = diffusers.DiffusionPipeline.load_config(source)
+        parts = [part for part in ("transformer", "unet") if any(index.get(part) or ())]
+        configs = {part: _config(diffusers, index[part][1], source, part) for part in parts[:1]}
     except Exception as error:  # diffusers raises of every kind, from bad JSON to no network
-        raise PlanError(f"{name} has no model_index.json to read: {error}") from error
-    for part in ("transformer", "unet"):
-        if part in index:
-            kind = getattr(diffusers, index[part][1])
-            return _build(kind, kind.load_config(source, subfolder=part))
+        raise PlanError(f"{name} cannot be read as a pipeline: {error}") from error
+    for kind, config in configs.values():
+        return _build(kind, config)
     raise PlanError(f"{name} has no transformer and no unet, so there is nothing to forecast")
+
+
+def _config(library: Any, kind: str, source: str, part: str) -> tuple[Any, Mapping[str, Any]]:
+    found = getattr(library, kind, None)
+    if found is None:
+        raise PlanError(f"its {part} is a {kind}, which diffusers does not have")
+    return found, found.load_config(source, subfolder=part)
 
 
 def published_names() -> list[str]:
     """The models whose configurations ship with forecastcache."""
     found = (Path(str(entry)).name for entry in PUBLISHED.iterdir())
     return sorted(name.removesuffix(".json") for name in found if name.endswith(".json"))
+
+
+def _kept(
+    model: nn.Module, adapter: Adapter, site: Granularity, inputs: dict[str, Any]
+) -> dict[str, tuple[Tensor, ...]]:
+    try:
+        return kept_features(model, adapter, site, inputs)
+    except ForecastCacheError:
+        raise
+    except Exception as error:
+        raise PlanError(
+            f"{type(model).__name__} cannot be called at this size ({error}): give another"
+        ) from error
 
 
 @contextmanager

@@ -167,8 +167,7 @@ class Session:
             if self._budget is not None and host.model is not None:
                 self._ledger.require_budget(self._budget, host.model, self.site)
         branch = self._branches[key]
-        branch.newest = tick.step.index
-        branch.conditions = reading.conditions
+        branch.meet(tick.step, reading.conditions)
         branch.state.sample = reading.sample
         return tick.step, key
 

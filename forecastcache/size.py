@@ -41,6 +41,18 @@ class Size:
             _divided("width", self.width or width, patch),
         )
 
+    def rounded_pixels(self, height: int, width: int, patch: int) -> tuple[int, int]:
+        """Height and width in whole patches, for pipelines that round down, saying so.
+
+        Raises:
+            SizeError: not one patch fits.
+        """
+        sides = {"height": self.height or height, "width": self.width or width}
+        for name, pixels in sides.items():
+            if pixels < patch:
+                raise SizeError(f"{name}={pixels} is below one patch: write {patch} or more")
+        return sides["height"] // patch, sides["width"] // patch
+
     def latent_frames(self, frames: int, every: int) -> int:
         """Frames of the latent: the first, and one for every `every` frames after it.
 

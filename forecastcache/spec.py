@@ -6,7 +6,7 @@ A predictor within another stands in brackets: `bands:low=reuse,high=(hermite:si
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
@@ -47,7 +47,7 @@ def parse(spec: str) -> Predictor:
         OptionError: the text is no spec, or an option is unknown or out of range.
     """
     name, _, rest = spec.partition(":")
-    return build(name.strip(), dict(map(assignment, _split(rest))))
+    return build(name.strip(), once(map(assignment, _split(rest))))
 
 
 def assignment(text: str) -> tuple[str, str]:
@@ -60,6 +60,22 @@ def assignment(text: str) -> tuple[str, str]:
     if not sign or not option.strip():
         raise OptionError(f"{text!r} sets no option: write such as order=2")
     return option.strip(), value.strip().removeprefix("(").removesuffix(")")
+
+
+def once(assignments: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """The assignments as options.
+
+    Raises:
+        OptionError: an option is set twice.
+    """
+    options: dict[str, Any] = {}
+    for option, value in assignments:
+        if option in options:
+            raise OptionError(
+                f"{option} is set twice, to {options[option]} and to {value}: keep one"
+            )
+        options[option] = value
+    return options
 
 
 def as_data(predictor: Predictor) -> dict[str, Any]:
@@ -119,4 +135,6 @@ def _split(text: str) -> list[str]:
             parts.append("")
         else:
             parts[-1] += character
+    if depth:
+        raise OptionError(f"{text!r} has a bracket that is not closed, or not opened: pair them")
     return [part for part in parts if part.strip()]

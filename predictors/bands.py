@@ -88,8 +88,8 @@ def low_pass(feature: Tensor, grid: tuple[int, ...] | None, cutoff: float) -> Te
     if grid is None or feature.ndim != 3 or prod(grid) != feature.shape[1]:
         raise HistoryError(
             f"a feature of shape {tuple(feature.shape)} is no image, nor does it hold the tokens "
-            f"of the grid {grid}, so it has no spatial frequencies: use Bands at site='output' or "
-            "'hidden'"
+            f"of the grid {grid} and no others, so it has no spatial frequencies: use Bands where "
+            "features are images or their tokens alone, at the output or hidden of most models"
         )
     image = feature.unflatten(1, grid).movedim(-1, 1)
     return low_pass(image, None, cutoff).movedim(1, -1).flatten(1, -2)

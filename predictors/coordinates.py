@@ -37,7 +37,7 @@ def nodes_of(steps: Sequence[Step], coordinate: Coordinate) -> np.ndarray:
 
 def _read(step: Step, coordinate: Coordinate) -> float:
     number = step.index if coordinate == "step" else getattr(step, coordinate)
-    if number is None or np.isnan(number):
+    if number is None or np.isnan(float(number)):
         raise HistoryError(
             f"step {step.index} does not tell its {coordinate}: attach a pipeline, whose "
             "scheduler does, or use coordinate='step'"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -97,19 +98,21 @@ def explain(
         OptionError: the predictor is not linear, or the steps do not rise.
         HistoryError: the predictor cannot forecast from these steps.
     """
+    if not isinstance(predictor, Predictor):
+        raise OptionError(f"{predictor!r} is no predictor: give one, such as Taylor(order=1)")
     if not isinstance(predictor, LinearPredictor):
         raise OptionError(
-            f"{predictor} has no row to explain: its weights depend on the features; explain a "
-            "linear predictor"
+            f"{predictor} has no row to explain: it is no one weighted sum of the features; "
+            "explain a linear predictor"
         )
     steps = tuple(map(_as_step, computed))
     goal = _as_step(target)
     indices = [step.index for step in (*steps, goal)]
-    if any(b <= a for a, b in zip(indices, indices[1:])):
+    if indices[0] < 0 or any(b <= a for a, b in zip(indices, indices[1:])):
         listed = " ".join(map(str, indices[:-1]))
         raise OptionError(
             f"the computed steps are {listed} and the target is {goal.index}: each must be above "
-            "the one before it"
+            "the one before it, from 0 on"
         )
     row = predictor.row(steps, goal)
     used = np.flatnonzero(row)
@@ -135,4 +138,4 @@ def explain(
 
 
 def _as_step(step: Step | int) -> Step:
-    return step if isinstance(step, Step) else Step(step, float("nan"))
+    return step if isinstance(step, Step) else Step(operator.index(step), float("nan"))

@@ -76,6 +76,8 @@ class Exponential(Predictor):
             rank = min(self.rank, even - 2)
             products = _inner_products(history.features[-even:])
             precision = torch.finfo(_wide(history.features[0])).eps
+            if not np.isfinite(products).all():
+                return history.features[-1] * torch.nan  # the session knows what to do about it
             row[-even:] = continuation(products, rank, gaps_ahead, self.growth, precision)
         return history.combine(row)
 

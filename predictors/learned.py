@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
+from typing_extensions import Self
 
 from forecastcache.errors import TrajectoryError
 from forecastcache.options import Options
@@ -58,6 +60,16 @@ class Learned(LinearPredictor):
             raise ValueError(f"step {twice} has two rows: keep one")
         return rows
 
+    @model_validator(mode="after")
+    def _within_the_times(self) -> Self:
+        last = max(row.target for row in self.rows)
+        if self.times is not None and not (last < len(self.times) and isfinite(sum(self.times))):
+            raise ValueError(
+                f"the times are {len(self.times)} and the last row is of step {last}: give a "
+                "finite time for every step of the trajectory"
+            )
+        return self
+
     def __str__(self) -> str:
         return f"Learned({len(self.rows)} rows over at most {self.depth} features)"
 
@@ -107,7 +119,7 @@ class Learned(LinearPredictor):
         allowed = self.tolerance * (max(self.times) - min(self.times))
         for step in steps:
             fitted = self.times[step.index]
-            if abs(step.time - fitted) > allowed:
+            if not abs(step.time - fitted) <= allowed:
                 raise TrajectoryError(
                     f"step {step.index} is at time {step.time:g}, but the rows were fitted at "
                     f"{fitted:g}: use the scheduler and the image size they were fitted for, or "

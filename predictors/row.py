@@ -39,9 +39,10 @@ class Row(BaseModel):
             )
         if not all(map(isfinite, self.weights)):
             raise ValueError(f"{where} has a weight that is not finite: fit it again")
-        order = (*self.computed, self.target)
+        order = (-1, *self.computed, self.target)
         if any(b <= a for a, b in zip(order, order[1:])):
             raise ValueError(
-                f"{where} reads steps {in_words(self.computed)}: they must rise and lie before it"
+                f"{where} reads steps {in_words(self.computed)}: they must rise from 0 on and lie "
+                "before it"
             )
         return self

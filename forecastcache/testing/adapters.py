@@ -5,27 +5,28 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils import _pytree as pytree
+from torch import nn
 
-from forecastcache.adapter import Adapter, Granularity
+from forecastcache.adapter import Granularity
 from forecastcache.attachment import attach
 from forecastcache.errors import AttachError
 from forecastcache.predictors.reuse import Reuse
-from forecastcache.predictors.taylor import Taylor
 from forecastcache.registry import adapter_for
 from forecastcache.schedule import Every, Listed
-from forecastcache.session import Session
 from forecastcache.testing.requirement import require
+from forecastcache.testing.subject import (
+    CLOSE,
+    HARDLY_LATER,
+    SCHEDULE,
+    TIMES,
+    Subject,
+    cast_to,
+    tensors_in,
+)
 
-TIMES = tuple(float(time) for time in range(1000, 100, -150))
-HARDLY_LATER = TIMES[0] - 2.0**-4  # in bfloat16 the sample is the same, so is its embedding
-CLOSE = 0.1  # of the output; what is replaced wrongly is off by all of it
-SCHEDULE = Every(3, first=2)  # of six steps 0, 1 and 4
 DTYPES = (torch.float32, torch.bfloat16)
 
 
@@ -49,58 +50,20 @@ def check_adapter(
     """
     adapter = adapter_for(model)
     for dtype in DTYPES:
-        cast = _Model(
-            copy.deepcopy(model).to(dtype), adapter, _cast(arguments, dtype), _cast(other, dtype)
+        cast = Subject(
+            copy.deepcopy(model).to(dtype),
+            adapter,
+            cast_to(arguments, dtype),
+            cast_to(other, dtype),
         )
         with torch.no_grad():
+            cast.require_callable()
             for site in adapter.granularities:
                 for check in CHECKS:
                     check(cast, site)
 
 
-@dataclass(frozen=True)
-class _Model:
-    """A model and how it is called.
-
-    Attributes:
-        module: the model.
-        adapter: that serves it.
-        arguments: of a call.
-        other: what the other branch has instead.
-    """
-
-    module: nn.Module
-    adapter: Adapter
-    arguments: Mapping[str, Any]
-    other: Mapping[str, Any] | None
-
-    def __str__(self) -> str:
-        return f"{type(self.module).__name__}, adapter {self.adapter.name!r}"
-
-    @property
-    def branches(self) -> tuple[Mapping[str, Any], ...]:
-        return ({},) if self.other is None else ({}, self.other)
-
-    def call(self, time: float, branch: Mapping[str, Any], **options: Any) -> Any:
-        """What the model returns at `time`; its sample moves with time."""
-        given = {**self.arguments, **branch}
-        sample = next(name for name, value in given.items() if isinstance(value, Tensor))
-        given[sample] = given[sample] * (1 + time / 1000)
-        times = torch.full((len(given[sample]),), time)
-        return self.module(**given, **{self.adapter.time_argument(self.module): times}, **options)
-
-    def run(self, *branches: Mapping[str, Any]) -> list[Tensor]:
-        """The output tensors of a trajectory, branch after branch at each step."""
-        calls = (
-            self.call(time, branch, return_dict=False) for time in TIMES for branch in branches
-        )
-        return [tensor for output in calls for tensor in _tensors(output)]
-
-    def attach(self, site: Granularity, schedule: Every = SCHEDULE) -> Session:
-        return attach(self.module, schedule, Taylor(order=1), site=site)
-
-
-def _check_all_computed_is_identical(model: _Model, site: Granularity) -> None:
+def _check_all_computed_is_identical(model: Subject, site: Granularity) -> None:
     """A schedule that computes every step changes no bit."""
     plain = model.run(*model.branches)
     with model.attach(site, Every(1)):
@@ -111,7 +74,7 @@ def _check_all_computed_is_identical(model: _Model, site: Granularity) -> None:
     )
 
 
-def _check_nothing_is_left(model: _Model, site: Granularity) -> None:
+def _check_nothing_is_left(model: Subject, site: Granularity) -> None:
     """After detach the model is as it was, also after a call that failed."""
     before = _traces(model.module)
     with model.attach(site):
@@ -129,7 +92,7 @@ def _check_nothing_is_left(model: _Model, site: Granularity) -> None:
     require(after == before, f"{model}, site {site!r}: a failed call left {before ^ after}")
 
 
-def _check_forecast_steps_rest(model: _Model, site: Granularity) -> None:
+def _check_forecast_steps_rest(model: Subject, site: Granularity) -> None:
     """A forecast step runs nothing at `output`, and no block at `hidden` and `block`."""
     if site == "module":
         return
@@ -146,10 +109,12 @@ def _check_forecast_steps_rest(model: _Model, site: Granularity) -> None:
     require(not idle, f"{model}, site {site!r}: the computed steps {idle} ran none")
 
 
-def _check_forecasts_stand_for_what_they_replace(model: _Model, site: Granularity) -> None:
+def _check_forecasts_stand_for_what_they_replace(model: Subject, site: Granularity) -> None:
     """A call hardly later than a computed one, its features reused, returns what that one did."""
     with attach(model.module, Listed([0]), Reuse(), site=site):
-        computed, reused = (_tensors(model.call(time, {}))[0] for time in (TIMES[0], HARDLY_LATER))
+        computed, reused = (
+            tensors_in(model.call(time, {}))[0] for time in (TIMES[0], HARDLY_LATER)
+        )
     error = float((computed - reused).abs().max() / computed.abs().max())
     require(
         error < CLOSE,
@@ -158,7 +123,7 @@ def _check_forecasts_stand_for_what_they_replace(model: _Model, site: Granularit
     )
 
 
-def _check_forecasts_look_like_outputs(model: _Model, site: Granularity) -> None:
+def _check_forecasts_look_like_outputs(model: Subject, site: Granularity) -> None:
     """Forecast outputs are finite, of the type, shape and dtype of computed ones."""
     for return_dict in (True, False):
         plain = model.call(TIMES[0], {}, return_dict=return_dict)
@@ -167,7 +132,7 @@ def _check_forecasts_look_like_outputs(model: _Model, site: Granularity) -> None
         kinds = [
             (type(output), [(x.shape, x.dtype, bool(x.isfinite().all())) for x in tensors])
             for output in (plain, forecast)
-            for tensors in [_tensors(output)]
+            for tensors in [tensors_in(output)]
         ]
         require(
             kinds[0] == kinds[1],
@@ -176,7 +141,7 @@ def _check_forecasts_look_like_outputs(model: _Model, site: Granularity) -> None
         )
 
 
-def _check_branches_never_mix(model: _Model, site: Granularity) -> None:
+def _check_branches_never_mix(model: Subject, site: Granularity) -> None:
     """Two branches, called in turn, are forecast as each is alone."""
     if model.other is None:
         return
@@ -198,7 +163,7 @@ def _check_branches_never_mix(model: _Model, site: Granularity) -> None:
     )
 
 
-def _check_runs_start_afresh(model: _Model, site: Granularity) -> None:
+def _check_runs_start_afresh(model: Subject, site: Granularity) -> None:
     """A second run, and one after a run that was abandoned and reset, equal the first."""
     with model.attach(site) as session:
         first, second = model.run({}), model.run({})
@@ -212,7 +177,7 @@ def _check_runs_start_afresh(model: _Model, site: Granularity) -> None:
     )
 
 
-def _check_life_of_a_session(model: _Model, site: Granularity) -> None:
+def _check_life_of_a_session(model: Subject, site: Granularity) -> None:
     """Attached, refused a second time, run, detached twice; its report tells what it did.
 
     The bytes planned from shapes are the bytes held.
@@ -248,17 +213,6 @@ def _check_life_of_a_session(model: _Model, site: Granularity) -> None:
     )
 
 
-def _cast(arguments: Mapping[str, Any] | None, dtype: torch.dtype) -> Any:
-    def cast(tensor: Tensor) -> Tensor:
-        return tensor.to(dtype) if tensor.is_floating_point() else tensor
-
-    return None if arguments is None else pytree.tree_map_only(Tensor, cast, dict(arguments))
-
-
-def _tensors(output: Any) -> list[Tensor]:
-    return [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
-
-
 def _traces(model: nn.Module) -> set[tuple[str, str]]:
     """Which module stands where, and what lies on the instances."""
     return {
@@ -269,7 +223,7 @@ def _traces(model: nn.Module) -> set[tuple[str, str]]:
 
 
 @contextmanager
-def _counting(model: _Model, site: Granularity) -> Iterator[list[int]]:
+def _counting(model: Subject, site: Granularity) -> Iterator[list[int]]:
     """A list that grows with every block that runs, and at `output` with every child."""
     calls: list[int] = []
     trunks = [model.module.get_submodule(trunk.path) for trunk in model.adapter.trunk]
@@ -286,7 +240,7 @@ def _counting(model: _Model, site: Granularity) -> Iterator[list[int]]:
             handle.remove()
 
 
-CHECKS: tuple[Callable[[_Model, Granularity], None], ...] = (
+CHECKS: tuple[Callable[[Subject, Granularity], None], ...] = (
     _check_all_computed_is_identical,
     _check_nothing_is_left,
     _check_forecast_steps_rest,

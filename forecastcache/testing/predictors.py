@@ -34,7 +34,12 @@ def check_predictor(
     Raises:
         ConformanceError: naming what was done and what came of it, which is an AssertionError.
     """
+    require(isinstance(predictor, Predictor), f"{predictor!r} is no predictor: give an object")
     trial = Trial(predictor, schedule or UNEVEN, TIMES if times is None else times)
+    require(
+        trial.serves_a_forecast,
+        f"{trial.schedule} computes all {len(trial.times)} steps: give one that leaves some out",
+    )
     for check in CHECKS:
         check(trial)
 
@@ -97,12 +102,24 @@ def _check_features_keep_their_kind(trial: Trial) -> None:
             features = [f.permute(*reversed(range(f.ndim))) for f in features]
         result = forecast(trial.history(features))
         given = f"{trial.predictor} was given features of {tuple(shape)}, {dtype}, {device}"
+        require(isinstance(result, Tensor), f"{given}, and returned {result!r}, no tensor")
         require(
             (result.shape, result.dtype, result.device)
             == (features[0].shape, dtype, features[0].device),
             f"{given}, and returned {tuple(result.shape)}, {result.dtype}, {result.device}",
         )
         require(bool(result.isfinite().all()), f"{given}, and its forecast is not finite")
+
+
+def _check_what_is_not_finite_is_passed_on(trial: Trial) -> None:
+    """A model may compute NaN: the session deals with it once the forecast is there."""
+    for features in trial.features():
+        features[-1] = features[-1] * torch.nan
+        result = trial.forecaster()(trial.history(features))
+        require(
+            not bool(result.isfinite().all()) or trial.predictor.fitted,
+            f"{trial.predictor} made a finite forecast of features that are not",
+        )
 
 
 def _check_histories_are_left_alone(trial: Trial) -> None:
@@ -202,6 +219,7 @@ CHECKS: tuple[Callable[[Trial], None], ...] = (
     _check_round_trips,
     _check_short_history_is_refused,
     _check_features_keep_their_kind,
+    _check_what_is_not_finite_is_passed_on,
     _check_histories_are_left_alone,
     _check_forecasts_depend_on_nothing_else,
     _check_forecasts_scale,

@@ -35,6 +35,11 @@ class Trial:
     times: Sequence[float] = TIMES
 
     @property
+    def serves_a_forecast(self) -> bool:
+        """Whether any step is left to forecast."""
+        return len(self._computed) < len(self.times)
+
+    @property
     def target(self) -> Step:
         """The last step that is forecast."""
         return self._step(max(set(range(len(self.times))) - set(self._computed)))

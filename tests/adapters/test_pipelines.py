@@ -284,13 +284,19 @@ def switch_prompt(after: int, prompt: torch.Tensor) -> Callable[..., dict[str, A
 
 @pytest.mark.parametrize("site", SITES)
 def test_a_prompt_switched_in_the_middle(site):
+    """What was computed for the old prompt says nothing of the new one."""
     case = PIPELINES["wan"]()
-    changes = {"callback_on_step_end": switch_prompt(3, rand(1, 5, 12) + 0.5)}
+    changes = {"callback_on_step_end": switch_prompt(2, rand(1, 5, 12) + 0.5)}
     with fc.attach(case.pipe, EVERY_THIRD, LINE, site=site) as session:
         forecast = run(case.pipe, case.request, **changes)
-        assert [call.branch for call in calls_of(session)] == [0, 1] * case.steps
-    steps = {name: [*scheduled(case.steps)] for name in ("yes", "no")}
-    with apart(case.pipe.transformer, site, by_prompt(case), steps):
+        calls = calls_of(session)[:]
+    assert [call.branch for call in calls] == [0, 1] * 3 + [2, 1] * 5
+    switched = next(call for call in calls if call.branch == 2)
+    assert (switched.step.index, switched.computed) == (3, True)
+
+    prompts = iter(["old", "no"] * 3 + ["new", "no"] * 5)
+    steps = {"old": [0, 1], "no": [*scheduled(case.steps)], "new": [0, 1, 4]}
+    with apart(case.pipe.transformer, site, lambda given: next(prompts), steps):
         assert torch.equal(run(case.pipe, case.request, **changes), forecast)
 
 

@@ -242,7 +242,7 @@ def test_explain_takes_times(forecastcache):
         ),
         (
             ("taylor", "--computed", "0,1", "--target", 2, "--times", "1,2"),
-            "--times 1,2 is no list of 3 numbers",
+            "--times 1,2 is no list of 3 finite numbers",
         ),
     ],
 )

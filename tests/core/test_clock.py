@@ -215,3 +215,33 @@ def test_a_call_without_time_or_tensor_is_refused(call):
         pytest.raises(fc.errors.AttachError, match="was called without"),
     ):
         call(model)
+
+
+class Conditioned(torch.nn.Module):
+    """Drifts with time, away from its condition."""
+
+    def forward(self, x, timestep, condition):
+        return x * timestep + condition
+
+
+def told(session: fc.Session) -> list[tuple[int, int, bool]]:
+    return [(c.step.index, c.branch, c.computed) for c in session.report().calls]
+
+
+def test_guidance_switched_on_with_the_unconditional_half_first_does_not_mix():
+    model, x = Conditioned(), torch.ones(2)
+    yes, no = torch.full((2,), 100.0), torch.zeros(2)
+    with fc.attach(model, fc.Listed([0, 1, 2]), fc.Taylor()) as session:
+        for time in (9.0, 8.0, 7.0, 6.0):
+            model(x, torch.tensor(time), yes)
+        assert model(x, torch.tensor(5.0), no).tolist() == [5.0, 5.0]
+        assert model(x, torch.tensor(5.0), yes).tolist() == [105.0, 105.0]
+        assert told(session)[-2:] == [(4, 1, True), (4, 0, False)]
+
+
+def test_conditions_that_change_at_every_step_open_no_branches():
+    model, x = Conditioned(), torch.ones(2)
+    with fc.attach(model, fc.Listed([0, 1]), fc.Taylor()) as session:
+        for time in (9.0, 8.0, 7.0, 6.0):
+            model(x, torch.tensor(time), torch.full((2,), time))
+        assert told(session) == [(0, 0, True), (1, 0, True), (2, 0, False), (3, 0, False)]

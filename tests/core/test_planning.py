@@ -133,6 +133,7 @@ def test_a_folder_is_planned_from_its_configuration(tmp_path):
     [
         (Size(height=481), "height=481 is not a multiple of 16.*: write 480 or 496"),
         (Size(width=10), "width=10 is not a multiple of 16.*: write 16"),
+        (Size(width=8), "width=8 is not a multiple"),
         (Size(frames=66), "frames=66 is not 1 more than a multiple of 4.*: write 65 or 69"),
     ],
 )
@@ -144,7 +145,7 @@ def test_sizes_that_do_not_fit_are_refused_with_the_nearest(size, complaint):
 def test_what_cannot_be_planned_is_refused_by_name(tmp_path):
     with pytest.raises(UnknownNameError, match="'nope': write one of dit-xl-2, flux.1-dev"):
         planned_model("nope")
-    with pytest.raises(PlanError, match="no model_index.json"):
+    with pytest.raises(PlanError, match="cannot be read as a pipeline"):
         planned_model(str(tmp_path))
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "X", "vae": ["a", "b"]}))
     with pytest.raises(PlanError, match="no transformer and no unet"):
@@ -194,3 +195,47 @@ def test_where_nothing_fits_the_error_says_so():
         pytest.raises(BudgetError, match="none fits, raise the budget"),
     ):
         sample(pipe)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "complaint"),
+    [
+        ("flux.1-dev", Size(height=5), "height=5 is below one patch: write 16 or more"),
+        ("qwen-image", Size(width=8), "width=8 is below one patch: write 16 or more"),
+        ("dit-xl-2", Size(height=512), "square pictures only"),
+        ("framepack", Size(frames=129), "sections of 33: leave frames out"),
+    ],
+)
+def test_sizes_that_a_family_cannot_make_are_refused(name, size, complaint):
+    with pytest.raises(SizeError, match=complaint):
+        plan(planned_model(name), size, 1, "output")
+
+
+def test_sizes_past_all_numbers_are_refused_in_words():
+    with pytest.raises(PlanError, match="cannot be called at this size"):
+        plan(planned_model("flux.1-dev"), Size(height=10**8, width=10**8), 1, "output")
+
+
+def test_wans_larger_autoencoder_makes_fewer_tokens():
+    with torch.device("meta"):
+        model = diffusers.WanTransformer3DModel(
+            num_attention_heads=2, attention_head_dim=12, in_channels=48, out_channels=48,
+            text_dim=8, ffn_dim=8, num_layers=1,
+        )  # fmt: skip
+    (site,) = plan(model, Size(704, 1280, 121), 1, "hidden").sites
+    assert site.shapes == ((1, 31 * 22 * 40, 24),)
+
+
+def test_a_model_with_data_is_not_cast():
+    with pytest.raises(PlanError, match="without data: give planned_model"):
+        plan(make_pipeline().transformer, Size(), 1, "output")
+
+
+@pytest.mark.parametrize(
+    "entry", [["diffusers", "NoSuchModel"], [None, None], ["diffusers", "FluxTransformer2DModel"]]
+)
+def test_folders_that_are_broken_are_refused_in_words(tmp_path, entry):
+    index = {"_class_name": "FluxPipeline", "transformer": entry}
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(PlanError, match="cannot be read as a pipeline|no transformer and no unet"):
+        planned_model(str(tmp_path))

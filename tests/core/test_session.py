@@ -582,3 +582,58 @@ def test_accelerates_hooks_before_or_after(pipe, site, hooked_first):
     assert torch.equal(sample(pipe), plain)
     remove_hook_from_module(pipe.transformer)
     assert torch.equal(sample(pipe), plain)
+
+
+class Lazy(fc.Predictor):
+    """Returns what is stored as it is stored."""
+
+    @property
+    def depth(self) -> int:
+        return 1
+
+    def forecast(self, history, target):
+        return history.features[-1].clone()
+
+
+def test_forecasts_come_in_the_features_dtype_whatever_the_storage():
+    model, x = Explosive(), torch.ones(3)
+    with fc.attach(model, fc.Listed([0]), Lazy(), dtype=torch.bfloat16):
+        outputs = [model(x, torch.tensor(time)) for time in (3.0, 2.0, 1.0)]
+    assert {output.dtype for output in outputs} == {torch.float32}
+
+
+class Explosive(torch.nn.Module):
+    """Computes NaN at times below 2.5."""
+
+    def forward(self, x, timestep):
+        return x * (timestep if timestep > 2.5 else torch.nan)
+
+
+@pytest.mark.parametrize("predictor", [fc.Exponential(), fc.Exponential(2), fc.Taylor(2)], ids=str)
+def test_what_the_model_computes_as_nan_is_named(predictor):
+    model, x = Explosive(), torch.ones(3)
+    with fc.attach(model, fc.Listed([0, 1, 2, 3]), predictor):
+        for time in (5.0, 4.0, 3.0, 2.0):
+            model(x, torch.tensor(time))
+        with pytest.raises(fc.errors.NotFiniteError, match="the model itself computed NaN"):
+            model(x, torch.tensor(1.0))
+    with fc.attach(model, fc.Listed([0, 1, 2, 3]), predictor, not_finite="recompute") as session:
+        for time in (5.0, 4.0, 3.0, 2.0, 1.0):
+            model(x, torch.tensor(time))
+    assert session.report().computed == (0, 1, 2, 3, 4)
+
+
+class Reading(torch.nn.Module):
+    """Reads data on its way."""
+
+    def forward(self, x, timestep):
+        return x * timestep.item()
+
+
+def test_a_budget_for_a_model_that_reads_data_is_refused_in_words():
+    model = Reading()
+    with (
+        fc.attach(model, fc.Every(2), fc.Reuse(), budget="1 GiB"),
+        pytest.raises(fc.errors.BudgetError, match="cannot be planned.*leave out budget="),
+    ):
+        model(torch.ones(2), torch.tensor(1.0))

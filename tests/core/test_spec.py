@@ -46,10 +46,12 @@ def test_a_line_of_text_is_a_predictor_and_back(text, predictor):
         ("taylor:sigma=1", OptionError, "taylor has no option 'sigma'; it takes order"),
         ("taylor:order=9", OptionError, "order='9', but input should be less than or equal to 4"),
         ("taylor:2", OptionError, "'2' sets no option: write such as order=2"),
+        ("taylor:order=1,order=2", OptionError, "order is set twice, to 1 and to 2: keep one"),
+        ("blend:a=reuse,b=(taylor:order=2", OptionError, "a bracket that is not closed"),
         ("blend:a=reuse", OptionError, "blend needs b; it takes a: linear predictor"),
         ("blend:a=reuse,b=exponential", OptionError, "b=Exponential.*LinearPredictor"),
         ("bands:low=taylor:order=x,high=reuse", OptionError, "order='x'"),
-        ("learned:rows=[1", OptionError, "rows='\\[1'"),
+        ("learned:rows=[1", OptionError, "a bracket that is not closed"),
     ],
 )
 def test_what_is_no_predictor_is_refused_in_one_line(text, kind, complaint):

@@ -111,6 +111,7 @@ def test_times_within_the_tolerance_are_served(pipe, times):
             [{"target": 2, "computed": [1, 0], "weights": [1, 1]}],
             "reads steps 1 0: they must rise",
         ),
+        ([{"target": 2, "computed": [-1], "weights": [1]}], "rise from 0 on"),
         ([{"target": 2, "computed": [0, 2], "weights": [1, 1]}], "lie before it"),
         ([{"target": 2, "computed": [0], "weights": [1]}] * 2, "step 2 has two rows"),
     ],
@@ -125,3 +126,15 @@ def test_it_names_itself_briefly(times):
     learned = fc.Learned(rows_of(fc.Taylor(), times), times)
     assert str(learned) == "Learned(5 rows over at most 2 features)"
     assert np.isclose(sum(learned.rows[-1].weights), 1)
+
+
+@pytest.mark.parametrize("times", [[1.0, 0.9, 0.8], [1.0, float("nan"), 0.8, 0.7, 0.6, 0.5]])
+def test_times_that_do_not_cover_the_rows_are_refused(times):
+    with pytest.raises(OptionError, match="give a finite time for every step"):
+        fc.Learned([{"target": 5, "computed": [0], "weights": [1]}], times)
+
+
+def test_a_step_without_a_time_is_refused_where_times_matter():
+    learned = fc.Learned([{"target": 2, "computed": [0], "weights": [1]}], [1.0, 0.9, 0.8])
+    with pytest.raises(TrajectoryError, match="step 0 is at time nan"):
+        fc.explain(learned, [0], 2)

@@ -103,3 +103,10 @@ def test_conditions_that_change_nothing_are_pointed_out(serve):
     serve(adapter())
     with pytest.raises(ConformanceError, match="both branches compute the same"):
         check_adapter(Blocks().eval(), ARGUMENTS, {"condition": torch.ones(2, 4)})
+
+
+@pytest.mark.parametrize("arguments", [{}, {"hidden_states": torch.ones(2, 4), "conditon": 1}])
+def test_arguments_that_the_model_does_not_take_are_named(serve, arguments):
+    serve(adapter())
+    with pytest.raises(ConformanceError, match="cannot be called with these arguments"):
+        check_adapter(Blocks().eval(), arguments)

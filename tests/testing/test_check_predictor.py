@@ -163,3 +163,25 @@ def test_a_class_that_cannot_be_pickled_is_told_what_to_do():
 
     with pytest.raises(ConformanceError, match="from pickle .* at the top of a module"):
         check_predictor(Local())
+
+
+class Nothing(HandsOut):
+    def forecast(self, history, target):
+        return None
+
+
+class Hides(HandsOut):
+    def forecast(self, history, target):
+        return history.features[-1].nan_to_num()
+
+
+def test_what_is_no_predictor_no_forecast_or_no_schedule_is_named():
+    for thing in (fc.Taylor, "taylor"):
+        with pytest.raises(ConformanceError, match="is no predictor: give an object"):
+            check_predictor(thing)
+    with pytest.raises(ConformanceError, match="computes all 50 steps"):
+        check_predictor(fc.Taylor(), fc.Every(1))
+    with pytest.raises(ConformanceError, match="returned None, no tensor"):
+        check_predictor(Nothing())
+    with pytest.raises(ConformanceError, match="a finite forecast of features that are not"):
+        check_predictor(Hides())

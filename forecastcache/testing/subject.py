@@ -1,0 +1,91 @@
+"""Subject: a model on trial, and how it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from forecastcache.adapter import Adapter, Granularity
+from forecastcache.attachment import attach
+from forecastcache.errors import ConformanceError
+from forecastcache.predictors.taylor import Taylor
+from forecastcache.schedule import Every
+from forecastcache.session import Session
+
+TIMES = tuple(float(time) for time in range(1000, 100, -150))
+HARDLY_LATER = TIMES[0] - 2.0**-4  # in bfloat16 the sample is the same, so is its embedding
+CLOSE = 0.1  # of the output; what is replaced wrongly is off by all of it
+SCHEDULE = Every(3, first=2)  # of six steps 0, 1 and 4
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model and how it is called.
+
+    Attributes:
+        module: the model.
+        adapter: that serves it.
+        arguments: of a call.
+        other: what the other branch has instead.
+    """
+
+    module: nn.Module
+    adapter: Adapter
+    arguments: Mapping[str, Any]
+    other: Mapping[str, Any] | None
+
+    def __str__(self) -> str:
+        return f"{type(self.module).__name__}, adapter {self.adapter.name!r}"
+
+    @property
+    def branches(self) -> tuple[Mapping[str, Any], ...]:
+        return ({},) if self.other is None else ({}, self.other)
+
+    def call(self, time: float, branch: Mapping[str, Any], **options: Any) -> Any:
+        """What the model returns at `time`; its sample moves with time."""
+        given = {**self.arguments, **branch}
+        sample = next(name for name, value in given.items() if isinstance(value, Tensor))
+        given[sample] = given[sample] * (1 + time / 1000)
+        times = torch.full((len(given[sample]),), time)
+        return self.module(**given, **{self.adapter.time_argument(self.module): times}, **options)
+
+    def require_callable(self) -> None:
+        """Go on if plain calls of each branch work."""
+        for branch in self.branches:
+            try:
+                self.call(TIMES[0], branch)
+            except Exception as error:
+                raise ConformanceError(
+                    f"{self}: the plain model cannot be called with these arguments "
+                    f"({type(error).__name__}: {error}): give those of one call, by name, with "
+                    "tensors, without the time"
+                ) from error
+
+    def run(self, *branches: Mapping[str, Any]) -> list[Tensor]:
+        """The output tensors of a trajectory, branch after branch at each step."""
+        calls = (
+            self.call(time, branch, return_dict=False) for time in TIMES for branch in branches
+        )
+        return [tensor for output in calls for tensor in tensors_in(output)]
+
+    def attach(self, site: Granularity, schedule: Every = SCHEDULE) -> Session:
+        return attach(self.module, schedule, Taylor(order=1), site=site)
+
+
+def cast_to(arguments: Mapping[str, Any] | None, dtype: torch.dtype) -> Any:
+    """Every tensor of real numbers among the arguments in `dtype`."""
+
+    def cast(tensor: Tensor) -> Tensor:
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    return None if arguments is None else pytree.tree_map_only(Tensor, cast, dict(arguments))
+
+
+def tensors_in(output: Any) -> list[Tensor]:
+    """The tensors that a model returned, however they are nested."""
+    return [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
