@@ -59,28 +59,24 @@ def rehearse(
         granularity: of the sites.
         arguments: of a call, by name, as `shapes_of` returns them.
     """
-    twin = _meta_twin(model, adapter)
-    recorder, taps = _ShapeRecorder(), Taps(twin, adapter, granularity)
+    stage = _Stage(model, adapter, granularity)
 
-    def count_flops(computing: bool) -> int:
-        recorder.computing = computing
-        with torch.no_grad(), _WithoutData(), FlopCounterMode(display=False) as counter:
-            taps.call(twin, recorder, twin.forward, (), arguments)
+    def flops(computing: bool) -> int:
+        with FlopCounterMode(display=False) as counter:
+            stage.step(arguments, computing)
         return int(counter.get_total_flops())
 
-    flops_computed, flops_forecast = count_flops(True), count_flops(False)
-    return Rehearsal(recorder.sites, flops_computed, flops_forecast)
+    flops_computed, flops_forecast = flops(computing=True), flops(computing=False)
+    return Rehearsal(stage.recorder.sites, flops_computed, flops_forecast)
 
 
 def kept_features(
     model: nn.Module, adapter: Adapter, granularity: Granularity, arguments: Mapping[str, Any]
 ) -> dict[str, tuple[Tensor, ...]]:
     """By path, a meta tensor for each feature that a computed step keeps; arguments as above."""
-    twin = _meta_twin(model, adapter)
-    recorder, taps = _ShapeRecorder(), Taps(twin, adapter, granularity)
-    with torch.no_grad(), _WithoutData():
-        taps.call(twin, recorder, twin.forward, (), arguments)
-    return recorder.sites
+    stage = _Stage(model, adapter, granularity)
+    stage.step(arguments)
+    return stage.recorder.sites
 
 
 def shapes_of(arguments: Any) -> Any:
@@ -92,6 +88,20 @@ def shapes_in(arguments: Any) -> list[tuple[torch.Size, torch.dtype]]:
     """What a rehearsal depends on: the shapes and dtypes of all tensors in the arguments."""
     leaves = pytree.tree_leaves(arguments)
     return [(leaf.shape, leaf.dtype) for leaf in leaves if isinstance(leaf, Tensor)]
+
+
+class _Stage:
+    """A copy of a model without data, tapped, for steps to be rehearsed on."""
+
+    def __init__(self, model: nn.Module, adapter: Adapter, granularity: Granularity) -> None:
+        self.recorder = _ShapeRecorder()
+        self._twin = _meta_twin(model, adapter)
+        self._taps = Taps(self._twin, adapter, granularity)
+
+    def step(self, arguments: Mapping[str, Any], computing: bool = True) -> None:
+        self.recorder.computing = computing
+        with torch.no_grad(), _WithoutData():
+            self._taps.call(self._twin, self.recorder, self._twin.forward, (), arguments)
 
 
 class _WithoutData(TorchFunctionMode):
