@@ -1,18 +1,13 @@
 """DiT, class-conditional (Peebles and Xie, 2212.09748)."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from forecastcache.adapter import Adapter, Trunk
+from forecastcache.adapters.layout import image_grid
 from forecastcache.errors import SizeError
 from forecastcache.size import Size
-
-
-def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
-    height, width = given["hidden_states"].shape[-2:]
-    return height // config.patch_size, width // config.patch_size
 
 
 def _inputs(config: Any, size: Size) -> dict[str, Any]:
@@ -38,7 +33,7 @@ DIT = Adapter(
         ),
     ),
     tail="norm_out",
-    grid=_grid,
+    grid=image_grid,
     guidance="batched",
     inputs=_inputs,
 )

@@ -1,6 +1,5 @@
 """HiDream-I1: double-stream blocks of image and text, then single-stream ones (2505.22705)."""
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -8,12 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from forecastcache.adapter import Adapter, Trunk
+from forecastcache.adapters.layout import image_grid
 from forecastcache.size import Size
-
-
-def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
-    height, width = given["hidden_states"].shape[-2:]
-    return height // config.patch_size, width // config.patch_size
 
 
 def _read_no_data(model: Any) -> None:
@@ -22,7 +17,7 @@ def _read_no_data(model: Any) -> None:
 
     def with_known_sizes(hidden_states: Tensor) -> tuple[Any, ...]:
         tokens, masks, _, ids = patchify(hidden_states)
-        size = _grid({"hidden_states": hidden_states}, model.config)
+        size = image_grid({"hidden_states": hidden_states}, model.config)
         return tokens, masks, [size] * len(hidden_states), ids
 
     model.patchify = with_known_sizes
@@ -68,7 +63,7 @@ HIDREAM = Adapter(
         ),
     ),
     tail="final_layer",
-    grid=_grid,
+    grid=image_grid,
     guidance="batched",
     inputs=_inputs,
     without_data=_read_no_data,

@@ -4,6 +4,7 @@ Kong et al., 2412.03603; Zhang and Agrawala, 2504.12626.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -70,28 +71,26 @@ def _section_inputs(config: Any, size: Size) -> dict[str, Any]:
     }
 
 
-TRUNK = (
-    Trunk(
-        path="transformer_blocks",
-        streams=("hidden_states", "encoder_hidden_states"),
-        modules=("attn", "ff", "ff_context"),
-    ),
-    Trunk(
-        path="single_transformer_blocks",
-        streams=("hidden_states", "encoder_hidden_states"),
-        modules=("proj_out",),
-        skipped=(
-            Skip("attn", ("hidden_states", "encoder_hidden_states")),
-            Skip("proj_mlp"),
-            Skip("act_mlp"),
-        ),
-    ),
-)
-
 HUNYUAN_VIDEO = Adapter(
     name="hunyuan-video",
     models=("diffusers.HunyuanVideoTransformer3DModel",),
-    trunk=TRUNK,
+    trunk=(
+        Trunk(
+            path="transformer_blocks",
+            streams=("hidden_states", "encoder_hidden_states"),
+            modules=("attn", "ff", "ff_context"),
+        ),
+        Trunk(
+            path="single_transformer_blocks",
+            streams=("hidden_states", "encoder_hidden_states"),
+            modules=("proj_out",),
+            skipped=(
+                Skip("attn", ("hidden_states", "encoder_hidden_states")),
+                Skip("proj_mlp"),
+                Skip("act_mlp"),
+            ),
+        ),
+    ),
     tail="norm_out",
     grid=_grid,
     guidance="embedded",
@@ -111,13 +110,10 @@ def _trim(given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-FRAMEPACK = Adapter(
+FRAMEPACK = replace(
+    HUNYUAN_VIDEO,
     name="framepack",
     models=("diffusers.HunyuanVideoFramepackTransformer3DModel",),
-    trunk=TRUNK,
-    tail="norm_out",
-    grid=_grid,
-    guidance="embedded",
     inputs=_section_inputs,
     trim=_trim,
 )

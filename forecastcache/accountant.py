@@ -44,8 +44,12 @@ class Rehearsal:
 
     def planned_bytes(self, depth: int, dtype: torch.dtype | None = None) -> int:
         """Bytes that one branch's histories of `depth` features hold, as `dtype` if given."""
-        kept = (feature for features in self.sites.values() for feature in features)
-        return depth * sum(f.numel() * (dtype or f.dtype).itemsize for f in kept)
+        return depth * sum(stored_bytes(features, dtype) for features in self.sites.values())
+
+
+def stored_bytes(features: Iterable[Tensor], dtype: torch.dtype | None = None) -> int:
+    """Bytes of `features`, stored as `dtype` if given."""
+    return sum(feature.numel() * (dtype or feature.dtype).itemsize for feature in features)
 
 
 def rehearse(
@@ -82,6 +86,11 @@ def kept_features(
 def shapes_of(arguments: Any) -> Any:
     """The arguments of a call with every tensor on the meta device: shape and dtype, no data."""
     return pytree.tree_map_only(Tensor, lambda x: torch.empty_like(x, device="meta"), arguments)
+
+
+def in_dtype(arguments: Any, dtype: torch.dtype) -> Any:
+    """The arguments of a call with every tensor of real numbers in `dtype`."""
+    return pytree.tree_map(lambda x: x.to(dtype) if is_feature(x) else x, arguments)
 
 
 def shapes_in(arguments: Any) -> list[tuple[torch.Size, torch.dtype]]:

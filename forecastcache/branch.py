@@ -69,17 +69,16 @@ class Branch:
             and all(map(same_values, conditions, known))
         )
 
-    def rejects(self, conditions: list[Tensor]) -> bool:
-        """Whether a call with these conditions is hardly one of this branch: others, as large."""
+    def holds_to(self, conditions: list[Tensor]) -> bool:
+        """Whether its own conditions are as large as these and have never changed."""
         known = self.conditions or []
-        alike = [x.shape for x in known] == [x.shape for x in conditions]
-        return self.steady and alike and not self.carries(conditions)
+        return self.steady and [x.shape for x in known] == [x.shape for x in conditions]
 
-    def meet(self, step: Step, conditions: list[Tensor]) -> None:
-        """Take note of a call at `step` with these conditions."""
+    def meet(self, step: Step, conditions: list[Tensor], carried: bool) -> None:
+        """Take note of a call at `step` with these conditions; `carried` if they are its own."""
         if self.conditions is not None:
             first_again = self._calls == 1
-            self.steady = self.carries(conditions) and (self.steady or first_again)
+            self.steady = carried and (self.steady or first_again)
         self.conditions = conditions
         self.newest = step.index
         self._calls += 1
@@ -131,8 +130,8 @@ class Branches(dict[int, Branch]):
         super().__init__()
         self._called: set[int] = set()  # at the step under way
 
-    def number_of(self, tick: Tick, conditions: list[Tensor]) -> int:
-        """The number of the branch that the call at `tick` is of.
+    def find(self, tick: Tick, conditions: list[Tensor]) -> tuple[int, bool]:
+        """The number of the branch that the call at `tick` is of, and if it carries `conditions`.
 
         Branches are told by position in the step, but one may have been switched off. So a call
         that carries the conditions of another branch, and not those of the branch at its
@@ -142,22 +141,21 @@ class Branches(dict[int, Branch]):
         """
         if tick.position == 0:
             self._called.clear()
-        number = self._choose(tick.position, conditions)
+        number, carried = self._choose(tick.position, conditions)
         self._called.add(number)
-        return number
+        return number, carried
 
     def let_go_of_idle(self, last: Step) -> None:
         """At the last step, of those that were switched off: nothing will call them any more."""
         for number in [n for n, each in self.items() if each.newest < last.index - 1]:
             del self[number]
 
-    def _choose(self, position: int, conditions: list[Tensor]) -> int:
+    def _choose(self, position: int, conditions: list[Tensor]) -> tuple[int, bool]:
         free = {number: each for number, each in self.items() if number not in self._called}
-        if position in free and free[position].carries(conditions):
-            return position
-        for number, each in free.items():
-            if each.carries(conditions):
-                return number
-        if position not in self or (position in free and not free[position].rejects(conditions)):
-            return position
-        return max(self) + 1
+        # That at the position first: it is most often the one, and another may carry the same.
+        for number in sorted(free, key=lambda number: number != position):
+            if free[number].carries(conditions):
+                return number, True
+        if position not in self or (position in free and not free[position].holds_to(conditions)):
+            return position, False
+        return max(self) + 1, False

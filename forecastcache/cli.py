@@ -33,6 +33,14 @@ from forecastcache.size import Size
 DTYPES = {"float32": "float32", "bfloat16": "bfloat16", "float16": "float16"}
 DTYPES |= {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
+Order = Annotated[int | None, typer.Option(help="of the predictor, as --set order=")]
+Settings = Annotated[
+    list[str], typer.Option("--set", help="an option of the predictor: sigma=0.5")
+]
+Site = Annotated[str, typer.Option(help=", ".join(GRANULARITIES))]
+Dtype = Annotated[str, typer.Option(help=", ".join(DTYPES))]
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON object")]
+
 app = typer.Typer(
     help="Forecast the features of diffusion models instead of computing them all.",
     no_args_is_help=True,
@@ -67,16 +75,14 @@ def run(
     predictor: Annotated[
         str, typer.Option(help="a name, or name:option=value,...; see list")
     ] = "taylor",
-    order: Annotated[int | None, typer.Option(help="of the predictor, as --set order=")] = None,
-    settings: Annotated[
-        list[str], typer.Option("--set", help="an option of the predictor: sigma=0.5")
-    ] = [],  # noqa: B006  # typer copies it
+    order: Order = None,
+    settings: Settings = [],  # noqa: B006  # typer copies it
     interval: Annotated[int | None, typer.Option(help="between computed steps [5]")] = None,
     first: Annotated[int | None, typer.Option(help="leading computed steps [3]")] = None,
     schedule: Annotated[
         str | None, typer.Option(help="the computed steps themselves: 0,1,2,8,20")
     ] = None,
-    site: Annotated[str, typer.Option(help=", ".join(GRANULARITIES))] = "output",
+    site: Site = "output",
     steps: Annotated[int, typer.Option(min=1, help="of a trajectory")] = 50,
     seed: Annotated[int, typer.Option(min=0, max=2**62, help="of the first picture")] = 0,
     count: Annotated[int | None, typer.Option(min=1, help="pictures")] = None,
@@ -84,9 +90,9 @@ def run(
     prompts: Annotated[Path | None, typer.Option(help="file, a prompt a line")] = None,
     guidance_scale: Annotated[float | None, typer.Option(min=0, max=1000)] = None,
     device: Annotated[str, typer.Option()] = "cpu",
-    dtype: Annotated[str, typer.Option(help=", ".join(DTYPES))] = "float32",
+    dtype: Dtype = "float32",
     out: Annotated[Path, typer.Option(help="folder of the picture")] = Path("forecastcache-run"),
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Sample MODEL plainly and with forecasting, side by side, with the figures."""
     chosen_site = choose("site", site, {name: name for name in GRANULARITIES})
@@ -176,14 +182,12 @@ def explain_(
     predictor: Annotated[str, typer.Argument(help="a name, or name:option=value,...")],
     computed: Annotated[str, typer.Option(help="steps in the history: 0,1,2,8")],
     target: Annotated[int, typer.Option(help="step to forecast")],
-    order: Annotated[int | None, typer.Option(help="as --set order=")] = None,
-    settings: Annotated[
-        list[str], typer.Option("--set", help="an option of the predictor: sigma=0.5")
-    ] = [],  # noqa: B006
+    order: Order = None,
+    settings: Settings = [],  # noqa: B006  # typer copies it
     times: Annotated[
         str | None, typer.Option(help="of these steps and the target, for coordinate=time")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the row of weights that a linear PREDICTOR gives the computed steps."""
     steps = steps_from("--computed", computed)
@@ -210,17 +214,15 @@ def memory(
         typer.Option("--guidance/--no-guidance", help="an unconditional half [model's habit]"),
     ] = None,
     predictor: Annotated[str, typer.Option(help="a name, or name:option=value,...")] = "taylor",
-    order: Annotated[int | None, typer.Option(help="as --set order=")] = None,
-    settings: Annotated[
-        list[str], typer.Option("--set", help="an option of the predictor: sigma=0.5")
-    ] = [],  # noqa: B006
+    order: Order = None,
+    settings: Settings = [],  # noqa: B006  # typer copies it
     depth: Annotated[
         int | None, typer.Option(min=1, help="features kept, instead of the predictor's")
     ] = None,
-    site: Annotated[str, typer.Option(help=", ".join(GRANULARITIES))] = "output",
-    dtype: Annotated[str, typer.Option(help=", ".join(DTYPES))] = "bfloat16",
+    site: Site = "output",
+    dtype: Dtype = "bfloat16",
     storage_dtype: Annotated[str | None, typer.Option(help="of the histories [dtype]")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say what a cache of MODEL will hold, from its configuration alone."""
     chosen_site = choose("site", site, {name: name for name in GRANULARITIES})
@@ -245,7 +247,7 @@ def memory(
 
 @app.command(name="list")
 def list_(
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what is installed: predictors, schedules, adapters with their sites, zoo models."""
     found = {

@@ -13,14 +13,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
-from forecastcache import zoo
-from forecastcache.accountant import kept_features
+from forecastcache.accountant import in_dtype, kept_features, stored_bytes
 from forecastcache.adapter import Adapter, Granularity
-from forecastcache.errors import ForecastCacheError, PlanError, UnknownNameError
+from forecastcache.attachment import DENOISERS
+from forecastcache.errors import ForecastCacheError, PlanError
 from forecastcache.registry import adapter_for
 from forecastcache.size import Size
+from forecastcache.source import source_of
 
 PUBLISHED = files("forecastcache") / "published"
 
@@ -141,7 +141,7 @@ def plan(
             SitePlan(
                 path,
                 tuple(tuple(f.shape) for f in features),
-                depth * sum(f.numel() * (storage or f.dtype).itemsize for f in features),
+                depth * stored_bytes(features, storage),
             )
             for path, features in _spread(kept, stand_for).items()
         ),
@@ -162,34 +162,35 @@ def planned_model(name: str) -> nn.Module:
     if name in published_names():
         published = json.loads((PUBLISHED / f"{name}.json").read_text())
         return _build(getattr(diffusers, published["class"]), published["config"])
-    source = str(zoo.folder(name)) if name.startswith(zoo.PREFIX) else name
-    if not Path(source).is_dir() and source.count("/") != 1:
-        raise UnknownNameError(
-            f"no model is called {name!r}: write one of {', '.join(published_names())}, a zoo "
-            "name, a pipeline's folder or a hub id (owner/name)"
-        )
+    source = source_of(name, published_names())
     try:
-        index = diffusers.DiffusionPipeline.load_config(source)
-        parts = [part for part in ("transformer", "unet") if any(index.get(part) or ())]
-        configs = {part: _config(diffusers, index[part][1], source, part) for part in parts[:1]}
+        found = _read_pipeline(source)
     except Exception as error:  # diffusers raises of every kind, from bad JSON to no network
         raise PlanError(f"{name} cannot be read as a pipeline: {error}") from error
-    for kind, config in configs.values():
-        return _build(kind, config)
-    raise PlanError(f"{name} has no transformer and no unet, so there is nothing to forecast")
-
-
-def _config(library: Any, kind: str, source: str, part: str) -> tuple[Any, Mapping[str, Any]]:
-    found = getattr(library, kind, None)
     if found is None:
-        raise PlanError(f"its {part} is a {kind}, which diffusers does not have")
-    return found, found.load_config(source, subfolder=part)
+        raise PlanError(f"{name} has no transformer and no unet, so there is nothing to forecast")
+    return _build(*found)
 
 
 def published_names() -> list[str]:
     """The models whose configurations ship with forecastcache."""
     found = (Path(str(entry)).name for entry in PUBLISHED.iterdir())
     return sorted(name.removesuffix(".json") for name in found if name.endswith(".json"))
+
+
+def _read_pipeline(source: str) -> tuple[Any, Mapping[str, Any]] | None:
+    """The class and the configuration of a pipeline's denoiser; None if it has none."""
+    import diffusers
+
+    index = diffusers.DiffusionPipeline.load_config(source)
+    for part, *_ in DENOISERS:
+        if any(index.get(part) or ()):
+            name = index[part][1]
+            kind = getattr(diffusers, name, None)
+            if kind is None:
+                raise PlanError(f"its {part} is a {name}, which diffusers does not have")
+            return kind, kind.load_config(source, subfolder=part)
+    return None
 
 
 def _kept(
@@ -256,9 +257,5 @@ def _inputs(model: nn.Module, adapter: Adapter, size: Size, dtype: torch.dtype) 
     with torch.device("meta"):
         given = adapter.inputs(model.config, size)
         given[adapter.time_argument(model)] = torch.empty(size.batch)
-
-    def cast(tensor: Tensor) -> Tensor:
-        return tensor.to(dtype) if tensor.is_floating_point() else tensor
-
-    cast_all: dict[str, Any] = pytree.tree_map_only(Tensor, cast, given)
-    return cast_all
+    arguments: dict[str, Any] = in_dtype(given, dtype)
+    return arguments

@@ -160,14 +160,14 @@ class Session:
             self._current = host
         if tick.position == 0 and _is_last(tick.step):
             self._branches.let_go_of_idle(tick.step)
-        key = self._branches.number_of(tick, reading.conditions)
+        key, carried = self._branches.find(tick, reading.conditions)
         if key not in self._branches or self._branches[key].likeness != reading.likeness:
             self._branches[key] = self._new_branch(reading)
             self._ledger.enter(self._branches.values())
             if self._budget is not None and host.model is not None:
                 self._ledger.require_budget(self._budget, host.model, self.site)
         branch = self._branches[key]
-        branch.meet(tick.step, reading.conditions)
+        branch.meet(tick.step, reading.conditions, carried)
         branch.state.sample = reading.sample
         return tick.step, key
 

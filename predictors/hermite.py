@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import factorial
 from typing import Annotated
 
-import numpy as np
 from numpy.polynomial import hermite
 from pydantic import Field
 
 from forecastcache.options import Options
-from forecastcache.predictor import LinearPredictor
-from forecastcache.predictors.differences import backward_differences
-from forecastcache.step import Step
+from forecastcache.predictors.series import Series
 
 
-class Hermite(LinearPredictor):
+class Hermite(Series):
     """The Taylor series of backward differences with each power k^i damped to a Hermite one.
 
     F^_s = d_0 + sum_{1<=i<=m} d_i sigma^i H_i(sigma k) / i!, with H_i the physicists' Hermite
@@ -44,15 +39,6 @@ class Hermite(LinearPredictor):
     def __init__(self, order: int = 2, sigma: float = 0.5) -> None:
         Options.__init__(self, order=order, sigma=sigma)
 
-    @property
-    def depth(self) -> int:
-        return self.order + 1
-
-    def weights(self, computed: Sequence[Step], target: Step) -> np.ndarray:
-        steps = np.array([step.index for step in computed], dtype=np.float64)
-        k = target.index - steps[-1]
-        row: np.ndarray = sum(
-            d * self.sigma**i * hermite.hermval(self.sigma * k, [0] * i + [1]) / factorial(i)
-            for i, d in enumerate(backward_differences(steps, self.order))
-        )
-        return row
+    def basis(self, i: int, k: float) -> float:
+        polynomial = hermite.hermval(self.sigma * k, [0] * i + [1])
+        return float(self.sigma**i * polynomial)

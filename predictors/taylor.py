@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import factorial
 from typing import Annotated
 
-import numpy as np
 from pydantic import Field
 
 from forecastcache.options import Options
-from forecastcache.predictor import LinearPredictor
-from forecastcache.predictors.differences import backward_differences
-from forecastcache.step import Step
+from forecastcache.predictors.series import Series
 
 
-class Taylor(LinearPredictor):
+class Taylor(Series):
     """A Taylor series whose derivatives are backward differences of computed features.
 
     F^_s = sum_{i<=m} d_i k^i / i!, with k the steps since the newest computed one and
@@ -44,13 +39,5 @@ class Taylor(LinearPredictor):
     def __init__(self, order: int = 1) -> None:
         Options.__init__(self, order=order)
 
-    @property
-    def depth(self) -> int:
-        return self.order + 1
-
-    def weights(self, computed: Sequence[Step], target: Step) -> np.ndarray:
-        steps = np.array([step.index for step in computed], dtype=np.float64)
-        k = target.index - steps[-1]
-        differences = backward_differences(steps, self.order)
-        row: np.ndarray = sum(d * k**i / factorial(i) for i, d in enumerate(differences))
-        return row
+    def basis(self, i: int, k: float) -> float:
+        return k**i

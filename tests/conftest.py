@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 import torch
 from diffusers import (
@@ -20,6 +23,14 @@ settings.load_profile("steady")
 
 # Threads cost small models more than they give.
 torch.set_num_threads(1)
+
+
+def shell(*command: object, cwd: Path) -> str:
+    """What a command prints; it must succeed."""
+    done = subprocess.run(list(map(str, command)), cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
 
 SITES = ("output", "hidden", "block", "module")
 

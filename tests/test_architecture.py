@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from .conftest import shell
+
 ROOT = Path(__file__).parents[1]
 FOLDERS = {
     "forecastcache": ROOT / "forecastcache",
@@ -34,6 +36,7 @@ FLOORS = (
     ("session",),
     ("attachment",),
     ("zoo",),
+    ("source",),
     ("planning",),
     ("calibration", "evaluation", "testing"),
     ("arguments", "console"),
@@ -111,12 +114,6 @@ def test_files_are_short(module):
     assert len(modules()[module].read_text().splitlines()) <= 300
 
 
-def run(*command: str, cwd: Path) -> str:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def test_importing_costs_little_beyond_torch():
     program = """
 import sys, torch, numpy, pydantic
@@ -127,7 +124,7 @@ print(*sorted(new & {"diffusers", "transformers", "accelerate", "matplotlib", "s
                      "rich", "sklearn", "torchmetrics", "PIL"}))
 print("forecastcache.adapters" in sys.modules)
 """
-    assert run(sys.executable, "-c", program, cwd=ROOT).split() == ["False"]
+    assert shell(sys.executable, "-c", program, cwd=ROOT).split() == ["False"]
 
 
 def test_a_folder_is_not_imported_twice():
@@ -142,11 +139,11 @@ def test_the_wheel_holds_every_module_and_model(tmp_path):
     source = tmp_path / "source"
     unwanted = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__")
     shutil.copytree(ROOT, source, ignore=unwanted)
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", ".", cwd=source)
+    shell(sys.executable, "-m", "build", "--wheel", "--no-isolation", ".", cwd=source)
     (wheel,) = (source / "dist").glob("*.whl")
     assert wheel.stat().st_size < 12e6
     site = tmp_path / "site"
-    run(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index",
+    shell(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index",
         "--target", str(site), str(wheel), cwd=tmp_path)  # fmt: skip
     names = [name.removesuffix(".__init__") for name in modules() if "__main__" not in name]
     program = f"""
@@ -164,4 +161,4 @@ Judge.load()
 assert (pathlib.Path(zoo.__file__).parents[1] / "py.typed").exists()
 print(len(PREDICTORS.names()))
 """
-    assert int(run(sys.executable, "-c", program, cwd=tmp_path)) >= 2
+    assert int(shell(sys.executable, "-c", program, cwd=tmp_path)) >= 2

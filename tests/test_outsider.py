@@ -12,6 +12,8 @@ import pytest
 
 import forecastcache as fc
 
+from .conftest import shell
+
 MODULE = '''import numpy as np
 import forecastcache as fc
 
@@ -45,12 +47,6 @@ py-modules = ["outsider"]
 """
 
 
-def run(*command: object, cwd: Path) -> str:
-    done = subprocess.run(list(map(str, command)), cwd=cwd, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def python(tmp_path_factory) -> Path:
     """An environment of its own that has what this one has, and the outsider's package."""
@@ -62,7 +58,7 @@ def python(tmp_path_factory) -> Path:
     (site,) = (root / "fresh").glob("lib/python*/site-packages")
     ours = sysconfig.get_paths()["purelib"]
     (site / "ours.pth").write_text(f"import site; site.addsitedir({ours!r})\n")
-    run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
+    shell(python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
         "--no-index", "--prefix", root / "fresh", root, cwd=root)  # fmt: skip
     return python
 
@@ -73,7 +69,7 @@ def test_a_new_linear_predictor_takes_at_most_15_lines():
 
 
 def test_it_runs_from_the_command_line(python, tmp_path):
-    out = run(
+    out = shell(
         python, "-m", "forecastcache", "run", "zoo:dit-digits", "--predictor", "mine",
         "--set", "count=3", "--steps", 8, "--count", 1, "--out", tmp_path, "--json", cwd=tmp_path,
     )  # fmt: skip
@@ -83,9 +79,9 @@ def test_it_runs_from_the_command_line(python, tmp_path):
 
 
 def test_it_is_listed_explained_and_checked(python, tmp_path):
-    listed = json.loads(run(python, "-m", "forecastcache", "list", "--json", cwd=tmp_path))
+    listed = json.loads(shell(python, "-m", "forecastcache", "list", "--json", cwd=tmp_path))
     assert listed["predictors"]["mine"].startswith("The mean of the newest computed features.")
-    explained = run(
+    explained = shell(
         python, "-m", "forecastcache", "explain", "mine", "--computed", "0,1,2", "--target", 4,
         "--json", cwd=tmp_path,
     )  # fmt: skip
@@ -93,7 +89,7 @@ def test_it_is_listed_explained_and_checked(python, tmp_path):
     check = (
         "import outsider, forecastcache.testing as t; t.check_predictor(outsider.Mine(count=3))"
     )
-    run(python, "-c", check, cwd=tmp_path)
+    shell(python, "-c", check, cwd=tmp_path)
 
 
 def test_its_bad_options_are_named_in_one_line(python, tmp_path):

@@ -12,8 +12,8 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor
 
-from forecastcache import zoo
-from forecastcache.errors import ForecastCacheError, UnknownNameError
+from forecastcache.errors import ForecastCacheError
+from forecastcache.source import source_of
 
 COUNT = 10  # pictures where nothing says how many
 STRIDE = 11  # through the classes: in the zoo's order of ten digits an ink, both change
@@ -42,21 +42,13 @@ def load(model: str, device: str = "cpu", dtype: torch.dtype = torch.float32) ->
 
 
 def _source(model: str) -> str:
-    if model.startswith(zoo.PREFIX):
-        return str(zoo.folder(model))
-    if Path(model).is_dir():
-        if not (Path(model) / "model_index.json").is_file():
-            raise RequestError(
-                f"the folder {model} is no diffusers pipeline, it has no model_index.json: "
-                "give a folder that DiffusionPipeline.save_pretrained wrote"
-            )
-        return model
-    if model.count("/") != 1 or model.startswith(("/", ".", "~")):
-        known = ", ".join(zoo.PREFIX + name for name in zoo.MODELS)
-        raise UnknownNameError(
-            f"no model is called {model!r}: write {known}, a folder or a hub id (owner/name)"
+    source = source_of(model)
+    if Path(source).is_dir() and not (Path(source) / "model_index.json").is_file():
+        raise RequestError(
+            f"the folder {model} is no diffusers pipeline, it has no model_index.json: "
+            "give a folder that DiffusionPipeline.save_pretrained wrote"
         )
-    return model
+    return source
 
 
 def _require_device(device: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from forecastcache.accountant import in_dtype
 from forecastcache.adapter import Granularity
 from forecastcache.attachment import attach
 from forecastcache.errors import AttachError
@@ -23,7 +24,6 @@ from forecastcache.testing.subject import (
     SCHEDULE,
     TIMES,
     Subject,
-    cast_to,
     tensors_in,
 )
 
@@ -53,8 +53,8 @@ def check_adapter(
         cast = Subject(
             copy.deepcopy(model).to(dtype),
             adapter,
-            cast_to(arguments, dtype),
-            cast_to(other, dtype),
+            in_dtype(dict(arguments), dtype),
+            in_dtype(other and dict(other), dtype),
         )
         with torch.no_grad():
             cast.require_callable()

@@ -77,15 +77,6 @@ class Subject:
         return attach(self.module, schedule, Taylor(order=1), site=site)
 
 
-def cast_to(arguments: Mapping[str, Any] | None, dtype: torch.dtype) -> Any:
-    """Every tensor of real numbers among the arguments in `dtype`."""
-
-    def cast(tensor: Tensor) -> Tensor:
-        return tensor.to(dtype) if tensor.is_floating_point() else tensor
-
-    return None if arguments is None else pytree.tree_map_only(Tensor, cast, dict(arguments))
-
-
 def tensors_in(output: Any) -> list[Tensor]:
     """The tensors that a model returned, however they are nested."""
     return [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]

@@ -230,29 +230,6 @@ def test_explain_takes_times(forecastcache):
     assert "exact on parabolas (degree 2)" in out
 
 
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (("exponential", "--computed", "0,1", "--target", 2), "has no row to explain"),
-        (("taylor", "--computed", "0,x", "--target", 2), "--computed 0,x is no list of steps"),
-        (("taylor", "--computed", "0,3", "--target", 2), "each must be above the one before"),
-        (
-            ("newton:coordinate=time", "--computed", "0,1", "--target", 2),
-            "step 0 does not tell its time",
-        ),
-        (
-            ("taylor", "--computed", "0,1", "--target", 2, "--times", "1,2"),
-            "--times 1,2 is no list of 3 finite numbers",
-        ),
-    ],
-)
-def test_explain_refuses_in_one_line(forecastcache, arguments, complaint):
-    code, out, err = forecastcache("explain", *arguments)
-    assert (code, out) == (2, "")
-    assert complaint in err
-    assert err.count("\n") == 1
-
-
 def test_memory_says_what_flux_needs(forecastcache):
     arguments = (
         "memory", "flux.1-dev", "--height", 1000, "--width", 1000, "--predictor", "taylor",
@@ -287,16 +264,33 @@ def test_memory_takes_a_depth_a_dtype_and_text(forecastcache):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("nope",), "no model is called 'nope': write one of dit-xl-2"),
-        (("hunyuanvideo", "--height", 481), "write 480 or 496"),
-        (("wan2.1-1.3b", "--frames", 80), "write 77 or 81"),
-        (("flux.1-dev", "--site", "blocks"), "--site blocks is not known"),
-        (("flux.1-dev", "--order", 9), "order=9"),
-        (("flux.1-dev", "--depth", 0), "--depth"),
+        (("explain", "exponential", "--computed", "0,1", "--target", 2), "has no row to explain"),
+        (
+            ("explain", "taylor", "--computed", "0,x", "--target", 2),
+            "--computed 0,x is no list of steps",
+        ),
+        (
+            ("explain", "taylor", "--computed", "0,3", "--target", 2),
+            "each must be above the one before",
+        ),
+        (
+            ("explain", "newton:coordinate=time", "--computed", "0,1", "--target", 2),
+            "step 0 does not tell its time",
+        ),
+        (
+            ("explain", "taylor", "--computed", "0,1", "--target", 2, "--times", "1,2"),
+            "--times 1,2 is no list of 3 finite numbers",
+        ),
+        (("memory", "nope"), "no model is called 'nope': write one of dit-xl-2"),
+        (("memory", "hunyuanvideo", "--height", 481), "write 480 or 496"),
+        (("memory", "wan2.1-1.3b", "--frames", 80), "write 77 or 81"),
+        (("memory", "flux.1-dev", "--site", "blocks"), "--site blocks is not known"),
+        (("memory", "flux.1-dev", "--order", 9), "order=9"),
+        (("memory", "flux.1-dev", "--depth", 0), "--depth"),
     ],
 )
-def test_memory_refuses_in_one_line(forecastcache, arguments, complaint):
-    code, out, err = forecastcache("memory", *arguments)
+def test_explain_and_memory_refuse_in_one_line(forecastcache, arguments, complaint):
+    code, out, err = forecastcache(*arguments)
     assert (code, out) == (2, "")
     assert complaint in err
     assert err.count("\n") == 1
