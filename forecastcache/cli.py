@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -102,8 +103,6 @@ def run(
     chosen_schedule.check(steps)
     chosen_predictor.check(steps, chosen_schedule.foreseen(steps))
     require_writable(out)
-    if guidance_scale is None and model.startswith(zoo.PREFIX):
-        guidance_scale = zoo.recipe(model).GUIDANCE_SCALE
     request_fields: dict[str, Any] = {
         "steps": steps,
         "seed": seed,
@@ -112,17 +111,17 @@ def run(
         "prompts": read_prompts(prompts) if prompts else (),
         "guidance_scale": guidance_scale,
     }
-    figures, sheet = _run(
+    figures, saved = _run(
         model, device, chosen_dtype, request_fields, chosen_schedule, chosen_predictor,
         chosen_site, out,
     )  # fmt: skip
-    asked = {"model": model, "seed": seed, "guidance_scale": guidance_scale}
-    figures = {**asked, **figures, "picture": str(sheet)}
+    asked = {"model": model, "seed": seed}
+    figures = {**asked, **figures, **{kind: str(path) for kind, path in saved.items()}}
     if as_json:
         print(json.dumps(figures, indent=2))
     else:
         print_figures(figures)
-        print(sheet)
+        print(*saved.values(), sep="\n")
 
 
 def _run(
@@ -134,25 +133,30 @@ def _run(
     predictor: Predictor,
     site: Granularity,
     out: Path,
-) -> tuple[dict[str, Any], Path]:
+) -> tuple[dict[str, Any], dict[str, Path]]:
     # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
     import torch
     from diffusers.utils import logging
 
     from forecastcache.evaluation.comparison import compare
-    from forecastcache.evaluation.pictures import contact_sheet
+    from forecastcache.evaluation.pictures import contact_sheet, film
     from forecastcache.evaluation.sampling import Request, load
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     zoo_model = model if model.startswith(zoo.PREFIX) else None
-    request = Request(**request_fields)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = _warn
+        request = Request.of(model, **request_fields)
     pipe = load(model, device, getattr(torch, dtype))
     request.arguments(pipe)  # refuses before the first run
     result = compare(pipe, request, schedule, predictor, site, zoo_model)
     figures = result.figures()
+    figures |= {"guidance_scale": request.guidance(pipe)}
     stem = model.removeprefix(zoo.PREFIX).strip("/").replace("/", "-")
     sheet = out / f"{stem}-{type(predictor).__name__.lower()}-{site}.png"
+    saved = {"picture": sheet}
     try:
         contact_sheet(
             result.plain,
@@ -162,11 +166,18 @@ def _run(
             caption=_caption(figures),
             path=sheet,
         )
+        if result.plain.dim() == 5:
+            saved["film"] = sheet.with_suffix(".gif")
+            film(result.plain, result.forecast, saved["film"])
     except OSError as error:
         raise OptionError(
-            f"{sheet} cannot be written ({error.strerror}): give another --out"
+            f"{list(saved.values())[-1]} cannot be written ({error.strerror}): give another --out"
         ) from None
-    return figures, sheet
+    return figures, saved
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    print("forecastcache: " + " ".join(str(message).split()), file=sys.stderr)
 
 
 def _caption(figures: dict[str, Any]) -> str:
@@ -254,7 +265,7 @@ def list_(
         "predictors": {name: _summary(kind) for name, kind in PREDICTORS.items()},
         "schedules": {name: _summary(kind) for name, kind in SCHEDULES.items()},
         "adapters": {name: _serves(adapter) for name, adapter in ADAPTERS.items()},
-        "zoo": {zoo.PREFIX + name: about for name, about in zoo.MODELS.items()},
+        "zoo": {zoo.PREFIX + name: entry.about for name, entry in zoo.MODELS.items()},
     }
     if as_json:
         print(json.dumps(found, indent=2))

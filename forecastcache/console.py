@@ -49,6 +49,12 @@ def print_figures(figures: dict[str, Any]) -> None:
             f"{figures['judged_plain']:.0%}",
             f"{figures['judged_forecast']:.0%}",
         )
+        table.add_row(
+            "Fréchet distance",
+            f"{figures['frechet_plain']:.1f}",
+            f"{figures['frechet_forecast']:.1f}",
+            "to real ones, in the judge's features",
+        )
     table.add_row("PSNR to plain", "", decibels(figures["psnr_db"]))
     table.add_row("SSIM to plain", "", f"{figures['ssim']:.4f}")
     planned = figures["cache_bytes_planned"]

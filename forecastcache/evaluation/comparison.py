@@ -17,6 +17,7 @@ from forecastcache.evaluation.sampling import Request
 from forecastcache.predictor import Predictor
 from forecastcache.report import Report
 from forecastcache.schedule import Schedule
+from forecastcache.zoo.appraisal import Scores, score
 from forecastcache.zoo.judge import Judge
 
 
@@ -25,13 +26,13 @@ class Comparison:
     """What forecasting did to one request.
 
     Attributes:
-        plain: pictures of the plain run, `(n, 3, h, w)` in [0, 1].
-        forecast: pictures of the forecast run, likewise.
+        plain: of the plain run, pictures `(n, 3, h, w)` or clips `(n, frames, 3, h, w)` in [0, 1].
+        forecast: of the forecast run, likewise.
         seconds_plain: of the whole plain call, decoding included.
         seconds_forecast: of the whole forecast call.
         report: of the forecast run.
-        judged_plain: share judged as asked for; None where there is no judge.
-        judged_forecast: likewise.
+        scores_plain: of a zoo model's samples; None where there is no judge.
+        scores_forecast: likewise.
     """
 
     plain: Tensor
@@ -39,8 +40,8 @@ class Comparison:
     seconds_plain: float
     seconds_forecast: float
     report: Report
-    judged_plain: float | None
-    judged_forecast: float | None
+    scores_plain: Scores | None
+    scores_forecast: Scores | None
 
     @property
     def speedup(self) -> float:
@@ -75,8 +76,10 @@ class Comparison:
             "flops_forecast": self.report.flops,
             "psnr_db": self.psnr_db,
             "ssim": self.ssim,
-            "judged_plain": self.judged_plain,
-            "judged_forecast": self.judged_forecast,
+            "judged_plain": self.scores_plain and self.scores_plain.accuracy,
+            "judged_forecast": self.scores_forecast and self.scores_forecast.accuracy,
+            "frechet_plain": self.scores_plain and self.scores_plain.frechet,
+            "frechet_forecast": self.scores_forecast and self.scores_forecast.frechet,
             "cache_bytes": self.report.cache_bytes,
             "cache_bytes_planned": self.report.cache_bytes_planned,
         }
@@ -93,7 +96,7 @@ def compare(
     """Sample `request` plainly and forecast; both are warmed up by two plain steps.
 
     Args:
-        pipe: a diffusers pipeline that returns images.
+        pipe: a diffusers pipeline that returns images or frames.
         request: what to ask it for.
         schedule: which steps are computed.
         predictor: how the others are filled in.
@@ -110,10 +113,10 @@ def compare(
     with attach(pipe, schedule, predictor, site=site) as session:
         forecast, seconds_forecast = _sample(pipe, request, "forecast")
     report = session.report()
-    judged = (
+    scores = (
         (None, None) if zoo_model is None else _judge(zoo_model, pipe, request, plain, forecast)
     )
-    return Comparison(plain, forecast, seconds_plain, seconds_forecast, report, *judged)
+    return Comparison(plain, forecast, seconds_plain, seconds_forecast, report, *scores)
 
 
 def _sample(pipe: Any, request: Request, label: str) -> tuple[Tensor, float]:
@@ -124,11 +127,10 @@ def _sample(pipe: Any, request: Request, label: str) -> tuple[Tensor, float]:
 
 def _judge(
     zoo_model: str, pipe: Any, request: Request, plain: Tensor, forecast: Tensor
-) -> tuple[float, float]:
-    judge = Judge.load()
-    asked = zoo.recipe(zoo_model).asked(request.arguments(pipe)["class_labels"])
-
-    def share(pictures: Tensor) -> float:
-        return judge.read(pictures * 2 - 1).agrees(asked).float().mean().item()
-
-    return share(plain), share(forecast)
+) -> tuple[Scores | None, Scores | None]:
+    if len(plain) < 2:  # of which no distribution can be told
+        return None, None
+    recipe, judge, arguments = zoo.recipe(zoo_model), Judge.load(), request.arguments(pipe)
+    asked = recipe.asked(arguments.get("class_labels", arguments.get("prompt")))
+    real = recipe.real()
+    return score(judge, plain, asked, real), score(judge, forecast, asked, real)

@@ -12,25 +12,31 @@ from torchmetrics.functional.image import (
 
 
 def psnr(pictures: Tensor, reference: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB, mean over pictures `(n, 3, h, w)` in [0, 1].
+    """Peak signal-to-noise ratio in dB, mean over samples in [0, 1].
 
-    Pictures that are identical have none and are left out of the mean; infinite if all are.
+    Samples that are identical have none and are left out of the mean; infinite if all are.
+
+    Args:
+        pictures: `(n, 3, h, w)`, or clips `(n, frames, 3, h, w)`.
+        reference: likewise.
     """
     differ = (pictures != reference).flatten(1).any(1)
     if not differ.any():
         return math.inf
     ratio = peak_signal_noise_ratio(
-        pictures[differ],
-        reference[differ],
+        pictures[differ].flatten(1),
+        reference[differ].flatten(1),
         data_range=1.0,
-        dim=(1, 2, 3),
+        dim=1,
         reduction="elementwise_mean",
     )
     return float(ratio)
 
 
 def ssim(pictures: Tensor, reference: Tensor) -> float:
-    """Structural similarity (Wang et al., 2004), mean over pictures `(n, 3, h, w)` in [0, 1]."""
-    similarity = structural_similarity_index_measure(pictures, reference, data_range=1.0)
+    """Structural similarity (Wang et al., 2004), mean over pictures or frames `(..., 3, h, w)`."""
+    similarity = structural_similarity_index_measure(
+        pictures.flatten(0, -4), reference.flatten(0, -4), data_range=1.0
+    )
     assert isinstance(similarity, Tensor)
     return float(similarity)

@@ -3,52 +3,86 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
 INCH = 1.1  # a picture's edge on the sheet
 MOST = 12  # pictures in a row
+CLIPS = 4  # on a sheet
+MILLISECONDS = 120  # that a frame is shown
+ENLARGED = 192  # pixels, about: the height of a clip that was made small
 
 
 def contact_sheet(plain: Tensor, forecast: Tensor, title: str, caption: str, path: Path) -> None:
-    """Save plain and forecast pictures in rows, and under them what differs, amplified.
+    """Save plain and forecast samples in rows, and under them what differs, amplified.
 
     Args:
-        plain: pictures `(n, 3, h, w)` in [0, 1]; the first dozen are drawn.
+        plain: in [0, 1]: pictures `(n, 3, h, w)`, of which the first dozen are drawn, or clips
+            `(n, frames, 3, h, w)`, of which the first four are, frame by frame.
         forecast: likewise.
         title: above the rows.
         caption: below them.
         path: of the PNG; written whole or not at all.
     """
-    plain, forecast = plain[:MOST], forecast[:MOST]
+    if plain.dim() == 4:
+        plain, forecast = plain[None], forecast[None]
+    plain, forecast = plain[:CLIPS, :MOST], forecast[:CLIPS, :MOST]
     difference = (forecast - plain).abs()
     gain = _gain(difference)
-    rows = {
-        "plain": plain,
-        "forecast": forecast,
-        f"difference\n×{gain}": (difference * gain).clamp(0, 1),
-    }
-    columns = len(plain)
-    height, width = plain.shape[2:]
+    amplified = (difference * gain).clamp(0, 1)
+    names = ("plain", "forecast", f"difference\n×{gain}") * len(plain)
+    rows = torch.stack([plain, forecast, amplified], 1).flatten(0, 1)
+    columns = rows.shape[1]
+    height, width = plain.shape[-2:]
     figure = Figure(
-        figsize=(max(6.0, columns * INCH + 1.2), 3 * INCH * height / width + 1.3),
+        figsize=(max(6.0, columns * INCH + 1.2), len(rows) * INCH * height / width + 1.3),
         layout="constrained",
     )
     figure.suptitle(title, fontsize=11, fontweight="bold")
     figure.supxlabel(caption, fontsize=9)
-    grid = figure.subplots(3, columns, squeeze=False)
-    for axes_row, (name, pictures) in zip(grid, rows.items()):
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for axes_row, name, pictures in zip(grid, names, rows):
         axes_row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
         for axes, picture in zip(axes_row, pictures):
             axes.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
+    with _whole(path) as partial:
+        figure.savefig(partial, dpi=150, format="png")
+
+
+def film(plain: Tensor, forecast: Tensor, path: Path) -> None:
+    """Save clips as one GIF: plain ones above, forecast ones below.
+
+    Args:
+        plain: `(n, frames, 3, h, w)` in [0, 1]; the first dozen are shown.
+        forecast: likewise.
+        path: of the GIF; written whole or not at all.
+    """
+    rows = [torch.cat(list(clips[:MOST]), dim=-1) for clips in (plain, forecast)]
+    frames = (torch.cat(rows, dim=-2).movedim(1, -1) * 255).round().byte().numpy()
+    scale = max(1, ENLARGED // plain.shape[-2])
+    size = (frames.shape[2] * scale, frames.shape[1] * scale)
+    images = [Image.fromarray(frame).resize(size, Image.Resampling.NEAREST) for frame in frames]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _whole(path) as partial:
+        images[0].save(
+            partial, "GIF", save_all=True, append_images=images[1:], duration=MILLISECONDS, loop=0
+        )
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A file to write beside `path`, which becomes it at the end."""
     partial = path.with_suffix(".partial")
-    figure.savefig(partial, dpi=150, format="png")
+    yield partial
     partial.replace(path)
 
 

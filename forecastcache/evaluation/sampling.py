@@ -1,10 +1,11 @@
-"""Loading a pipeline and asking it for the same pictures again and again."""
+"""Loading a pipeline and asking it for the same pictures or clips again and again."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor
 
+from forecastcache import zoo
 from forecastcache.errors import ForecastCacheError
 from forecastcache.source import source_of
 
@@ -35,8 +37,12 @@ def load(model: str, device: str = "cpu", dtype: torch.dtype = torch.float32) ->
     try:
         pipe = DiffusionPipeline.from_pretrained(source, dtype=dtype)
     except Exception as error:  # diffusers raises of every kind, from bad JSON to missing packages
+        remedy = (
+            f"; its files are damaged: install forecastcache again, or remake them with "
+            f"python -m forecastcache.zoo.train {model.removeprefix(zoo.PREFIX)}"
+        ) * model.startswith(zoo.PREFIX)
         raise RequestError(
-            f"{model} cannot be loaded as a diffusers pipeline: {_reason(error)}"
+            f"{model} cannot be loaded as a diffusers pipeline: {_reason(error)}{remedy}"
         ) from error
     return pipe.to(device)
 
@@ -73,7 +79,8 @@ class Request:
         count: pictures; None for one a class or prompt, or 10.
         classes: labels or numbers, for a class-conditional pipeline.
         prompts: for a text-conditional one.
-        guidance_scale: None for the pipeline's own.
+        guidance_scale: None for the pipeline's own; of true guidance where it has no other.
+        call: further arguments of the pipeline's call.
     """
 
     steps: int = 50
@@ -82,6 +89,36 @@ class Request:
     classes: Sequence[str] = ()
     prompts: Sequence[str] = ()
     guidance_scale: float | None = None
+    call: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model: str, **fields: Any) -> Request:
+        """A request with all that the zoo knows of `model`: how to call it, what to ask it.
+
+        A model that is asked in words and given none gets held-out captions. Words that it does
+        not know are named in a warning.
+        """
+        if not model.startswith(zoo.PREFIX):
+            return cls(**fields)
+        entry = zoo.entry(model)
+        request = cls(**{"call": entry.call} | fields)
+        return request._in_words(model, entry.moving) if entry.words else request
+
+    def _in_words(self, model: str, moving: bool) -> Request:
+        from forecastcache.zoo import captions  # reads scikit-learn's colours and motions
+
+        if not self.prompts:
+            generator = torch.Generator().manual_seed(self.seed)
+            asked = captions.draw("held-out", self.count or COUNT, generator, moving)
+            return replace(self, prompts=asked)
+        unknown = captions.unknown(self.prompts, moving)
+        if unknown:
+            warnings.warn(
+                f"{model} does not know {', '.join(map(repr, unknown))}: it reads them as unknown "
+                f"words; it knows {', '.join(captions.vocabulary(moving))}",
+                stacklevel=3,
+            )
+        return self
 
     def arguments(self, pipe: Any) -> dict[str, Any]:
         """The keyword arguments of the pipeline's call, without the random generators.
@@ -90,17 +127,20 @@ class Request:
             RequestError: the pipeline does not take what is asked, or needs what is not given.
         """
         takes = inspect.signature(pipe.__call__).parameters
+        guidance = _guidance_argument(pipe, takes)
         given = {
             "class_labels": self.classes,
             "prompt": self.prompts,
-            "guidance_scale": self.guidance_scale,
+            guidance: self.guidance_scale,
+            **self.call,
         }
         for name, value in given.items():
             if value not in ((), None) and name not in takes:
                 raise RequestError(f"{type(pipe).__name__} takes no {name}: leave it out")
         arguments: dict[str, Any] = {"num_inference_steps": self.steps, "output_type": "np"}
+        arguments |= self.call
         if self.guidance_scale is not None:
-            arguments["guidance_scale"] = self.guidance_scale
+            arguments[guidance] = self.guidance_scale
         if "class_labels" in takes:
             arguments["class_labels"] = self._repeat(_class_ids(pipe, self.classes))
         elif "prompt" in takes:
@@ -109,10 +149,34 @@ class Request:
             arguments["prompt"] = self._repeat(list(self.prompts))
         else:
             arguments["batch_size"] = self.count or COUNT
+        if isinstance(arguments.get("negative_prompt"), str) and "prompt" in arguments:
+            arguments["negative_prompt"] = [arguments["negative_prompt"]] * len(
+                arguments["prompt"]
+            )
         return arguments
 
+    def split(self, pipe: Any, size: int) -> list[Request]:
+        """This request in parts of at most `size` samples, which together ask for the same."""
+        arguments = self.arguments(pipe)
+        parts = []
+        for name, given in (("class_labels", "classes"), ("prompt", "prompts")):
+            for start in range(0, len(arguments.get(name, ())), size):
+                conditions = arguments[name][start : start + size]
+                changes = {given: [str(it) if given == "classes" else it for it in conditions]}
+                parts.append(replace(self, seed=self.seed + start, count=None, **changes))
+        return parts or [replace(self)]
+
+    def guidance(self, pipe: Any) -> float | None:
+        """The guidance scale that is asked for; None for the pipeline's own."""
+        name = _guidance_argument(pipe, inspect.signature(pipe.__call__).parameters)
+        scale: float | None = self.arguments(pipe).get(name)
+        return scale
+
     def sample(self, pipe: Any, **changes: Any) -> Tensor:
-        """The pictures, `(n, 3, h, w)` in [0, 1], the same ones at every call."""
+        """The samples in [0, 1], the same ones at every call.
+
+        Pictures `(n, 3, h, w)`, or clips `(n, frames, 3, h, w)`.
+        """
         arguments = self.arguments(pipe) | changes
         count = len(arguments.get("class_labels", arguments.get("prompt", ()))) or int(
             arguments["batch_size"]
@@ -126,9 +190,10 @@ class Request:
             raise
         except (ValueError, TypeError) as error:
             raise RequestError(f"{name} cannot be called so: {_reason(error)}") from error
-        if not hasattr(output, "images"):
-            raise RequestError(f"{name} returns no images, which are all that is compared here")
-        pictures = torch.from_numpy(output.images).permute(0, 3, 1, 2).float()
+        samples = getattr(output, "images", getattr(output, "frames", None))
+        if samples is None:
+            raise RequestError(f"{name} returns neither images nor frames: nothing to compare")
+        pictures = torch.from_numpy(samples).movedim(-1, -3).float()
         if not pictures.isfinite().all():
             raise RequestError(f"{name} made pictures with NaN or infinity: change what is asked")
         return pictures
@@ -136,6 +201,12 @@ class Request:
     def _repeat(self, conditions: list[Any]) -> list[Any]:
         count = self.count or len(conditions)
         return [conditions[i % len(conditions)] for i in range(count)]
+
+
+def _guidance_argument(pipe: Any, takes: Mapping[str, Any]) -> str:
+    """What the pipeline calls its guidance scale: Qwen-Image's takes two, and ignores one."""
+    distilled = getattr(getattr(pipe, "transformer", None), "config", {}).get("guidance_embeds")
+    return "true_cfg_scale" if "true_cfg_scale" in takes and not distilled else "guidance_scale"
 
 
 def _class_ids(pipe: Any, classes: Sequence[str]) -> list[int]:

@@ -2,14 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from forecastcache.errors import UnknownNameError
 
 PREFIX = "zoo:"
-MODELS = {"dit-digits": "DiTPipeline, 60 classes: handwritten digits in six inks, 32x32"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model of the zoo.
+
+    Attributes:
+        about: in one line.
+        call: what its pipeline is to be called with, beside the prompt or class: sizes and lengths
+            that it was trained at, and its guidance.
+        words: whether it is asked in words.
+        moving: whether it makes videos.
+    """
+
+    about: str
+    call: Mapping[str, Any] = field(default_factory=dict)
+    words: bool = True
+    moving: bool = False
+
+
+SIZE = {"height": 32, "width": 32}
+MODELS: dict[str, Entry] = {
+    "dit-digits": Entry(
+        "DiTPipeline, 60 classes: handwritten digits in six inks, 32x32",
+        {"guidance_scale": 2.0},  # at the default of 4 its trajectories are stiff
+        words=False,
+    ),
+    "flux-digits": Entry(
+        "FluxPipeline, text to image: handwritten digits in colours, 32x32",
+        {**SIZE, "max_sequence_length": 16, "guidance_scale": 2.5},
+    ),
+    "qwen-digits": Entry(
+        "QwenImagePipeline, text to image with true guidance: handwritten digits, 32x32",
+        {**SIZE, "negative_prompt": " ", "true_cfg_scale": 2.5},
+    ),
+    "hunyuan-digits": Entry(
+        "HunyuanVideoPipeline, text to video: handwritten digits in motion, 9 frames of 32x32",
+        {**SIZE, "num_frames": 9, "max_sequence_length": 16, "guidance_scale": 2.5},
+        moving=True,
+    ),
+}
 
 
 def folder(name: str) -> Path:
@@ -24,8 +67,17 @@ def folder(name: str) -> Path:
     return Path(__file__).parent / _known(name)
 
 
+def entry(name: str) -> Entry:
+    """What is known of a zoo model.
+
+    Raises:
+        UnknownNameError: listing the models there are.
+    """
+    return MODELS[_known(name)]
+
+
 def recipe(name: str) -> ModuleType:
-    """The module that made a zoo model: `make`, `asked`, `figures`, `GUIDANCE_SCALE`.
+    """The module that made a zoo model: `make`, `asked`, `real`.
 
     Raises:
         UnknownNameError: listing the models there are.

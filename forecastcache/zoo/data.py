@@ -1,7 +1,8 @@
 """Coloured digits: scikit-learn's 1,797 real handwritten scans, drawn as 32x32 RGB pictures.
 
 The scans are 8x8 with 17 grey levels (E. Alpaydin and C. Kaynak, UCI 1998). They come with
-scikit-learn, so nothing is downloaded.
+scikit-learn, so nothing is downloaded. How bold and how slanted a digit is written is measured off
+the scan itself.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from torch.nn import functional as F
 SIZE = 32
 MARGIN = 2
 SPLIT_SEED = 0
-HELD_OUT = 0.2
+HELD_OUT = 239
+CALIBRATION = 120
+
+Split = Literal["train", "calibration", "held-out"]
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -35,6 +39,7 @@ BACKGROUNDS: dict[str, tuple[float, float, float]] = {
     "mint": (0.66, 0.88, 0.78),
     "navy": (0.08, 0.13, 0.34),
     "plum": (0.33, 0.13, 0.36),
+    "white": (1.00, 1.00, 1.00),
 }
 
 
@@ -50,11 +55,31 @@ class Scans:
     ink: Tensor
     digit: Tensor
 
+    @property
+    def thickness(self) -> Tensor:
+        """Twice the ink over the length of its outline: a stroke's width in pixels, `(scans,)`."""
+        down, right = self.ink.diff(dim=1)[:, :, :-1], self.ink.diff(dim=2)[:, :-1]
+        outline = (down.square() + right.square()).sqrt().sum((1, 2))
+        return 2 * self.ink.sum((1, 2)) / outline
+
+    @property
+    def slant(self) -> Tensor:
+        """How far the ink moves right per pixel up, by its second moments, `(scans,)`."""
+        row = torch.arange(float(SIZE))[:, None]
+        column = torch.arange(float(SIZE))
+        mass = self.ink.sum((1, 2))
+
+        def mean(of: Tensor) -> Tensor:
+            return (self.ink * of).sum((1, 2)) / mass
+
+        down = mean(row)
+        return (mean(column) * down - mean(row * column)) / (mean(row.square()) - down.square())
+
     def __len__(self) -> int:
         return len(self.digit)
 
 
-def scans(split: Literal["train", "held-out"]) -> Scans:
+def scans(split: Split) -> Scans:
     """The scans of one split, the same ones at every call.
 
     Raises:
@@ -64,8 +89,10 @@ def scans(split: Literal["train", "held-out"]) -> Scans:
 
     data = load_digits()
     order = torch.randperm(len(data.target), generator=torch.Generator().manual_seed(SPLIT_SEED))
-    held_out = int(len(order) * HELD_OUT)
-    chosen = order[:held_out] if split == "held-out" else order[held_out:]
+    held_out, calibration, train = order.split(
+        [HELD_OUT, CALIBRATION, len(order) - HELD_OUT - CALIBRATION]
+    )
+    chosen = {"held-out": held_out, "calibration": calibration, "train": train}[split]
     grey = torch.from_numpy(data.images).float()[chosen] / 16
     return Scans(ink=_strokes(grey), digit=torch.from_numpy(data.target).long()[chosen])
 

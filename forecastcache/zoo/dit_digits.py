@@ -13,10 +13,11 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, DiTPipeline, DiTTransformer2DModel
 from torch import Tensor
-from torch.nn import functional as F
 
 from forecastcache.zoo import data
-from forecastcache.zoo.judge import Judge, Verdict, draw
+from forecastcache.zoo.captions import UNSAID
+from forecastcache.zoo.judge import Verdict
+from forecastcache.zoo.pictures import autoencoding
 from forecastcache.zoo.training import Stage, fit
 
 PALETTES = (
@@ -29,8 +30,6 @@ PALETTES = (
 )
 NULL_CLASS = 1000  # what DiTPipeline passes for "no class"
 LABEL_DROPOUT = 0.15
-GUIDANCE_SCALE = 2.0  # at the default of 4 the trajectories are stiff: long intervals fall apart
-KL_WEIGHT = 1e-6
 SNR_CEILING = 5.0
 
 
@@ -50,7 +49,12 @@ def make(
     """
     torch.manual_seed(seed)
     vae, transformer = _vae(), _transformer()
-    seconds = fit(_vae_stage(vae, vae_steps), work, seed)
+    scans = data.scans("train")
+
+    def draw(generator: torch.Generator) -> Tensor:
+        return _any(scans, 32, generator)
+
+    seconds = fit(autoencoding(vae, draw, vae_steps), work, seed)
     latents, classes = _latents(vae)
     scheduler = DDIMScheduler(
         beta_schedule="linear", timestep_spacing="trailing", clip_sample=False
@@ -73,24 +77,14 @@ def asked(classes: list[int]) -> Verdict:
         ids % 10,
         torch.tensor([inks.index(ink) for ink, _ in palettes]),
         torch.tensor([backgrounds.index(background) for _, background in palettes]),
+        torch.full_like(ids, UNSAID),
     )
 
 
-def figures(pipe: DiTPipeline, judge: Judge, per_class: int = 5) -> tuple[str, Tensor]:
-    """How often 50-step samples are what was asked for, and the first of each class.
-
-    Returns:
-        The figure in words, and pictures `(classes, 3, 32, 32)` in [0, 1].
-    """
-    count = len(_labels())
-    classes = list(range(count)) * per_class
-    generators = [torch.Generator().manual_seed(i) for i in range(len(classes))]
-    images = pipe(
-        classes, guidance_scale=GUIDANCE_SCALE, generator=generators, output_type="np"
-    ).images
-    pictures = torch.from_numpy(images).permute(0, 3, 1, 2)
-    right = judge.read(pictures * 2 - 1).agrees(asked(classes)).float().mean().item()
-    return f"{right:.1%} of {len(classes)} samples judged as asked", pictures[:count]
+def real() -> Tensor:
+    """Held-out scans in every palette, `(n, 3, 32, 32)` in [-1, 1]."""
+    scans = data.scans("held-out")
+    return torch.cat([_painted(scans, *palette) for palette in PALETTES])
 
 
 def _labels() -> list[str]:
@@ -130,19 +124,6 @@ def _transformer() -> DiTTransformer2DModel:
     return transformer
 
 
-def _vae_stage(vae: AutoencoderKL, steps: int) -> Stage:
-    scans = data.scans("train")
-
-    def loss(generator: torch.Generator) -> Tensor:
-        pictures, _ = draw(scans, 32, generator)
-        posterior = vae.encode(pictures).latent_dist
-        drawn = vae.decode(posterior.sample(generator)).sample
-        surprise: Tensor = posterior.kl().mean()
-        return F.l1_loss(drawn, pictures) + KL_WEIGHT * surprise
-
-    return Stage("vae", vae, loss, steps, rate=2e-3, decay=0.995)
-
-
 @torch.no_grad()
 def _latents(vae: AutoencoderKL) -> tuple[Tensor, Tensor]:
     """Every training scan in every palette: scaled latents `(n, 4, 8, 8)` and classes `(n,)`.
@@ -151,16 +132,29 @@ def _latents(vae: AutoencoderKL) -> tuple[Tensor, Tensor]:
     """
     scans = data.scans("train")
     means = []
-    for ink, background in PALETTES:
-        colour = torch.tensor([data.INKS[ink]]).expand(len(scans), 3)
-        behind = torch.tensor([data.BACKGROUNDS[background]]).expand(len(scans), 3)
-        for pictures in data.paint(scans.ink, colour, behind).split(256):
+    for palette in PALETTES:
+        for pictures in _painted(scans, *palette).split(256):
             means.append(vae.encode(pictures).latent_dist.mean)
     latents = torch.cat(means)
     factor = round(1 / latents.std().item(), 4)
     vae.register_to_config(scaling_factor=factor)
     classes = torch.cat([scans.digit + 10 * i for i in range(len(PALETTES))])
     return latents * factor, classes
+
+
+def _any(scans: data.Scans, count: int, generator: torch.Generator) -> Tensor:
+    """Random scans in random colours: the autoencoder sees more palettes than the classes have."""
+    pick = torch.randint(len(scans), (count,), generator=generator)
+    ink = torch.randint(len(data.INKS), (count,), generator=generator)
+    background = torch.randint(len(PALETTES), (count,), generator=generator)
+    inks, backgrounds = data.colours(data.INKS), data.colours(data.BACKGROUNDS)
+    return data.paint(scans.ink[pick], inks[ink], backgrounds[background])
+
+
+def _painted(scans: data.Scans, ink: str, background: str) -> Tensor:
+    colour = torch.tensor([data.INKS[ink]]).expand(len(scans), 3)
+    behind = torch.tensor([data.BACKGROUNDS[background]]).expand(len(scans), 3)
+    return data.paint(scans.ink, colour, behind)
 
 
 def _transformer_stage(

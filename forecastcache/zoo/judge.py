@@ -1,4 +1,8 @@
-"""The judge: a small classifier that reads digit, ink and background off a picture."""
+"""The judge: a small network that reads digit, ink, background and motion off pictures and clips.
+
+It stands in for what the papers use: whether a sample is what was asked for (their CLIP score and
+ImageReward), and, by its features, how far samples are from real pictures (their FID).
+"""
 
 from __future__ import annotations
 
@@ -10,32 +14,43 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from forecastcache.zoo import data
+from forecastcache.zoo import captions, data, motion
+from forecastcache.zoo.pictures import Subjects, trained_on
 from forecastcache.zoo.training import Stage, fit
 
 WEIGHTS = Path(__file__).parent / "digit-judge" / "judge.safetensors"
-BATCH = 128
+FEATURES = 64
+PICTURES = 96  # in a training batch
+CLIPS = 16
+NOISE = 0.1
 
 
 class Verdict(NamedTuple):
-    """What the judge reads: indices into the tables of `data`, `(n,)` each."""
+    """What stands on samples: indices into the tables of `data` and `motion`, `(n,)` each.
+
+    Where nothing is said of something, it is `captions.UNSAID`.
+    """
 
     digit: Tensor
     ink: Tensor
     background: Tensor
+    motion: Tensor
 
     def agrees(self, asked: Verdict) -> Tensor:
-        """Where digit, ink and background are all as asked, `(n,)`, bool."""
-        return torch.stack([mine == its for mine, its in zip(self, asked, strict=True)]).all(0)
+        """Where all that was asked for is seen, `(n,)`, bool."""
+        matches = [
+            (mine == its) | (its == captions.UNSAID) for mine, its in zip(self, asked, strict=True)
+        ]
+        return torch.stack(matches).all(0)
 
 
 class Judge(nn.Module):
-    """Pictures `(n, 3, 32, 32)` in [-1, 1] to one vector of logits a question."""
+    """Pictures `(n, 3, 32, 32)` or clips `(n, frames, 3, 32, 32)`, in [-1, 1], to features."""
 
     def __init__(self) -> None:
         super().__init__()
         widths = (3, 24, 48, 96)
-        self.features = nn.Sequential(
+        self.see = nn.Sequential(
             *(
                 layer
                 for before, after in zip(widths, widths[1:])
@@ -49,18 +64,43 @@ class Judge(nn.Module):
             ),
             nn.Flatten(),
             nn.Dropout(0.2),
+            nn.Linear(widths[-1] * 4 * 4, FEATURES),
         )
         choices = (len(data.DIGITS), len(data.INKS), len(data.BACKGROUNDS))
-        self.heads = nn.ModuleList(nn.Linear(widths[-1] * 4 * 4, n) for n in choices)
+        self.heads = nn.ModuleList(nn.Linear(FEATURES, n) for n in choices)
+        self.follow = nn.Sequential(
+            nn.Flatten(), nn.SiLU(), nn.Linear(motion.FRAMES * FEATURES, FEATURES)
+        )
+        self.motion = nn.Linear(FEATURES, len(motion.MOTIONS))
 
-    def forward(self, pictures: Tensor) -> list[Tensor]:
-        features = self.features(pictures)
-        return [head(features) for head in self.heads]
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Features of pictures, `(n, 64)`; of clips also how they move, `(n, 128)`."""
+        if pictures.dim() == 4:
+            return self._seen(pictures)
+        frames = self._seen(_evenly(pictures).flatten(0, 1)).unflatten(0, (len(pictures), -1))
+        return torch.cat([frames.mean(1), self.follow(frames)], 1)
+
+    def _seen(self, pictures: Tensor) -> Tensor:
+        features: Tensor = self.see(pictures)
+        return features
+
+    def answers(self, features: Tensor) -> list[Tensor]:
+        """Logits of each question, `(n, choices)`; three for pictures, four for clips."""
+        still, moving = features[:, :FEATURES], features[:, FEATURES:]
+        logits = [head(F.silu(still)) for head in self.heads]
+        return [*logits, self.motion(F.silu(moving))] if moving.numel() else logits
 
     @torch.no_grad()
     def read(self, pictures: Tensor) -> Verdict:
-        """What stands on `pictures`, `(n, 3, 32, 32)` in [-1, 1]."""
-        return Verdict(*(logits.argmax(1) for logits in self(pictures)))
+        """What stands on pictures or clips."""
+        read = [logits.argmax(1) for logits in self.answers(self(pictures))]
+        unsaid = torch.full((len(pictures),), captions.UNSAID)
+        return Verdict(*read, *[unsaid] * (4 - len(read)))
+
+    @torch.no_grad()
+    def features(self, pictures: Tensor) -> Tensor:
+        """What a Fréchet distance is taken of, `(n, 64)` or `(n, 128)`."""
+        return torch.cat([self(part) for part in pictures.split(256)])
 
     @classmethod
     def load(cls, path: Path = WEIGHTS) -> Judge:
@@ -74,46 +114,72 @@ class Judge(nn.Module):
         save_model(self, str(path))
 
 
-def train(work: Path, seed: int = 0, steps: int = 2000) -> Judge:
-    """A judge trained on every digit in every ink on every background, shifted and noisy."""
+def train(work: Path, seed: int = 0, steps: int = 2500) -> Judge:
+    """A judge trained on every digit in every palette, still and moving, shifted and noisy."""
     torch.manual_seed(seed)
     judge, scans = Judge(), data.scans("train")
+    subjects = every(scans)
 
     def loss(generator: torch.Generator) -> Tensor:
-        pictures, asked = draw(scans, BATCH, generator)
-        shifted = _shift(pictures, generator)
-        noisy = shifted + 0.1 * torch.randn(shifted.shape, generator=generator)
-        answers = judge(noisy)
-        return sum(
-            (F.cross_entropy(a, b) for a, b in zip(answers, asked, strict=True)),
-            start=torch.zeros(()),
-        )
+        asked, losses = subjects[subjects.any(PICTURES + CLIPS, generator)], []
+        for part in _still_and_moving(asked, generator):
+            pictures = part.draw(scans)
+            if part.motion is None:
+                pictures = _shift(pictures, generator)
+            else:
+                pictures = pictures.transpose(1, 2)
+            noisy = pictures + NOISE * torch.randn(pictures.shape, generator=generator)
+            wanted = verdict(scans, part)
+            losses += map(F.cross_entropy, judge.answers(judge(noisy)), wanted)
+        return torch.stack(losses).sum()
 
     fit(Stage("judge", judge, loss, steps, rate=2e-3), work, seed)
     return judge
 
 
-def held_out_accuracy(judge: Judge) -> float:
-    """Share of held-out scans, in random colours, of which all three are read rightly."""
+def asked(prompts: list[str]) -> Verdict:
+    """What the judge must read on samples of `prompts`, as far as they say it."""
+    return Verdict(**captions.read(prompts))
+
+
+def every(scans: data.Scans) -> Subjects:
+    """Every scan in every palette, whatever its split."""
+    parts = [trained_on(scans, split) for split in ("train", "calibration", "held-out")]
+    return Subjects(torch.cat([it.scan for it in parts]), torch.cat([it.palette for it in parts]))
+
+
+def verdict(scans: data.Scans, subjects: Subjects) -> Verdict:
+    """What a perfect judge would read."""
+    ink, background = torch.tensor(captions.palettes())[subjects.palette].unbind(1)
+    unsaid = torch.full_like(ink, captions.UNSAID)
+    moves = unsaid if subjects.motion is None else subjects.motion
+    return Verdict(scans.digit[subjects.scan], ink, background, moves)
+
+
+def held_out_accuracy(judge: Judge) -> tuple[float, float]:
+    """Share of held-out scans read rightly in every respect, in random palettes: still, moving."""
     scans = data.scans("held-out")
     generator = torch.Generator().manual_seed(0)
-    pictures, asked = draw(scans, len(scans), generator, every=True)
-    return judge.read(pictures).agrees(asked).float().mean().item()
+    palette = torch.randint(len(captions.palettes()), (len(scans),), generator=generator)
+    still = Subjects(torch.arange(len(scans)), palette)
+    move = torch.randint(len(motion.MOTIONS), (len(scans),), generator=generator)
+    moving = Subjects(still.scan, still.palette, move)
+
+    def share(subjects: Subjects, pictures: Tensor) -> float:
+        return judge.read(pictures).agrees(verdict(scans, subjects)).float().mean().item()
+
+    return share(still, still.draw(scans)), share(moving, moving.draw(scans).transpose(1, 2))
 
 
-def draw(
-    scans: data.Scans, count: int, generator: torch.Generator, every: bool = False
-) -> tuple[Tensor, Verdict]:
-    """`count` scans in random colours, and what stands on them."""
-    pick = (
-        torch.arange(count) if every else torch.randint(len(scans), (count,), generator=generator)
-    )
-    ink = torch.randint(len(data.INKS), (count,), generator=generator)
-    background = torch.randint(len(data.BACKGROUNDS), (count,), generator=generator)
-    pictures = data.paint(
-        scans.ink[pick], data.colours(data.INKS)[ink], data.colours(data.BACKGROUNDS)[background]
-    )
-    return pictures, Verdict(scans.digit[pick], ink, background)
+def _still_and_moving(subjects: Subjects, generator: torch.Generator) -> tuple[Subjects, Subjects]:
+    still, rest = torch.arange(len(subjects)).split([PICTURES, CLIPS])
+    move = torch.randint(len(motion.MOTIONS), (CLIPS,), generator=generator)
+    return subjects[still], Subjects(subjects.scan[rest], subjects.palette[rest], move)
+
+
+def _evenly(clips: Tensor) -> Tensor:
+    """As many frames as the judge follows, spread over the clip."""
+    return clips[:, torch.linspace(0, clips.shape[1] - 1, motion.FRAMES).round().long()]
 
 
 def _shift(pictures: Tensor, generator: torch.Generator, most: int = 2) -> Tensor:

@@ -303,7 +303,7 @@ def test_list_names_everything(forecastcache):
     assert "from 0 to 4" in found["predictors"]["taylor"]
     assert {"every", "listed"} <= set(found["schedules"])
     assert found["adapters"]["dit"].endswith("output, hidden, block, module")
-    assert list(found["zoo"]) == ["zoo:dit-digits"]
+    assert list(found["zoo"]) == [zoo.PREFIX + name for name in zoo.MODELS]
     code, out, _ = forecastcache("list")
     assert code == 0
     assert "taylor" in out
@@ -346,7 +346,7 @@ MISTAKES = {
     "dtype": ((ZOO, "--dtype", "int8"), "--dtype int8.*float32"),
     "device": ((ZOO, "--device", "abacus"), "device='abacus' cannot be used"),
     "zoo model": (("zoo:dit",), "no model 'dit': write one of zoo:dit-digits"),
-    "model": (("no-such",), "'no-such': write zoo:dit-digits, a folder or a hub id"),
+    "model": (("no-such",), "'no-such': write one of zoo:dit.*digits, a folder or a hub id"),
     "step 60 of 50": ((ZOO, "--schedule", "0,60"), "step 60, but the trajectory has 50 steps"),
     "skips step 0": ((ZOO, "--schedule", "1,2"), "begin the list with 0"),
     "schedule no list": ((ZOO, "--schedule", "a,b"), "write such as 0,1,2,8,20"),

@@ -1,0 +1,77 @@
+"""How good samples are: are they what was asked for, and how far are they from real ones?"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from forecastcache.zoo import data
+from forecastcache.zoo.judge import Judge, Verdict
+from forecastcache.zoo.pictures import set_in_motion, trained_on
+
+CLIPS = 512  # real ones that samples are held against
+
+
+class Scores(NamedTuple):
+    """Two scores of a set of samples.
+
+    Attributes:
+        accuracy: share of which the judge reads all that was asked for.
+        frechet: distance of their features from those of real pictures. It falls with the number
+            of samples, so compare sets of one size.
+    """
+
+    accuracy: float
+    frechet: float
+
+
+def score(judge: Judge, samples: Tensor, asked: Verdict, real: Tensor) -> Scores:
+    """The scores of samples in [0, 1], pictures `(n, 3, h, w)` or clips `(n, frames, 3, h, w)`.
+
+    Args:
+        judge: reads them.
+        samples: at least two.
+        asked: what was to be on them.
+        real: pictures or clips in [-1, 1] that nothing was trained on.
+    """
+    signed = samples * 2 - 1
+    right = judge.read(signed).agrees(asked).float().mean().item()
+    return Scores(right, frechet_distance(judge.features(signed), judge.features(real)))
+
+
+def frechet_distance(features: Tensor, reference: Tensor) -> float:
+    """Squared Fréchet distance of two sets `(n, d)`, each taken as a Gaussian.
+
+    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), as in Heusel et al., 1706.08500.
+    """
+    (mean, covariance), (its_mean, its_covariance) = _moments(features), _moments(reference)
+    root = _root(covariance)
+    # The eigenvalues of C1 C2 are those of the symmetric C1^(1/2) C2 C1^(1/2).
+    shared = torch.linalg.eigvalsh(root @ its_covariance @ root).clamp(min=0).sqrt().sum()
+    apart = (mean - its_mean).square().sum()
+    return float(apart + covariance.trace() + its_covariance.trace() - 2 * shared)
+
+
+def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    exact = features.double()
+    return exact.mean(0), torch.cov(exact.T)
+
+
+def _root(covariance: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(covariance)
+    return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+
+
+def real_pictures() -> Tensor:
+    """Held-out scans in the palettes of held-out captions, `(n, 3, 32, 32)` in [-1, 1]."""
+    scans = data.scans("held-out")
+    return trained_on(scans, "held-out").draw(scans)
+
+
+def real_clips() -> Tensor:
+    """The same in motion, `(n, frames, 3, 32, 32)`."""
+    scans = data.scans("held-out")
+    subjects = set_in_motion(trained_on(scans, "held-out"), CLIPS, seed=0)
+    return subjects.draw(scans).transpose(1, 2)

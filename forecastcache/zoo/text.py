@@ -1,0 +1,247 @@
+"""Small text encoders with their tokenizers, of the classes that the large pipelines use.
+
+Each is taught for a minute to read captions (which digit, which ink, ...), then frozen. Their
+tokenizers know the words of the captions whole; an unknown one becomes `<unk>` or letters.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Regex, Tokenizer, pre_tokenizers
+from tokenizers.models import BPE
+from tokenizers.trainers import BpeTrainer
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizer,
+    LlamaConfig,
+    LlamaModel,
+    LlamaTokenizer,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2Tokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+)
+
+from forecastcache.zoo import captions, data
+from forecastcache.zoo.motion import MOTIONS
+from forecastcache.zoo.training import Stage, fit
+
+WIDTH = 64
+HEADS = 4
+BATCH = 64
+IN_ANGLES = re.compile(r"<\|\w+\|>")  # special tokens, as chat templates write them
+
+
+def clip(moving: bool = False) -> tuple[CLIPTextModel, CLIPTokenizer]:
+    """CLIP's text encoder, whose pooled output speaks for the whole caption."""
+    special = ["<|startoftext|>", "<|endoftext|>"]
+    vocabulary, merges = _byte_pairs(
+        _spelt(moving), CLIPTokenizer().backend_tokenizer.pre_tokenizer, special, suffix="</w>"
+    )
+    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77)
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=2 * WIDTH,
+        projection_dim=WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=HEADS,
+        max_position_embeddings=77,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return CLIPTextModel(config), tokenizer
+
+
+def t5(moving: bool = False) -> tuple[T5EncoderModel, T5Tokenizer]:
+    """T5's encoder, one vector a word."""
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -20.0)]
+    words = [(f"▁{word}", -5.0) for word in captions.vocabulary(moving)]
+    tokenizer = T5Tokenizer(vocab=[*special, *words, (",", -5.0)], extra_ids=0)
+    config = T5Config(
+        vocab_size=len(tokenizer),
+        d_model=WIDTH,
+        d_kv=WIDTH // HEADS,
+        d_ff=2 * WIDTH,
+        num_layers=2,
+        num_heads=HEADS,
+        dropout_rate=0.0,
+    )
+    return T5EncoderModel(config), tokenizer
+
+
+def llama(template: str, moving: bool = False) -> tuple[LlamaModel, LlamaTokenizer]:
+    """Llama, for captions inside a chat template.
+
+    Word by word the template then has as many tokens as in the large model's tokenizer, which is
+    what the pipeline cuts off.
+    """
+    special = ["<unk>", "<s>", "</s>", "<pad>"]
+    angled = list(dict.fromkeys(IN_ANGLES.findall(template)))
+    words = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Metaspace(prepend_scheme="never"),
+            pre_tokenizers.Split(Regex(r"▁?\p{L}+|\p{N}|\p{P}|\n+"), "isolated"),
+        ]
+    )
+    texts = _spelt(moving) + IN_ANGLES.split(template)
+    vocabulary, merges = _byte_pairs(texts, words, special + angled)
+    tokenizer = LlamaTokenizer(
+        vocab=vocabulary,
+        merges=merges,
+        pad_token="<pad>",
+        padding_side="right",
+        extra_special_tokens=angled,
+        add_prefix_space=False,
+        add_bos_token=True,
+        model_max_length=512,
+    )
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=2 * WIDTH,
+        num_hidden_layers=3,  # the pipeline reads the third from the last hidden states
+        num_attention_heads=HEADS,
+        num_key_value_heads=HEADS,
+        max_position_embeddings=512,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return LlamaModel(config), tokenizer
+
+
+def qwen(
+    template: str, moving: bool = False
+) -> tuple[Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer]:
+    """Qwen2.5-VL, for captions inside a chat template; it sees no pictures here."""
+    angled = list(dict.fromkeys(IN_ANGLES.findall(template)))
+    texts = _spelt(moving) + IN_ANGLES.split(template)
+    words = Qwen2Tokenizer().backend_tokenizer.pre_tokenizer
+    vocabulary, merges = _byte_pairs(texts, words, ["<|endoftext|>", *angled])
+    tokenizer = Qwen2Tokenizer(vocab=vocabulary, merges=merges, extra_special_tokens=angled)
+    config = Qwen2_5_VLConfig(
+        text_config={
+            "vocab_size": len(tokenizer),
+            "hidden_size": WIDTH,
+            "intermediate_size": 2 * WIDTH,
+            "num_hidden_layers": 2,
+            "num_attention_heads": HEADS,
+            "num_key_value_heads": HEADS,
+            "max_position_embeddings": 512,
+            "rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3]},
+            "bos_token_id": tokenizer.pad_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
+        },
+        vision_config={
+            "depth": 1,
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_heads": 2,
+            "out_hidden_size": WIDTH,
+        },
+    )
+    return Qwen2_5_VLForConditionalGeneration(config), tokenizer
+
+
+def teach(
+    name: str,
+    encoder: nn.Module,
+    summary: Callable[[list[str]], Tensor],
+    work: Path,
+    seed: int,
+    moving: bool = False,
+    steps: int = 300,
+) -> float:
+    """Train `encoder` until linear heads read every attribute off its summary of a caption.
+
+    Args:
+        name: of the stage.
+        encoder: trained in place, frozen at the end.
+        summary: captions to `(n, WIDTH)`, through the encoder.
+        work: folder for checkpoints.
+        seed: of every batch.
+        moving: with motions.
+        steps: optimiser steps.
+
+    Returns:
+        Seconds of training.
+    """
+    tables: list[Sequence[str]] = [data.DIGITS, captions.INKS, captions.BACKGROUNDS]
+    tables += [captions.WEIGHTS, captions.SLANTS, *([MOTIONS] if moving else [])]
+    reader = nn.ModuleDict(
+        {"encoder": encoder, "heads": nn.ModuleList(nn.Linear(WIDTH, len(it)) for it in tables)}
+    )
+    known = captions.combinations("train")
+
+    def loss(generator: torch.Generator) -> Tensor:
+        which = torch.randint(len(known), (BATCH,), generator=generator).tolist()
+        others = [
+            torch.randint(len(table), (BATCH,), generator=generator).tolist()
+            for table in tables[3:]
+        ]
+        said = [[table[i] for i in picks] for table, picks in zip(tables[3:], others)]
+        texts = [captions.write(known[i], *words) for i, *words in zip(which, *said)]
+        wanted = [*zip(*(known[i] for i in which)), *others]
+        features = summary(texts)
+        heads: Any = reader["heads"]
+        return torch.stack(
+            [
+                F.cross_entropy(head(features), torch.tensor(is_))
+                for head, is_ in zip(heads, wanted)
+            ]
+        ).mean()
+
+    return fit(Stage(name, reader, loss, steps, rate=3e-3, decay=0.98), work, seed)
+
+
+def remembered(
+    encode: Callable[[list[str]], tuple[Tensor, ...]],
+) -> Callable[[list[str]], tuple[Tensor, ...]]:
+    """`encode`, asked only once for a caption: frozen encoders say the same each time.
+
+    Args:
+        encode: captions to tensors `(n, ...)` whose shapes do not depend on the captions.
+    """
+    known: dict[str, tuple[Tensor, ...]] = {}
+
+    @torch.no_grad()
+    def recall(texts: list[str]) -> tuple[Tensor, ...]:
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        if new:
+            known.update(zip(new, zip(*(tensor.unbind() for tensor in encode(new)))))
+        return tuple(torch.stack(rows) for rows in zip(*(known[text] for text in texts)))
+
+    return recall
+
+
+def _spelt(moving: bool) -> list[str]:
+    """Every word as it stands in captions: at the start, after a space, before a comma."""
+    words = captions.vocabulary(moving)
+    return [text for word in words for text in (word, f"a {word},")]
+
+
+def _byte_pairs(
+    texts: Sequence[str], words: Any, special: list[str], suffix: str = ""
+) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Vocabulary and merges that make every word of `texts` one token."""
+    ending = {"end_of_word_suffix": suffix} if suffix else {}
+    tokenizer = Tokenizer(BPE(**ending))
+    tokenizer.pre_tokenizer = words
+    trainer = BpeTrainer(vocab_size=10_000, special_tokens=special, show_progress=False, **ending)
+    tokenizer.train_from_iterator(texts, trainer)
+    model = json.loads(tokenizer.to_str())["model"]
+    return model["vocab"], [tuple(pair) for pair in model["merges"]]

@@ -1,0 +1,92 @@
+"""Flow matching and guidance distillation, on a network that can be checked by hand."""
+
+from __future__ import annotations
+
+import torch
+from diffusers.models.normalization import AdaLayerNormZero
+from torch import nn
+
+from forecastcache.zoo import flow
+
+
+class Line(nn.Module):
+    """A velocity that depends on the caption and the guidance scale alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said = nn.Parameter(torch.zeros(2))
+        self.pull = nn.Parameter(torch.zeros(()))
+
+
+def velocity(model, noisy, sigma, captions, scale):
+    said = torch.stack([model.said[int(bool(caption))] for caption in captions])
+    answer = said + model.pull * (scale - 1)
+    return answer.view(-1, 1).expand_as(noisy)
+
+
+def batch(generator):
+    return torch.full((64, 3), 2.0), ["seven"] * 64
+
+
+def test_it_learns_the_velocity_from_data_to_noise(tmp_path):
+    model = Line()
+    stage = flow.match(model, velocity, batch, shift=1.0, steps=1)
+    optimiser = torch.optim.Adam(model.parameters(), 0.1)
+    for step in range(200):
+        loss = stage.loss(torch.Generator().manual_seed(step))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    # E(noise - data) = -2, with and without the caption.
+    torch.testing.assert_close(model.said.detach(), torch.full((2,), -2.0), atol=0.2, rtol=0)
+
+
+def test_guidance_is_distilled_from_the_model_itself():
+    model = Line()
+    with torch.no_grad():
+        model.said.copy_(torch.tensor([1.0, 3.0]))
+    stage = flow.distil(model, velocity, batch, shift=1.0, steps=1)
+    optimiser = torch.optim.Adam([model.pull], 0.1)
+    for step in range(300):
+        loss = stage.loss(torch.Generator().manual_seed(step))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    # 1 + w (3 - 1) = 3 + 2 (w - 1)
+    torch.testing.assert_close(model.pull.detach(), torch.tensor(2.0), atol=0.02, rtol=0)
+
+
+def test_the_shift_moves_noise_levels_as_the_sampler_does():
+    levels = []
+
+    def heard(model, noisy, sigma, captions, scale):
+        levels.append(sigma)
+        return noisy * model.pull
+
+    stage = flow.match(Line(), heard, batch, shift=3.0, steps=1)
+    for step in range(200):
+        stage.loss(torch.Generator().manual_seed(step))
+    # Half of them lie above 3 * 0.5 / (1 + 2 * 0.5).
+    assert abs(torch.cat(levels).median().item() - 0.75) < 0.01
+
+
+def test_captions_are_dropped_now_and_then():
+    heard: list[str] = []
+
+    def listen(model, noisy, sigma, captions, scale):
+        heard.extend(captions)
+        return noisy * model.pull
+
+    stage = flow.match(Line(), listen, batch, shift=1.0, steps=1, empty=" ")
+    for step in range(100):
+        stage.loss(torch.Generator().manual_seed(step))
+    share = heard.count(" ") / len(heard)
+    assert abs(share - flow.CAPTION_DROPOUT) < 0.02
+    assert set(heard) == {" ", "seven"}
+
+
+def test_blocks_start_as_the_identity():
+    model = nn.Sequential(AdaLayerNormZero(8))
+    flow.start_at_zero(model)
+    _, gate, *_ = model[0](torch.randn(2, 3, 8), emb=torch.randn(2, 8))
+    assert not gate.any()

@@ -1,0 +1,158 @@
+"""The text models that ship: stock pipelines, small, and good enough to measure on."""
+
+from __future__ import annotations
+
+import shutil
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+from safetensors import safe_open
+
+import forecastcache as fc
+from forecastcache import zoo
+from forecastcache.evaluation.comparison import compare
+from forecastcache.evaluation.sampling import Request, RequestError, load
+from forecastcache.zoo import judge
+from forecastcache.zoo.appraisal import score
+
+STOCK = {
+    "flux-digits": (diffusers.FluxPipeline, diffusers.AutoencoderKL, 9),
+    "qwen-digits": (diffusers.QwenImagePipeline, diffusers.AutoencoderKLQwenImage, 8),
+    "hunyuan-digits": (diffusers.HunyuanVideoPipeline, diffusers.AutoencoderKLHunyuanVideo, 9),
+}
+SITES = ("output", "hidden", "block", "module")
+
+
+@cache
+def pipeline(name: str) -> Any:
+    pipe = load(zoo.PREFIX + name)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.mark.parametrize("name", STOCK)
+def test_they_are_stock_pipelines_of_at_most_eight_megabytes(name):
+    pipe, (kind, autoencoder, blocks) = pipeline(name), STOCK[name]
+    assert type(pipe) is kind
+    assert type(pipe.vae) is autoencoder
+    lists = (pipe.transformer.transformer_blocks, getattr(
+        pipe.transformer, "single_transformer_blocks", ()
+    ))  # fmt: skip
+    assert sum(map(len, lists)) == blocks
+    assert isinstance(pipe.scheduler, diffusers.FlowMatchEulerDiscreteScheduler)
+    files = [file for file in zoo.folder(name).rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) <= 8_000_000
+
+
+@pytest.mark.parametrize("name", STOCK)
+def test_weights_are_bfloat16_and_guidance_is_as_in_the_original(name):
+    weights = zoo.folder(name) / "transformer" / "diffusion_pytorch_model.safetensors"
+    with safe_open(weights, "pt") as file:
+        kinds = {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118
+    assert kinds == {"BF16"}
+    embeds = pipeline(name).transformer.config.guidance_embeds
+    assert embeds == (name != "qwen-digits")
+    assert ("true_cfg_scale" in zoo.entry(name).call) == (name == "qwen-digits")
+
+
+@pytest.mark.parametrize("name", ["flux-digits", "qwen-digits"])
+def test_samples_are_what_held_out_captions_ask_for(name):
+    request = Request.of(zoo.PREFIX + name, count=32)
+    pictures = request.sample(pipeline(name))
+    asked = judge.asked(list(request.prompts))
+    scores = score(judge.Judge.load(), pictures, asked, zoo.recipe(name).real())
+    assert scores.accuracy >= 0.85  # 0.9 of 300 samples, see the cards
+    others = judge.Verdict(*(it.roll(1) for it in asked))
+    assert judge.Judge.load().read(pictures * 2 - 1).agrees(others).float().mean() < 0.1
+
+
+def test_clips_are_what_held_out_captions_ask_for():
+    request = Request.of("zoo:hunyuan-digits", count=12)
+    clips = request.sample(pipeline("hunyuan-digits"))
+    assert clips.shape == (12, 9, 3, 32, 32)
+    seen = judge.Judge.load().read(clips * 2 - 1)
+    assert seen.agrees(judge.asked(list(request.prompts))).float().mean() >= 0.7
+
+
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("name", STOCK)
+def test_forecasting_runs_at_every_site(name, site):
+    request = Request.of(zoo.PREFIX + name, count=2, steps=14)
+    result = compare(
+        pipeline(name), request, fc.Every(5, first=3), fc.Taylor(order=1), site, zoo.PREFIX + name
+    )
+    assert result.report.computed == (0, 1, 2, 7, 12)
+    assert result.report.cache_bytes == result.report.cache_bytes_planned > 0
+    assert 12 < result.psnr_db < 80
+    assert result.plain.shape == result.forecast.shape
+    assert result.scores_plain is not None
+
+
+@pytest.mark.parametrize("name", STOCK)
+def test_all_computed_changes_nothing(name):
+    request = Request.of(zoo.PREFIX + name, count=1, steps=4)
+    result = compare(pipeline(name), request, fc.Every(1), fc.Taylor(order=1), "module")
+    assert torch.equal(result.plain, result.forecast)
+
+
+def test_unknown_words_are_named_in_one_warning():
+    with pytest.warns(
+        UserWarning, match="does not know 'purple', 'cat': .* it knows a, an"
+    ) as said:
+        request = Request.of("zoo:flux-digits", prompts=["a purple seven", "a purple cat"])
+    assert len(said) == 1
+    assert request.sample(pipeline("flux-digits"), num_inference_steps=2).isfinite().all()
+
+
+def test_guidance_is_asked_for_by_the_name_that_counts():
+    scales = {name: Request.of(zoo.PREFIX + name, guidance_scale=1.5) for name in STOCK}
+    arguments = {name: scales[name].arguments(pipeline(name)) for name in STOCK}
+    assert arguments["qwen-digits"]["true_cfg_scale"] == 1.5
+    assert arguments["flux-digits"]["guidance_scale"] == 1.5
+    assert "true_cfg_scale" not in arguments["flux-digits"]
+
+
+def test_a_damaged_checkpoint_is_named_with_its_remedy(tmp_path, monkeypatch):
+    broken = tmp_path / "flux-digits"
+    shutil.copytree(zoo.folder("flux-digits"), broken)
+    weights = broken / "transformer" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    monkeypatch.setattr(zoo, "folder", lambda name: broken)
+    with pytest.raises(RequestError) as raised:
+        load("zoo:flux-digits")
+    message = str(raised.value)
+    assert message.startswith("zoo:flux-digits cannot be loaded")
+    assert "python -m forecastcache.zoo.train flux-digits" in message
+
+
+def test_a_request_in_parts_asks_for_the_same():
+    pipe = pipeline("flux-digits")
+    request = Request.of("zoo:flux-digits", count=5, steps=2)
+    parts = request.split(pipe, 2)
+    assert [len(part.prompts) for part in parts] == [2, 2, 1]
+    together = torch.cat([part.sample(pipe) for part in parts])
+    torch.testing.assert_close(together, request.sample(pipe), atol=1e-5, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STOCK)
+def test_recipes_make_them_from_nothing(name, tmp_path, monkeypatch):
+    from forecastcache.zoo import text, train
+
+    recipe, few = zoo.recipe(name), {"steps": 2, "vae_steps": 2}
+    few |= {} if name == "qwen-digits" else {"guidance_steps": 2}
+    make, teach = recipe.make, text.teach
+    monkeypatch.setattr(text, "teach", lambda *a, **k: teach(*a, **k, steps=2))
+    monkeypatch.setattr(recipe, "make", lambda work, seed: make(work, seed, **few))
+    train.train(name, tmp_path / "work", tmp_path / "model", samples=4)
+    made = diffusers.DiffusionPipeline.from_pretrained(tmp_path / "model")
+    assert type(made) is STOCK[name][0]
+    card = Path(tmp_path / "model" / "README.md").read_text()
+    assert "seed 0" in card
+    assert "of 4 samples" in card
+    assert (tmp_path / "model" / "samples.png").stat().st_size > 1000
+    assert (tmp_path / "model" / "transformer-loss.png").stat().st_size > 1000
