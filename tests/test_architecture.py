@@ -40,7 +40,7 @@ FLOORS = (
     ("planning",),
     ("calibration", "evaluation", "testing"),
     ("arguments", "console"),
-    ("cli",),
+    ("cli", "zoo.train"),
     ("__init__", "__main__"),
 )
 FACES = ("__init__", "__main__", "cli")  # may name plugin folders
@@ -61,8 +61,10 @@ def modules() -> dict[str, Path]:
 
 
 def part(module: str) -> str:
-    """The room a module belongs to: a core module, or the folder it lies in."""
-    return module.split(".")[1]
+    """The room a module belongs to: a core module, the folder it lies in, or itself if placed."""
+    inside = module.removeprefix("forecastcache.")
+    placed = any(inside in names for names in FLOORS)
+    return inside if placed else inside.split(".")[0]
 
 
 def imported(path: Path) -> set[str]:

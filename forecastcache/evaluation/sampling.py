@@ -149,10 +149,9 @@ class Request:
             arguments["prompt"] = self._repeat(list(self.prompts))
         else:
             arguments["batch_size"] = self.count or COUNT
-        if isinstance(arguments.get("negative_prompt"), str) and "prompt" in arguments:
-            arguments["negative_prompt"] = [arguments["negative_prompt"]] * len(
-                arguments["prompt"]
-            )
+        negative = arguments.get("negative_prompt")
+        if isinstance(negative, str) and "prompt" in arguments:
+            arguments["negative_prompt"] = [negative] * len(arguments["prompt"])
         return arguments
 
     def split(self, pipe: Any, size: int) -> list[Request]:
