@@ -41,7 +41,7 @@ MODELS: dict[str, Entry] = {
     ),
     "flux-digits": Entry(
         "FluxPipeline, text to image: handwritten digits in colours, 32x32",
-        {**SIZE, "max_sequence_length": 16, "guidance_scale": 2.5},
+        {**SIZE, "max_sequence_length": 12, "guidance_scale": 2.5},
     ),
     "qwen-digits": Entry(
         "QwenImagePipeline, text to image with true guidance: handwritten digits, 32x32",

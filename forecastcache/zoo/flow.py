@@ -20,11 +20,11 @@ from diffusers.models.normalization import (
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from forecastcache.zoo.training import Stage
+from forecastcache.zoo.training import CAN_COMPILE, Stage
 
 CAPTION_DROPOUT = 0.12
 STRONGEST = 5.0  # guidance scale that is distilled
-RATE = 1.5e-3
+RATE = 2e-3
 
 Batch = Callable[[torch.Generator], tuple[Tensor, list[str]]]
 
@@ -63,7 +63,7 @@ def match(
         noisy, sigma, aim = _on_the_line(latents, shift, generator)
         return F.mse_loss(velocity(model, noisy, sigma, said, torch.ones(len(latents))), aim)
 
-    return Stage("transformer", model, loss, steps, RATE)
+    return Stage("transformer", model, loss, steps, RATE, compiled=True)
 
 
 def distil(
@@ -77,6 +77,8 @@ def distil(
     """The stage that teaches a trained `model` to obey its guidance embedding."""
     teacher = copy.deepcopy(model).eval().requires_grad_(False)
     model.requires_grad_(True)
+    if CAN_COMPILE:
+        teacher.compile()
 
     def loss(generator: torch.Generator) -> Tensor:
         latents, captions = batch(generator)
@@ -91,7 +93,7 @@ def distil(
         aim = unconditional + weight * (conditional - unconditional)
         return F.mse_loss(velocity(model, noisy, sigma, captions, scale), aim)
 
-    return Stage("guidance", model, loss, steps, RATE / 3)
+    return Stage("guidance", model, loss, steps, RATE / 3, compiled=True)
 
 
 def start_at_zero(model: nn.Module) -> None:

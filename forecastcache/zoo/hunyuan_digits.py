@@ -31,7 +31,7 @@ TEXT_TOKENS = zoo.entry("hunyuan-digits").call["max_sequence_length"]
 BATCH = 48
 CLIPS = 16_000
 STILL = 0.7  # share of the autoencoder's batches that are single frames: it learns colours by them
-SHIFT = 3.0  # the original's 7 is for thousands of tokens
+SHIFT = 7.0  # as the original's
 
 asked = judge.asked
 real = appraisal.real_clips
