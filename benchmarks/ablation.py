@@ -15,7 +15,7 @@ from measure import record
 import forecastcache as fc
 from forecastcache import zoo
 from forecastcache.evaluation.metrics import psnr, ssim
-from forecastcache.evaluation.sampling import Request, load
+from forecastcache.sampling import Request, load
 from forecastcache.zoo.appraisal import score
 from forecastcache.zoo.judge import Judge
 

@@ -81,7 +81,7 @@ def attach(
             "would never forecast: give it a depth of at least its minimum"
         )
     allowed = parse_budget(budget)
-    models, pipeline = _denoisers(target)
+    models, pipeline = denoisers(target)
     for model in models:
         patch = active_patch(model)
         if patch is not None:
@@ -94,7 +94,7 @@ def attach(
     )
 
 
-def _denoisers(target: Any) -> tuple[list[nn.Module], object | None]:
+def denoisers(target: Any) -> tuple[list[nn.Module], object | None]:
     """The models to attach to, and the pipeline that calls them."""
     if isinstance(target, nn.Module):
         return [_uncompiled(target)], None

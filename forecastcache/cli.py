@@ -140,7 +140,7 @@ def _run(
 
     from forecastcache.evaluation.comparison import compare
     from forecastcache.evaluation.pictures import contact_sheet, film
-    from forecastcache.evaluation.sampling import Request, load
+    from forecastcache.sampling import Request, load
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -37,6 +37,7 @@ FLOORS = (
     ("attachment",),
     ("zoo",),
     ("source",),
+    ("sampling",),
     ("planning",),
     ("calibration", "evaluation", "testing"),
     ("arguments", "console"),

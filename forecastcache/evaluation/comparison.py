@@ -13,9 +13,9 @@ from forecastcache import zoo
 from forecastcache.adapter import Granularity
 from forecastcache.attachment import attach
 from forecastcache.evaluation.metrics import psnr, ssim
-from forecastcache.evaluation.sampling import Request
 from forecastcache.predictor import Predictor
 from forecastcache.report import Report
+from forecastcache.sampling import Request
 from forecastcache.schedule import Schedule
 from forecastcache.zoo.appraisal import Scores, score
 from forecastcache.zoo.judge import Judge

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from forecastcache import zoo
 from forecastcache.zoo import appraisal, data, flow, judge, text
+from forecastcache.zoo.flat import flattened
 from forecastcache.zoo.motion import FRAMES
 from forecastcache.zoo.pictures import Subjects, autoencoding, set_in_motion, trained_on, writer
 from forecastcache.zoo.training import fit
@@ -30,7 +31,9 @@ from forecastcache.zoo.training import fit
 TEXT_TOKENS = zoo.entry("hunyuan-digits").call["max_sequence_length"]
 BATCH = 48
 CLIPS = 16_000
-STILL = 0.7  # share of the autoencoder's batches that are single frames: it learns colours by them
+STILL = (
+    0.75  # share of the autoencoder's batches that are single frames: it learns colours by them
+)
 SHIFT = 7.0  # as the original's
 
 asked = judge.asked
@@ -38,7 +41,7 @@ real = appraisal.real_clips
 
 
 def make(
-    work: Path, seed: int = 0, vae_steps: int = 1500, steps: int = 3500, guidance_steps: int = 600
+    work: Path, seed: int = 0, vae_steps: int = 2800, steps: int = 3500, guidance_steps: int = 600
 ) -> tuple[HunyuanVideoPipeline, float]:
     """Train the pipeline from nothing, or go on with what `work` holds.
 
@@ -72,7 +75,8 @@ def make(
         clips = subjects[subjects.any(32, generator)].draw(scans)
         return clips[:, :, int(torch.randint(FRAMES, (), generator=generator))][:, :, None]
 
-    seconds += fit(autoencoding(vae, draw, vae_steps), work, seed)
+    with flattened(vae):
+        seconds += fit(autoencoding(vae, draw, vae_steps, ink=4.0), work, seed)
     latents, write = _latents(vae, scans, subjects), writer(scans, subjects)
 
     def batch(generator: torch.Generator) -> tuple[Tensor, list[str]]:

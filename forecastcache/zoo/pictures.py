@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from forecastcache.zoo import captions, data, motion
 from forecastcache.zoo.training import Stage
 
 KL_WEIGHT = 1e-6
+INK = 0.2  # difference from the corner of a picture that makes a pixel ink
 BARE = 0.1  # share of captions that say no background
 PLAIN = 0.2  # share of captions that say nothing of weight or slant
 
@@ -112,15 +112,26 @@ def writer(
 
 
 def autoencoding(
-    vae: Any, draw: Callable[[torch.Generator], Tensor], steps: int, rate: float = 2e-3
+    vae: Any, draw: Callable[[torch.Generator], Tensor], steps: int, ink: float = 1.0
 ) -> Stage:
-    """The stage that trains an autoencoder on what `draw` draws, in [-1, 1]."""
+    """The stage that trains an autoencoder.
+
+    Args:
+        vae: to be trained.
+        draw: draws pictures or clips in [-1, 1], `(n, 3, ..., h, w)`.
+        steps: optimiser steps.
+        ink: what an error in the ink weighs, one in the background weighing 1.
+    """
 
     def loss(generator: torch.Generator) -> Tensor:
         pictures = draw(generator)
         posterior = vae.encode(pictures).latent_dist
         drawn = vae.decode(posterior.sample(generator)).sample
         surprise: Tensor = posterior.kl().mean()
-        return F.l1_loss(drawn, pictures) + KL_WEIGHT * surprise
+        errors = (drawn - pictures).abs()
+        if ink != 1:
+            corner = pictures[..., :1, :1]
+            errors = errors * torch.where((pictures - corner).abs() > INK, ink, 1.0)
+        return errors.mean() + KL_WEIGHT * surprise
 
-    return Stage("vae", vae, loss, steps, rate, decay=0.995)
+    return Stage("vae", vae, loss, steps, rate=2e-3, decay=0.995)

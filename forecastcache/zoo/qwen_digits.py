@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from forecastcache.zoo import appraisal, data, flow, judge, text
+from forecastcache.zoo.flat import flattened
 from forecastcache.zoo.pictures import Subjects, autoencoding, trained_on, writer
 from forecastcache.zoo.training import fit
 
@@ -36,7 +37,7 @@ real = appraisal.real_pictures
 
 
 def make(
-    work: Path, seed: int = 0, vae_steps: int = 1500, steps: int = 5000
+    work: Path, seed: int = 0, vae_steps: int = 2000, steps: int = 5000
 ) -> tuple[QwenImagePipeline, float]:
     """Train the pipeline from nothing, or go on with what `work` holds.
 
@@ -67,9 +68,10 @@ def make(
     subjects = trained_on(scans)
 
     def draw(generator: torch.Generator) -> Tensor:
-        return subjects[subjects.any(24, generator)].draw(scans)[:, :, None]
+        return subjects[subjects.any(32, generator)].draw(scans)[:, :, None]
 
-    seconds += fit(autoencoding(vae, draw, vae_steps), work, seed)
+    with flattened(vae):
+        seconds += fit(autoencoding(vae, draw, vae_steps), work, seed)
     latents, write = _latents(vae, scans, subjects), writer(scans, subjects)
 
     def batch(generator: torch.Generator) -> tuple[Tensor, list[str]]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from forecastcache import zoo
 from forecastcache.errors import ForecastCacheError, OptionError
-from forecastcache.evaluation.sampling import Request
+from forecastcache.sampling import Request
 from forecastcache.zoo import judge as judging
 from forecastcache.zoo.appraisal import score
 

@@ -10,7 +10,7 @@ from diffusers import DDIMScheduler, DiffusionPipeline, DiTPipeline
 
 from forecastcache import zoo
 from forecastcache.errors import OptionError, UnknownNameError
-from forecastcache.evaluation.sampling import Request
+from forecastcache.sampling import Request
 from forecastcache.zoo import data, dit_digits, judge, train
 
 

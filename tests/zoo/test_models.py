@@ -15,7 +15,7 @@ from safetensors import safe_open
 import forecastcache as fc
 from forecastcache import zoo
 from forecastcache.evaluation.comparison import compare
-from forecastcache.evaluation.sampling import Request, RequestError, load
+from forecastcache.sampling import Request, RequestError, load
 from forecastcache.zoo import judge
 from forecastcache.zoo.appraisal import score
 
