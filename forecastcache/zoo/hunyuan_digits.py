@@ -41,7 +41,7 @@ real = appraisal.real_clips
 
 
 def make(
-    work: Path, seed: int = 0, vae_steps: int = 2800, steps: int = 3500, guidance_steps: int = 600
+    work: Path, seed: int = 0, vae_steps: int = 2800, steps: int = 3500, guidance_steps: int = 400
 ) -> tuple[HunyuanVideoPipeline, float]:
     """Train the pipeline from nothing, or go on with what `work` holds.
 

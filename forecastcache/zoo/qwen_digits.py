@@ -37,7 +37,7 @@ real = appraisal.real_pictures
 
 
 def make(
-    work: Path, seed: int = 0, vae_steps: int = 2000, steps: int = 5000
+    work: Path, seed: int = 0, vae_steps: int = 1500, steps: int = 3500
 ) -> tuple[QwenImagePipeline, float]:
     """Train the pipeline from nothing, or go on with what `work` holds.
 
