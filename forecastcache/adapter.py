@@ -86,6 +86,7 @@ class Adapter:
             reads data on its way, so that it runs all the same.
         trim: from a call's arguments to those that differ once what the model leaves out, as it
             reads a mask, is left out.
+        shared: arguments that all samples of a batch have in common.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Adapter:
     inputs: Callable[[Any, Size], dict[str, Any]] | None = None
     without_data: Callable[[nn.Module], None] | None = None
     trim: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
+    shared: tuple[str, ...] = ()
 
     @property
     def granularities(self) -> tuple[Granularity, ...]:

@@ -74,8 +74,10 @@ def make(
         return latents[pick], write(pick, generator)
 
     velocity = _velocity(pipe)
-    seconds += fit(flow.match(transformer, velocity, batch, SHIFT, steps), work, seed)
-    seconds += fit(flow.distil(transformer, velocity, batch, SHIFT, guidance_steps), work, seed)
+    seconds += fit(flow.match(transformer, velocity, batch, SHIFT, steps, middle=0), work, seed)
+    seconds += fit(
+        flow.distil(transformer, velocity, batch, SHIFT, guidance_steps, middle=0), work, seed
+    )
     return pipe, seconds
 
 
