@@ -50,4 +50,5 @@ FLUX = Adapter(
     grid=_grid,
     guidance="embedded",
     inputs=_inputs,
+    shared=("img_ids", "txt_ids"),
 )

@@ -20,7 +20,7 @@ from diffusers.models.normalization import (
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from forecastcache.zoo.training import CAN_COMPILE, Stage
+from forecastcache.zoo.training import Stage
 
 CAPTION_DROPOUT = 0.12
 STRONGEST = 5.0  # guidance scale that is distilled
@@ -66,7 +66,7 @@ def match(
         noisy, sigma, aim = _on_the_line(latents, shift, middle, generator)
         return F.mse_loss(velocity(model, noisy, sigma, said, torch.ones(len(latents))), aim)
 
-    return Stage("transformer", model, loss, steps, RATE, compiled=True)
+    return Stage("transformer", model, loss, steps, RATE, compiled=(model,))
 
 
 def distil(
@@ -81,8 +81,6 @@ def distil(
     """The stage that teaches a trained `model` to obey its guidance embedding."""
     teacher = copy.deepcopy(model).eval().requires_grad_(False)
     model.requires_grad_(True)
-    if CAN_COMPILE:
-        teacher.compile()
 
     def loss(generator: torch.Generator) -> Tensor:
         latents, captions = batch(generator)
@@ -97,7 +95,7 @@ def distil(
         aim = unconditional + weight * (conditional - unconditional)
         return F.mse_loss(velocity(model, noisy, sigma, captions, scale), aim)
 
-    return Stage("guidance", model, loss, steps, RATE / 3, compiled=True)
+    return Stage("guidance", model, loss, steps, RATE / 3, compiled=(model, teacher))
 
 
 def start_at_zero(model: nn.Module) -> None:

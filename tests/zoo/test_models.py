@@ -139,6 +139,7 @@ def test_a_request_in_parts_asks_for_the_same():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own compiler
 @pytest.mark.parametrize("name", STOCK)
 def test_recipes_make_them_from_nothing(name, tmp_path, monkeypatch):
     from forecastcache.zoo import text, train
