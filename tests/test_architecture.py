@@ -18,6 +18,7 @@ FOLDERS = {
     "forecastcache.predictors": ROOT / "predictors",
     "forecastcache.adapters": ROOT / "adapters",
     "forecastcache.calibration": ROOT / "calibration",
+    "forecastcache.commands": ROOT / "forecastcache" / "commands",
     "forecastcache.evaluation": ROOT / "forecastcache" / "evaluation",
     "forecastcache.testing": ROOT / "forecastcache" / "testing",
     "forecastcache.zoo": ROOT / "forecastcache" / "zoo",
@@ -41,10 +42,11 @@ FLOORS = (
     ("planning",),
     ("calibration", "evaluation", "testing"),
     ("arguments", "console"),
-    ("cli", "zoo.train"),
+    ("commands", "zoo.train"),
+    ("cli",),
     ("__init__", "__main__"),
 )
-FACES = ("__init__", "__main__", "cli")  # may name plugin folders
+FACES = ("__init__", "__main__", "cli", "commands")  # may name plugin folders
 PLUGINS = ("predictors", "adapters", "calibration")
 
 

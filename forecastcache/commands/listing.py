@@ -1,0 +1,38 @@
+"""forecastcache list: what is installed."""
+
+from __future__ import annotations
+
+import json
+
+from forecastcache import zoo
+from forecastcache.adapter import Adapter
+from forecastcache.commands.options import AsJson
+from forecastcache.console import print_list
+from forecastcache.options import describe_options
+from forecastcache.registry import ADAPTERS, PREDICTORS, SCHEDULES
+
+
+def list_(
+    as_json: AsJson = False,
+) -> None:
+    """Show what is installed: predictors, schedules, adapters with their sites, zoo models."""
+    found = {
+        "predictors": {name: _summary(kind) for name, kind in PREDICTORS.items()},
+        "schedules": {name: _summary(kind) for name, kind in SCHEDULES.items()},
+        "adapters": {name: _serves(adapter) for name, adapter in ADAPTERS.items()},
+        "zoo": {zoo.PREFIX + name: entry.about for name, entry in zoo.MODELS.items()},
+    }
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    print_list(found)
+
+
+def _summary(kind: type) -> str:
+    first_line = (kind.__doc__ or "").strip().partition("\n")[0]
+    options = describe_options(kind)
+    return f"{first_line} ({options})" if options else first_line
+
+
+def _serves(adapter: Adapter) -> str:
+    return f"{', '.join(adapter.models)}: {', '.join(adapter.granularities)}"

@@ -1,0 +1,157 @@
+"""forecastcache run: a model sampled plainly and with forecasting, side by side."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from forecastcache import zoo
+from forecastcache.adapter import GRANULARITIES, Granularity
+from forecastcache.arguments import (
+    choose,
+    predictor_from,
+    read_prompts,
+    require_writable,
+    schedule_from,
+)
+from forecastcache.commands.options import (
+    DTYPES,
+    AsJson,
+    Classes,
+    Device,
+    Dtype,
+    Guidance,
+    Model,
+    Order,
+    Prompts,
+    Seed,
+    Settings,
+    Site,
+    Steps,
+)
+from forecastcache.console import decibels, print_figures
+from forecastcache.errors import OptionError
+from forecastcache.predictor import Predictor
+from forecastcache.schedule import Schedule
+
+
+def run(
+    model: Model,
+    predictor: Annotated[
+        str, typer.Option(help="a name, or name:option=value,...; see list")
+    ] = "taylor",
+    order: Order = None,
+    settings: Settings = [],  # noqa: B006  # typer copies it
+    interval: Annotated[int | None, typer.Option(help="between computed steps [5]")] = None,
+    first: Annotated[int | None, typer.Option(help="leading computed steps [3]")] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="the computed steps themselves: 0,1,2,8,20")
+    ] = None,
+    site: Site = "output",
+    steps: Steps = 50,
+    seed: Seed = 0,
+    count: Annotated[int | None, typer.Option(min=1, help="pictures")] = None,
+    classes: Classes = None,
+    prompts: Prompts = None,
+    guidance_scale: Guidance = None,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+    out: Annotated[Path, typer.Option(help="folder of the picture")] = Path("forecastcache-run"),
+    as_json: AsJson = False,
+) -> None:
+    """Sample MODEL plainly and with forecasting, side by side, with the figures."""
+    chosen_site = choose("site", site, {name: name for name in GRANULARITIES})
+    chosen_dtype = choose("dtype", dtype, DTYPES)
+    chosen_predictor = predictor_from(predictor, order, settings)
+    chosen_schedule = schedule_from(schedule, interval, first)
+    chosen_schedule.check(steps)
+    chosen_predictor.check(steps, chosen_schedule.foreseen(steps))
+    require_writable(out)
+    request_fields: dict[str, Any] = {
+        "steps": steps,
+        "seed": seed,
+        "count": count,
+        "classes": [name.strip() for name in classes.split(",")] if classes else (),
+        "prompts": read_prompts(prompts) if prompts else (),
+        "guidance_scale": guidance_scale,
+    }
+    figures, saved = _run(
+        model, device, chosen_dtype, request_fields, chosen_schedule, chosen_predictor,
+        chosen_site, out,
+    )  # fmt: skip
+    asked = {"model": model, "seed": seed}
+    figures = {**asked, **figures, **{kind: str(path) for kind, path in saved.items()}}
+    if as_json:
+        print(json.dumps(figures, indent=2))
+    else:
+        print_figures(figures)
+        print(*saved.values(), sep="\n")
+
+
+def _run(
+    model: str,
+    device: str,
+    dtype: str,
+    request_fields: dict[str, Any],
+    schedule: Schedule,
+    predictor: Predictor,
+    site: Granularity,
+    out: Path,
+) -> tuple[dict[str, Any], dict[str, Path]]:
+    # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
+    import torch
+    from diffusers.utils import logging
+
+    from forecastcache.evaluation.comparison import compare
+    from forecastcache.evaluation.pictures import contact_sheet, film
+    from forecastcache.sampling import Request, load
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    zoo_model = model if model.startswith(zoo.PREFIX) else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = _warn
+        request = Request.of(model, **request_fields)
+    pipe = load(model, device, getattr(torch, dtype))
+    request.arguments(pipe)  # refuses before the first run
+    result = compare(pipe, request, schedule, predictor, site, zoo_model)
+    figures = result.figures()
+    figures |= {"guidance_scale": request.guidance(pipe)}
+    stem = model.removeprefix(zoo.PREFIX).strip("/").replace("/", "-")
+    sheet = out / f"{stem}-{type(predictor).__name__.lower()}-{site}.png"
+    saved = {"picture": sheet}
+    try:
+        contact_sheet(
+            result.plain,
+            result.forecast,
+            title=f"{model}: {result.report.steps} steps, {len(result.report.computed)} computed, "
+            f"{result.report.predictor} at {site}",
+            caption=_caption(figures),
+            path=sheet,
+        )
+        if result.plain.dim() == 5:
+            saved["film"] = sheet.with_suffix(".gif")
+            film(result.plain, result.forecast, saved["film"])
+    except OSError as error:
+        raise OptionError(
+            f"{list(saved.values())[-1]} cannot be written ({error.strerror}): give another --out"
+        ) from None
+    return figures, saved
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    print("forecastcache: " + " ".join(str(message).split()), file=sys.stderr)
+
+
+def _caption(figures: dict[str, Any]) -> str:
+    return (
+        f"{figures['speedup']:.2f} times as fast (ceiling {figures['ceiling']:.2f}), "
+        f"PSNR {decibels(figures['psnr_db'])}, SSIM {figures['ssim']:.4f}, "
+        f"cache {figures['cache_bytes']:,} bytes"
+    )
