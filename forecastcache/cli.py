@@ -7,9 +7,11 @@ from typing import NoReturn
 
 import typer
 
+from forecastcache.commands.calibrate import calibrate
 from forecastcache.commands.explain import explain
 from forecastcache.commands.listing import list_
 from forecastcache.commands.memory import memory
+from forecastcache.commands.plan import plan
 from forecastcache.commands.run import run
 from forecastcache.errors import ForecastCacheError
 
@@ -18,7 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-for command in (run, explain, memory, list_):
+for command in (run, calibrate, plan, explain, memory, list_):
     app.command(name=command.__name__.rstrip("_"))(command)
 
 

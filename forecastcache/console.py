@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from forecastcache.budget import in_mebibytes
@@ -65,6 +75,53 @@ def print_figures(figures: dict[str, Any]) -> None:
         "planned " + ("not" if planned is None else f"{planned:,}"),
     )
     console.print(table)
+
+
+def print_calibration(figures: dict[str, Any]) -> None:
+    """What a calibration has learned."""
+    console = Console()
+    identity = figures["identity"]
+    console.print(
+        f"{identity['model']['name']} with {identity['scheduler']['name']}, {identity['steps']} "
+        f"steps, {figures['prompts']} prompts; open loop serves any schedule",
+        highlight=False,
+    )
+    if figures["fits"]:
+        print_offers([{**fit, "loop": "closed"} for fit in figures["fits"]], identity["steps"])
+
+
+def print_offers(offers: Sequence[dict[str, Any]], steps: int) -> None:
+    """Schedules with what they are expected to come to."""
+    table = Table("computed", "times fewer", "PSNR", "rows", "steps")
+    for column in table.columns[:3]:
+        column.justify = "right"
+    for offer in offers:
+        computed = offer["computed"]
+        table.add_row(
+            str(len(computed)),
+            f"{steps / len(computed):.1f}",
+            f"{offer['psnr_db']:.1f} dB",
+            offer["loop"],
+            " ".join(map(str, computed)),
+        )
+    Console().print(table)
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar a stage, with the time left; gives what to call with (stage, done, of)."""
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    )  # fmt: skip
+    with Progress(*columns, disable=quiet, console=Console(stderr=True)) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(stage: str, done: int, of: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=of)
+            bars.update(tasks[stage], completed=done)
+
+        yield tell
 
 
 def decibels(value: float | None) -> str:

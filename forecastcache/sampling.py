@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from diffusers import DiffusionPipeline
@@ -92,24 +92,28 @@ class Request:
     call: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: str, **fields: Any) -> Request:
+    def of(
+        cls, model: str, split: Literal["calibration", "held-out"] = "held-out", **fields: Any
+    ) -> Request:
         """A request with all that the zoo knows of `model`: how to call it, what to ask it.
 
-        A model that is asked in words and given none gets held-out captions. Words that it does
+        A model that is asked in words and given none gets captions of `split`. Words that it does
         not know are named in a warning.
         """
         if not model.startswith(zoo.PREFIX):
             return cls(**fields)
         entry = zoo.entry(model)
         request = cls(**{"call": entry.call} | fields)
-        return request._in_words(model, entry.moving) if entry.words else request
+        return request._in_words(model, entry.moving, split) if entry.words else request
 
-    def _in_words(self, model: str, moving: bool) -> Request:
+    def _in_words(
+        self, model: str, moving: bool, split: Literal["calibration", "held-out"]
+    ) -> Request:
         from forecastcache.zoo import captions  # reads scikit-learn's colours and motions
 
         if not self.prompts:
             generator = torch.Generator().manual_seed(self.seed)
-            asked = captions.draw("held-out", self.count or COUNT, generator, moving)
+            asked = captions.draw(split, self.count or COUNT, generator, moving)
             return replace(self, prompts=asked)
         unknown = captions.unknown(self.prompts, moving)
         if unknown:
@@ -157,13 +161,18 @@ class Request:
     def split(self, pipe: Any, size: int) -> list[Request]:
         """This request in parts of at most `size` samples, which together ask for the same."""
         arguments = self.arguments(pipe)
-        parts = []
-        for name, given in (("class_labels", "classes"), ("prompt", "prompts")):
-            for start in range(0, len(arguments.get(name, ())), size):
-                conditions = arguments[name][start : start + size]
-                changes = {given: [str(it) if given == "classes" else it for it in conditions]}
-                parts.append(replace(self, seed=self.seed + start, count=None, **changes))
-        return parts or [replace(self)]
+        classes = [str(number) for number in arguments.get("class_labels", ())]
+        prompts = arguments.get("prompt", ())
+        return [
+            replace(
+                self,
+                seed=self.seed + start,
+                count=None,
+                classes=classes[start : start + size],
+                prompts=prompts[start : start + size],
+            )
+            for start in range(0, len(classes) + len(prompts), size)
+        ]
 
     def guidance(self, pipe: Any) -> float | None:
         """The guidance scale that is asked for; None for the pipeline's own."""

@@ -78,6 +78,31 @@ def film(plain: Tensor, forecast: Tensor, path: Path) -> None:
         )
 
 
+def frontier(points: dict[str, list[tuple[int, float]]], steps: int, path: Path) -> None:
+    """Save PSNR against computed steps as a picture.
+
+    Args:
+        points: (computed steps, PSNR in dB) of each kind of rows.
+        steps: of a trajectory.
+        path: of the PNG; written whole or not at all.
+    """
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot(
+        xlabel=f"computed steps of {steps}", ylabel="PSNR to the plain run, dB", xscale="log"
+    )
+    for name, marker in zip(points, "-o"):
+        if points[name]:
+            axes.plot(*zip(*points[name]), marker, label=f"{name} loop")
+    ticks = [count for count in (1, 2, 3, 5, 7, 10, 15, 20, 30, 50) if count <= steps]
+    axes.set_xticks(ticks, [f"{count}\n{steps / count:.1f}x" for count in ticks])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _whole(path) as partial:
+        figure.savefig(partial, dpi=150, format="png")
+
+
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
     """A file to write beside `path`, which becomes it at the end."""

@@ -119,7 +119,8 @@ def _latents(vae: Any, scans: data.Scans, subjects: Subjects) -> Tensor:
     shift, factor = round(latents.mean().item(), 4), round(1 / latents.std().item(), 4)
     vae.register_to_config(shift_factor=shift, scaling_factor=factor)
     scaled = (latents - shift) * factor
-    return FluxPipeline._pack_latents(scaled, *scaled.shape)
+    packed: Tensor = FluxPipeline._pack_latents(scaled, *scaled.shape)
+    return packed
 
 
 def _encode(pipe: FluxPipeline, captions: list[str], tokens: int = TEXT_TOKENS) -> Any:

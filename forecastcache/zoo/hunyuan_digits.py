@@ -140,8 +140,8 @@ def _encode(pipe: HunyuanVideoPipeline, captions: list[str]) -> Any:
 
 def _summary(pipe: HunyuanVideoPipeline, captions: list[str]) -> Tensor:
     words, _, mask = _encode(pipe, captions)
-    summed: Tensor = (words * mask[..., None]).sum(1)
-    return summed / mask.sum(1, keepdim=True)
+    mean: Tensor = (words * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+    return mean
 
 
 def _velocity(pipe: HunyuanVideoPipeline) -> flow.Velocity:

@@ -121,7 +121,8 @@ def train(work: Path, seed: int = 0, steps: int = 2500) -> Judge:
     subjects = every(scans)
 
     def loss(generator: torch.Generator) -> Tensor:
-        asked, losses = subjects[subjects.any(PICTURES + CLIPS, generator)], []
+        asked = subjects[subjects.any(PICTURES + CLIPS, generator)]
+        losses: list[Tensor] = []
         for part in _still_and_moving(asked, generator):
             pictures = part.draw(scans)
             if part.motion is None:

@@ -48,7 +48,8 @@ class Subjects:
             frames.flatten(0, 1), ink.repeat_interleave(count, 0),
             background.repeat_interleave(count, 0),
         )  # fmt: skip
-        return painted.unflatten(0, frames.shape[:2]).transpose(1, 2)
+        clips: Tensor = painted.unflatten(0, frames.shape[:2])
+        return clips.transpose(1, 2)
 
     def __getitem__(self, pick: Tensor) -> Subjects:
         moves = None if self.motion is None else self.motion[pick]
@@ -132,6 +133,7 @@ def autoencoding(
         if ink != 1:
             corner = pictures[..., :1, :1]
             errors = errors * torch.where((pictures - corner).abs() > INK, ink, 1.0)
-        return errors.mean() + KL_WEIGHT * surprise
+        error: Tensor = errors.mean()
+        return error + KL_WEIGHT * surprise
 
     return Stage("vae", vae, loss, steps, rate=2e-3, decay=0.995)

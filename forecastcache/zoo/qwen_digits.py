@@ -123,7 +123,8 @@ def _latents(vae: Any, scans: data.Scans, subjects: Subjects) -> Tensor:
         latents_std=[round(it, 4) for it in deviation.tolist()],
     )
     scaled = (latents - mean[:, None, None]) / deviation[:, None, None]
-    return QwenImagePipeline._pack_latents(scaled, *scaled.shape)
+    packed: Tensor = QwenImagePipeline._pack_latents(scaled, *scaled.shape)
+    return packed
 
 
 def _encode(pipe: QwenImagePipeline, captions: list[str]) -> tuple[Tensor, Tensor]:
@@ -136,8 +137,8 @@ def _encode(pipe: QwenImagePipeline, captions: list[str]) -> tuple[Tensor, Tenso
 
 def _summary(pipe: QwenImagePipeline, captions: list[str]) -> Tensor:
     words, mask = _encode(pipe, captions)
-    summed: Tensor = (words * mask[..., None]).sum(1)
-    return summed / mask.sum(1, keepdim=True)
+    mean: Tensor = (words * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+    return mean
 
 
 def _velocity(pipe: QwenImagePipeline) -> flow.Velocity:

@@ -236,9 +236,9 @@ def _spelt(moving: bool) -> list[str]:
 
 def _byte_pairs(
     texts: Sequence[str], words: Any, special: list[str], suffix: str = ""
-) -> tuple[dict[str, int], list[tuple[str, str]]]:
+) -> tuple[dict[str, int], Any]:
     """Vocabulary and merges that make every word of `texts` one token."""
-    ending = {"end_of_word_suffix": suffix} if suffix else {}
+    ending: dict[str, Any] = {"end_of_word_suffix": suffix} if suffix else {}
     tokenizer = Tokenizer(BPE(**ending))
     tokenizer.pre_tokenizer = words
     trainer = BpeTrainer(vocab_size=10_000, special_tokens=special, show_progress=False, **ending)

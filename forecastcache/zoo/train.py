@@ -100,7 +100,7 @@ def _appraise(
         f"{zoo.PREFIX}{name}", count=count or (CLIPS if entry.moving else SAMPLES)
     )
     arguments = request.arguments(pipe)
-    conditions = arguments.get("class_labels", arguments.get("prompt"))
+    conditions = arguments["prompt" if entry.words else "class_labels"]
     pictures = torch.cat([part.sample(pipe) for part in request.split(pipe, BATCH)])
     scores = score(judge, pictures, recipe.asked(conditions), recipe.real())
     _save_grid(pictures, folder / "samples.png")

@@ -1,0 +1,144 @@
+"""Closed loop: rows fitted where the accelerated sampler goes, not where the plain one went.
+
+All calibration prompts roll through the accelerated sampler in lock step. At a forecast step s the
+row is the one whose forecast lands the samples best on the plain trajectories:
+
+    w_s = argmin E |x_{s+1} - a_s x~_s - b_s sum_c w_c g~_c|^2 + ridge |w|^2
+
+over the computed steps c, with x~ and g~ of the accelerated run. Then the samples move by it, and
+the next row makes up for what this one has missed. Nothing is fitted at computed steps.
+
+At `site="output"`, a row over past outputs inside a sampler of first order is a non-stationary
+linear multistep method: learned solvers (BNS, 2403.01329; S4S, 2502.17423) train the same numbers
+by gradient descent through the sampler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import SkipValidation
+from torch import Tensor
+
+from forecastcache.attachment import attach
+from forecastcache.calibration.gram import RIDGE, solve
+from forecastcache.calibration.sampler import Motion, Track, tracked
+from forecastcache.predictor import LinearPredictor
+from forecastcache.predictors.row import Row
+from forecastcache.schedule import Listed
+from forecastcache.step import Step
+
+DEPTH = 3  # newest computed steps that a row reads: as good as all of them
+Reduce = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Rolled:
+    """What a roll through the accelerated sampler found.
+
+    Attributes:
+        computed: the computed steps.
+        rows: one for each forecast step.
+        final: the samples it ended at.
+        error: mean squared distance of them from the plain ones.
+    """
+
+    computed: tuple[int, ...]
+    rows: tuple[Row, ...]
+    final: Tensor
+    error: float
+
+
+def roll(
+    pipe: Any,
+    run: Callable[[], object],
+    plain: Sequence[Tensor],
+    motion: Motion,
+    computed: Sequence[int],
+    depth: int = DEPTH,
+    ridge: float = RIDGE,
+    reduce: Reduce = lambda sums: sums,
+    fitted: int | None = None,
+) -> Rolled:
+    """Fit the rows of one schedule in closed loop.
+
+    Args:
+        pipe: a diffusers pipeline.
+        run: has it sample all calibration prompts, as one batch.
+        plain: x_0 to x_T of the same prompts and seeds, sampled plainly.
+        motion: of its sampler, of first order.
+        computed: the computed steps, rising from 0.
+        depth: newest computed steps that a row reads.
+        ridge: as a part of the mean diagonal.
+        reduce: adds up sums over machines, each of which rolls its own prompts.
+        fitted: samples, the first ones, that rows are fitted to; the error is that of the others.
+            None fits to all and gives the error of all.
+    """
+    with tracked(pipe, len(plain[0])) as track:
+        fitter = _Fitter(track, plain, motion, depth, ridge, reduce, fitted)
+        with attach(pipe, Listed(computed), _OnTheWay(fitter=fitter), site="output"):
+            run()
+        final = track.samples[-1]
+    missed = (final - plain[-1])[fitted or 0 :].double()
+    sums = reduce(np.array([missed.square().sum().item(), missed.numel()]))
+    return Rolled(tuple(computed), tuple(fitter.rows.values()), final, float(sums[0] / sums[1]))
+
+
+class _Fitter:
+    """Solves the row of the step that a run has come to, once for all its branches."""
+
+    def __init__(
+        self,
+        track: Track,
+        plain: Sequence[Tensor],
+        motion: Motion,
+        depth: int,
+        ridge: float,
+        reduce: Reduce,
+        fitted: int | None,
+    ) -> None:
+        self.rows: dict[int, Row] = {}
+        self.depth = depth
+        self._track, self._plain, self._motion = track, plain, motion
+        self._ridge, self._reduce, self._fitted = ridge, reduce, fitted
+
+    def row(self, computed: list[int], step: int) -> np.ndarray:
+        if step not in self.rows:
+            weights = self._solve(computed, step)
+            self.rows[step] = Row(
+                target=step, computed=tuple(computed), weights=tuple(weights.tolist())
+            )
+        return np.array(self.rows[step].weights)
+
+    def _solve(self, computed: list[int], step: int) -> np.ndarray:
+        keep, move = self._motion.keep[step], self._motion.move[step]
+        plain, sample = self._plain[step + 1], self._track.samples[step]
+        away = (plain.double() - keep * sample.double())[: self._fitted]
+        guided = (self._track.guided[c][: self._fitted] for c in computed)
+        past = torch.stack([each.double().flatten() for each in guided])
+        normal, aim = move**2 * (past @ past.T), move * (past @ away.flatten())
+        sums = self._reduce(np.column_stack([normal.numpy(), aim.numpy()]))
+        weights, _ = solve(sums[:, :-1], sums[:, -1], self._ridge)
+        return weights
+
+
+class _OnTheWay(LinearPredictor):
+    """The rows of a run, solved as it comes to them."""
+
+    fitter: SkipValidation[Any]
+
+    @property
+    def depth(self) -> int:
+        return int(self.fitter.depth)
+
+    @property
+    def fitted(self) -> bool:
+        return True
+
+    def weights(self, computed: Sequence[Step], target: Step) -> np.ndarray:
+        row: np.ndarray = self.fitter.row([step.index for step in computed], target.index)
+        return row

@@ -1,0 +1,107 @@
+"""Identity: what a calibration is of, so that it is not used for something else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import diffusers
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from forecastcache.attachment import denoisers
+from forecastcache.calibration.gram import CalibrationError
+
+
+class Part(BaseModel):
+    """A model or scheduler: its class and what its configuration comes to.
+
+    Attributes:
+        name: of the class.
+        config: SHA-256 of its configuration, the first 16 digits.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+    config: str
+
+    @classmethod
+    def of(cls, thing: Any) -> Part:
+        """Of anything that has a diffusers config."""
+        config = dict(getattr(thing, "config", {}))
+        kept = {key: value for key, value in sorted(config.items()) if not key.startswith("_")}
+        text = json.dumps(kept, sort_keys=True, default=str)
+        return cls(
+            name=type(thing).__name__, config=hashlib.sha256(text.encode()).hexdigest()[:16]
+        )
+
+
+class Identity(BaseModel):
+    """What was calibrated.
+
+    Attributes:
+        model: the network.
+        scheduler: the sampler.
+        steps: of a trajectory.
+        guidance: scale asked for; None for the pipeline's own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    model: Part
+    scheduler: Part
+    steps: int
+    guidance: float | None
+
+    @classmethod
+    def of(cls, pipe: Any, steps: int, guidance: float | None) -> Identity:
+        """Of a pipeline and what it is asked for."""
+        (model, *_), _ = denoisers(pipe)
+        return cls(
+            model=Part.of(model),
+            scheduler=Part.of(pipe.scheduler),
+            steps=steps,
+            guidance=guidance,
+        )
+
+    def require(self, other: Identity) -> None:
+        """Refuse another pipeline or request, naming the difference and what to do.
+
+        Raises:
+            CalibrationError: they differ.
+        """
+        for what, mine, its in (
+            ("model", self.model, other.model),
+            ("scheduler", self.scheduler, other.scheduler),
+        ):
+            if mine.name != its.name:
+                raise CalibrationError(
+                    f"the calibration is of the {what} {mine.name}, but this is {its.name}: "
+                    f"calibrate this one, or load a pipeline with {mine.name}"
+                )
+            if mine != its:
+                raise CalibrationError(
+                    f"the calibration is of a {mine.name} of another configuration: calibrate "
+                    f"this one, or load the {what} that it was made with"
+                )
+        if self.steps != other.steps:
+            raise CalibrationError(
+                f"the calibration is of {self.steps} steps, but {other.steps} are asked for: ask "
+                f"for {self.steps}, or calibrate with --steps {other.steps}"
+            )
+        if self.guidance != other.guidance:
+            raise CalibrationError(
+                f"the calibration is of guidance {self.guidance}, but {other.guidance} is asked "
+                f"for: ask for {self.guidance}, or calibrate with "
+                f"--guidance-scale {other.guidance}"
+            )
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that a calibration was made with."""
+    return {
+        "torch": torch.__version__,
+        "diffusers": diffusers.__version__,
+        "numpy": np.__version__,
+    }

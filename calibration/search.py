@@ -1,0 +1,76 @@
+"""Search: the computed steps that end nearest to the plain run, in closed loop.
+
+Hill climbing from schedules spread evenly: one computed step is moved, the rows are fitted anew,
+and the move is kept if the samples end nearer. Step 0 is always computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+FARTHEST = 4  # steps that one computed step is moved at a time
+Objective = Callable[[tuple[int, ...]], float]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search has found.
+
+    Attributes:
+        computed: the steps.
+        error: at them, as the objective gives it.
+        tries: evaluations of the objective.
+    """
+
+    computed: tuple[int, ...]
+    error: float
+    tries: int
+
+
+def evenly(computed: int, total: int, last: int | None = None) -> tuple[int, ...]:
+    """`computed` steps spread evenly from 0 to `last`, by default the end of the trajectory."""
+    end = total - 1 if last is None else last
+    if computed == 1:
+        return (0,)
+    return tuple(round(i * end / (computed - 1)) for i in range(computed))
+
+
+def climb(
+    objective: Objective, start: tuple[int, ...], total: int, tries: int, seed: int = 0
+) -> Found:
+    """Move one computed step at a time while it helps.
+
+    Args:
+        objective: the error of a schedule.
+        start: the schedule to begin with.
+        total: steps of a trajectory.
+        tries: most evaluations of the objective.
+        seed: of the order in which moves are tried.
+    """
+    random = np.random.default_rng(seed)
+    best, error, spent = start, objective(start), 1
+    seen = {start}
+    while spent < tries:
+        moves = [move for move in _moves(best, total) if move not in seen]
+        if not moves:
+            break
+        candidate = moves[int(random.integers(len(moves)))]
+        seen.add(candidate)
+        offered = objective(candidate)
+        spent += 1
+        if offered < error:
+            best, error = candidate, offered
+    return Found(best, error, spent)
+
+
+def _moves(computed: tuple[int, ...], total: int) -> Iterator[tuple[int, ...]]:
+    for place in range(1, len(computed)):
+        for by in (d for d in range(-FARTHEST, FARTHEST + 1) if d):
+            step = computed[place] + by
+            below = computed[place - 1]
+            above = computed[place + 1] if place + 1 < len(computed) else total
+            if below < step < above:
+                yield (*computed[:place], step, *computed[place + 1 :])

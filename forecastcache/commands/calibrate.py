@@ -1,0 +1,103 @@
+"""forecastcache calibrate: learn of some fifty prompts what serves every speed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from forecastcache.arguments import choose, read_prompts, require_writable
+from forecastcache.calibration.campaign import FEWEST, Cost, Wanted
+from forecastcache.calibration.campaign import calibrate as campaign
+from forecastcache.commands.options import (
+    DTYPES,
+    AsJson,
+    Classes,
+    Device,
+    Dtype,
+    Guidance,
+    Model,
+    Prompts,
+    Seed,
+    Steps,
+)
+from forecastcache.console import print_calibration, progress
+from forecastcache.errors import OptionError
+from forecastcache.sampling import Request, load
+
+COUNT = 50
+
+
+def calibrate(
+    model: Model,
+    out: Annotated[Path, typer.Option(help="the calibration file")],
+    prompts: Prompts = None,
+    classes: Classes = None,
+    count: Annotated[int, typer.Option(min=2, help="prompts")] = COUNT,
+    schedule: Annotated[
+        list[str],
+        typer.Option(
+            help="fitted in closed loop: every:7, 0,6,12,18 or search:9; may be repeated"
+        ),
+    ] = [],  # noqa: B006  # typer copies it
+    tries: Annotated[int, typer.Option(min=1, help="schedules that a search looks at")] = 60,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="most evaluations of the network, for one sample each"),
+    ] = None,
+    micro_batch: Annotated[int, typer.Option(min=1, help="samples that it sees at once")] = 8,
+    steps: Steps = 50,
+    seed: Seed = 1000,
+    guidance_scale: Guidance = None,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+    as_json: AsJson = False,
+) -> None:
+    """Record plain runs of MODEL and fit what any speed needs, into one small file."""
+    import torch
+    from diffusers.utils import logging
+
+    chosen_dtype = choose("dtype", dtype, DTYPES)
+    wanted = [Wanted.parse(text, steps) for text in schedule]
+    require_writable(out.parent)
+    texts = read_prompts(prompts) if prompts else ()
+    if prompts and len(texts) < FEWEST:
+        raise OptionError(f"--prompts {prompts} has one prompt: give {FEWEST} at least")
+    request = Request.of(
+        model,
+        split="calibration",
+        steps=steps,
+        seed=seed,
+        count=count,
+        classes=[name.strip() for name in classes.split(",")] if classes else (),
+        prompts=texts,
+        guidance_scale=guidance_scale,
+    )
+    cost = Cost.of(count, steps, wanted, tries)
+    if limit is not None and cost.total > limit:
+        raise OptionError(
+            f"this would take {cost.total:,} evaluations of the network, {cost.fit:,} of them to "
+            f"fit: more than --limit {limit:,}; ask for fewer --schedule, --tries or --count"
+        )
+    if not as_json:
+        print(
+            f"{count} prompts: {cost.record:,} evaluations of the network to record"
+            + (f", {cost.fit:,} at most to fit" if cost.fit else "")
+        )
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    pipe = load(model, device, getattr(torch, chosen_dtype))
+    pipe.set_progress_bar_config(disable=True)
+    with progress(quiet=as_json) as tell:
+        calibration = campaign(
+            pipe, request, out, wanted, micro_batch=micro_batch, tries=tries, tell=tell
+        )
+    figures = {"model": model, "file": str(out), "evaluations": cost.total}
+    figures |= calibration.figures()
+    if as_json:
+        print(json.dumps(figures, indent=2))
+    else:
+        print_calibration(figures)
+        print(out)

@@ -1,0 +1,66 @@
+"""forecastcache plan: what speed costs, by a calibration file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from forecastcache.calibration.artifact import Calibration, Offer
+from forecastcache.commands.options import AsJson
+from forecastcache.console import print_offers
+from forecastcache.errors import OptionError
+
+SHOWN = 20  # computed steps, at most, in the table
+
+
+def plan(
+    calibration: Annotated[Path, typer.Argument(help="what calibrate wrote")],
+    computed: Annotated[int | None, typer.Option(min=1, help="steps that may be computed")] = None,
+    speedup: Annotated[float | None, typer.Option(min=1, help="times fewer steps")] = None,
+    psnr: Annotated[float | None, typer.Option(help="dB to the plain run, at least")] = None,
+    picture: Annotated[Path | None, typer.Option(help="PNG of PSNR against steps")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Choose a schedule by its count of computed steps, its speed or its nearness, or show all."""
+    asked = [value for value in (computed, speedup, psnr) if value is not None]
+    if len(asked) > 1:
+        raise OptionError("--computed, --speedup and --psnr each choose by themselves: give one")
+    file = Calibration.load(calibration)
+    steps, offers = file.identity.steps, list(file.frontier())
+    if computed is not None:
+        file.plan(computed)  # refuses a count that cannot be
+        offers = [offer for offer in offers if len(offer.computed) == computed]
+    elif speedup is not None:
+        within = [offer for offer in offers if steps / len(offer.computed) >= speedup]
+        most = max((len(offer.computed) for offer in within), default=0)
+        if not most:
+            raise OptionError(f"--speedup {speedup:g} is above {steps}, the number of steps")
+        offers = [offer for offer in within if len(offer.computed) == most]
+    elif psnr is not None:
+        near = [offer for offer in offers if offer.psnr_db >= psnr]
+        offers = near[:1]
+    else:
+        offers = [offer for offer in offers if len(offer.computed) <= SHOWN]
+    chosen = [asdict(offer) for offer in offers]
+    if picture is not None:
+        from forecastcache.evaluation.pictures import frontier
+
+        frontier(_points(file.frontier()), steps, picture)
+    if as_json:
+        print(json.dumps({"steps": steps, "offers": chosen}, indent=2))
+    else:
+        print_offers(chosen, steps)
+        if picture is not None:
+            print(picture)
+
+
+def _points(offers: tuple[Offer, ...]) -> dict[str, list[tuple[int, float]]]:
+    """(computed steps, PSNR) of each loop."""
+    return {
+        loop: [(len(it.computed), it.psnr_db) for it in offers if it.loop == loop]
+        for loop in ("open", "closed")
+    }

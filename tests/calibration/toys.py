@@ -1,0 +1,55 @@
+"""Pipelines small enough to know all about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
+from torch import Tensor, nn
+
+STEPS = 12
+
+
+class Field(nn.Module):
+    """A network that is a formula of the sample and the time."""
+
+    def __init__(self, velocity: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.velocity = velocity
+        self.calls = 0
+        self.config = {"width": 3}
+
+    def forward(self, hidden_states: Tensor, timestep: Tensor) -> Tensor:
+        self.calls += 1
+        return self.velocity(hidden_states, timestep / 1000)
+
+
+class Toy:
+    """What calibration needs of a pipeline: a transformer, a scheduler, a loop."""
+
+    def __init__(self, velocity: Callable[[Tensor, Tensor], Tensor], scheduler=None) -> None:
+        self.transformer = Field(velocity)
+        self.scheduler = scheduler or FlowMatchEulerDiscreteScheduler(shift=2.0)
+
+    def __call__(self, start: Tensor, steps: int = STEPS) -> SimpleNamespace:
+        if isinstance(self.scheduler, FlowMatchEulerDiscreteScheduler):
+            self.scheduler.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps).tolist())
+        else:
+            self.scheduler.set_timesteps(steps)
+        sample = start
+        for time in self.scheduler.timesteps:
+            answer = self.transformer(hidden_states=sample, timestep=time)
+            sample = self.scheduler.step(answer, time, sample, return_dict=False)[0]
+        return SimpleNamespace(images=sample)
+
+
+def starts(count: int, seed: int = 0, size: int = 6) -> Tensor:
+    return torch.randn(count, size, generator=torch.Generator().manual_seed(seed))
+
+
+def curved(sample: Tensor, sigma: Tensor) -> Tensor:
+    """A velocity that depends on where the sample is, and bends."""
+    return torch.tanh(sample) * (1 + sigma) + 0.5 * torch.sin(3 * sigma + sample)
