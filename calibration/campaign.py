@@ -21,6 +21,7 @@ from forecastcache.calibration.artifact import About, Calibration, Fit, decibels
 from forecastcache.calibration.closed_loop import DEPTH, Rolled, roll
 from forecastcache.calibration.gram import CalibrationError
 from forecastcache.calibration.identity import Identity, versions
+from forecastcache.calibration.memo import Memo
 from forecastcache.calibration.parts import in_parts
 from forecastcache.calibration.planner import require_count
 from forecastcache.calibration.recording import Recording, record
@@ -204,21 +205,21 @@ def _fitted(
 ) -> Fit:
     """One schedule in closed loop: judged on the last prompts, then fitted to all."""
     (model, *_), _ = denoisers(pipe)
-    count, spent = len(plain[0]), 0
+    count, spent, memo = len(plain[0]), 0, Memo()
     judged_from = count - max(1, round(HELD_OUT * count))
 
-    def rolled(computed: Sequence[int], fitted: int | None) -> Rolled:
+    def rolled(computed: Sequence[int], fitted: int | None, memo: Memo | None = None) -> Rolled:
         with in_parts(model, adapter_for(model), micro_batch):
             return roll(
                 pipe, lambda: request.sample(pipe), plain, recording.motion, computed, depth,
-                fitted=fitted,
+                fitted=fitted, memo=memo,
             )  # fmt: skip
 
     def error(computed: tuple[int, ...]) -> float:
         nonlocal spent
         spent += 1
         tell(f"searching {wanted.count}", min(spent, tries), tries)
-        return rolled(computed, judged_from).error
+        return rolled(computed, judged_from, memo).error
 
     if wanted.computed is None:
         total, each = recording.steps, max(1, tries // STARTS)

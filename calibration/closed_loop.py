@@ -15,6 +15,7 @@ by gradient descent through the sampler.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,14 +25,16 @@ import torch
 from pydantic import SkipValidation
 from torch import Tensor
 
-from forecastcache.attachment import attach
+from forecastcache.attachment import attach, denoisers
 from forecastcache.calibration.gram import RIDGE, solve
+from forecastcache.calibration.memo import Memo
 from forecastcache.calibration.sampler import Motion, Track, tracked
 from forecastcache.predictor import LinearPredictor
 from forecastcache.predictors.row import Row
 from forecastcache.schedule import Listed
 from forecastcache.step import Step
 
+TINY = 1e-20
 DEPTH = 3  # newest computed steps that a row reads: as good as all of them
 Reduce = Callable[[np.ndarray], np.ndarray]
 
@@ -44,7 +47,8 @@ class Rolled:
         computed: the computed steps.
         rows: one for each forecast step.
         final: the samples it ended at.
-        error: mean squared distance of them from the plain ones.
+        error: squared distance of them from the plain ones, a number; the geometric mean over
+            samples, since it is mean PSNR by which samplers are compared.
     """
 
     computed: tuple[int, ...]
@@ -63,6 +67,7 @@ def roll(
     ridge: float = RIDGE,
     reduce: Reduce = lambda sums: sums,
     fitted: int | None = None,
+    memo: Memo | None = None,
 ) -> Rolled:
     """Fit the rows of one schedule in closed loop.
 
@@ -77,15 +82,20 @@ def roll(
         reduce: adds up sums over machines, each of which rolls its own prompts.
         fitted: samples, the first ones, that rows are fitted to; the error is that of the others.
             None fits to all and gives the error of all.
+        memo: of other rolls of the same prompts with the same options.
     """
+    (model, *_), _ = denoisers(pipe)
     with tracked(pipe, len(plain[0])) as track:
         fitter = _Fitter(track, plain, motion, depth, ridge, reduce, fitted)
-        with attach(pipe, Listed(computed), _OnTheWay(fitter=fitter), site="output"):
+        remembering = (memo or Memo(room=0)).on(model, computed, lambda: len(track.guided))
+        on_the_way = _OnTheWay(fitter=fitter)
+        with remembering, attach(pipe, Listed(computed), on_the_way, site="output"):
             run()
         final = track.samples[-1]
-    missed = (final - plain[-1])[fitted or 0 :].double()
-    sums = reduce(np.array([missed.square().sum().item(), missed.numel()]))
-    return Rolled(tuple(computed), tuple(fitter.rows.values()), final, float(sums[0] / sums[1]))
+    missed = (final - plain[-1])[fitted or 0 :].double().square().flatten(1).mean(1)
+    sums = reduce(np.array([missed.clamp(min=TINY).log().sum().item(), len(missed)]))
+    error = math.exp(sums[0] / sums[1])
+    return Rolled(tuple(computed), tuple(fitter.rows.values()), final, error)
 
 
 class _Fitter:

@@ -10,6 +10,7 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerAncestral
 import forecastcache as fc
 from forecastcache.calibration.closed_loop import roll
 from forecastcache.calibration.gram import CalibrationError, open_loop_rows
+from forecastcache.calibration.memo import Memo
 from forecastcache.calibration.recording import record
 from forecastcache.calibration.sampler import tracked
 
@@ -161,3 +162,28 @@ def test_nan_is_refused_by_the_step():
 def test_a_pipeline_without_a_scheduler_is_refused():
     with pytest.raises(CalibrationError, match="has no scheduler"), tracked(object()):
         pass
+
+
+def test_a_memo_spares_what_two_schedules_share_and_changes_nothing():
+    pipe, start, memo = Toy(curved), starts(5), Memo()
+    recording, plain = recorded(pipe, start)
+
+    def rolled(computed: tuple[int, ...], memo: Memo | None):
+        return roll(pipe, lambda: pipe(start), plain, recording.motion, computed, memo=memo)
+
+    rolled((0, 2, 5, 8), memo)
+    before = pipe.transformer.calls
+    again = rolled((0, 2, 5, 10), memo)
+    assert pipe.transformer.calls - before == 1
+    assert (memo.recalled, memo.computed) == (3, 5)
+    fresh = rolled((0, 2, 5, 10), None)
+    assert again.rows == fresh.rows
+    assert torch.equal(again.final, fresh.final)
+
+
+def test_a_memo_without_room_keeps_nothing():
+    pipe, start, memo = Toy(curved), starts(2), Memo(room=10)
+    recording, plain = recorded(pipe, start)
+    for _ in range(2):
+        roll(pipe, lambda: pipe(start), plain, recording.motion, (0, 4), memo=memo)
+    assert memo.recalled == 0
