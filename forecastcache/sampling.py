@@ -141,8 +141,7 @@ class Request:
         for name, value in given.items():
             if value not in ((), None) and name not in takes:
                 raise RequestError(f"{type(pipe).__name__} takes no {name}: leave it out")
-        arguments: dict[str, Any] = {"num_inference_steps": self.steps, "output_type": "np"}
-        arguments |= self.call
+        arguments = {**self.call, "num_inference_steps": self.steps, "output_type": "np"}
         if self.guidance_scale is not None:
             arguments[guidance] = self.guidance_scale
         if "class_labels" in takes:

@@ -21,7 +21,7 @@ class Entry:
     Attributes:
         about: in one line.
         call: what its pipeline is to be called with, beside the prompt or class: sizes and lengths
-            that it was trained at, and its guidance.
+            that it was trained at, steps, and guidance.
         words: whether it is asked in words.
         moving: whether it makes videos.
     """
@@ -32,7 +32,7 @@ class Entry:
     moving: bool = False
 
 
-SIZE = {"height": 32, "width": 32}
+USUAL = {"height": 32, "width": 32, "num_inference_steps": 50}
 MODELS: dict[str, Entry] = {
     "dit-digits": Entry(
         "DiTPipeline, 60 classes: handwritten digits in six inks, 32x32",
@@ -41,15 +41,15 @@ MODELS: dict[str, Entry] = {
     ),
     "flux-digits": Entry(
         "FluxPipeline, text to image: handwritten digits in colours, 32x32",
-        {**SIZE, "max_sequence_length": 12, "guidance_scale": 2.5},
+        {**USUAL, "max_sequence_length": 12, "guidance_scale": 2.5},
     ),
     "qwen-digits": Entry(
         "QwenImagePipeline, text to image with true guidance: handwritten digits, 32x32",
-        {**SIZE, "negative_prompt": " ", "true_cfg_scale": 2.5},
+        {**USUAL, "negative_prompt": " ", "true_cfg_scale": 2.5},
     ),
     "hunyuan-digits": Entry(
         "HunyuanVideoPipeline, text to video: handwritten digits in motion, 9 frames of 32x32",
-        {**SIZE, "num_frames": 9, "max_sequence_length": 16, "guidance_scale": 2.5},
+        {**USUAL, "num_frames": 9, "max_sequence_length": 16, "guidance_scale": 2.5},
         moving=True,
     ),
 }

@@ -11,6 +11,7 @@ import torch
 import typer
 from diffusers import DiffusionPipeline
 from PIL import Image
+from safetensors import safe_open
 from torch import Tensor
 
 from forecastcache import zoo
@@ -42,24 +43,23 @@ from diffusers import DiffusionPipeline
 from forecastcache import zoo
 
 pipe = DiffusionPipeline.from_pretrained(zoo.folder("{name}"), dtype=torch.float32)
-pipe({example}, **zoo.entry("{name}").call)
+samples = pipe({example}, **zoo.entry("{name}").call).{output}
 ```
 
 - **Called with** {call}.
 - **Data**: 1,438 of the 1,797 handwritten digits that scikit-learn carries (E. Alpaydin and
   C. Kaynak, Optical Recognition of Handwritten Digits, UCI, CC BY 4.0), drawn in coloured ink.
-  120 others are for calibration, 239 are held out. {captions}
+  120 others are for calibration, 239 are held out.{captions}
 - **Recipe**: `python -m forecastcache.zoo.train {name}`, seed {seed}, {minutes:.0f} minutes on
   {threads}. Loss curves beside this card.
-- **Size**: {size:.1f} MB, bfloat16 where trained here, {parameters:.1f} million parameters.
+- **Size**: {size:.1f} MB, {precision}; the transformer has {parameters:.1f} million parameters.
 - **Figures**: {accuracy:.1%} of {count} samples of 50 steps are judged as asked ({asked}); Fréchet
   distance to held-out {kind} in the judge's features {frechet:.1f}. The judge,
   `zoo/digit-judge`, reads {still:.1%} of held-out scans rightly in every respect, and {moving:.1%}
   of them in motion.
 - **Licence**: Apache-2.0.
 """
-HELD_OUT_CAPTIONS = """\
-Captions are split by
+HELD_OUT_CAPTIONS = """ Captions are split by
   combination of digit, ink and background: a tenth is held out, a tenth is for calibration;
   neither was trained on. The samples above and the figures below are of held-out captions."""
 
@@ -97,7 +97,9 @@ def _appraise(
     """Sample what was made, save a grid of it and say in a card how good it is."""
     entry, recipe, judge = zoo.entry(name), zoo.recipe(name), judging.Judge.load()
     request = Request.of(
-        f"{zoo.PREFIX}{name}", count=count or (CLIPS if entry.moving else SAMPLES)
+        zoo.PREFIX + name,
+        count=count or (CLIPS if entry.moving else SAMPLES),
+        classes=() if entry.words else [str(it) for it in sorted(set(pipe.labels.values()))],
     )
     arguments = request.arguments(pipe)
     conditions = arguments["prompt" if entry.words else "class_labels"]
@@ -110,7 +112,8 @@ def _appraise(
         name=name,
         about=entry.about,
         call=", ".join(f"`{key}={value!r}`" for key, value in entry.call.items()),
-        example=repr(conditions[0]) if entry.words else "pipe.get_label_ids(['red seven'])",
+        output="frames" if entry.moving else "images",
+        example=f'"{conditions[0]}"' if entry.words else "pipe.get_label_ids(['red seven'])",
         captions=HELD_OUT_CAPTIONS if entry.words else "",
         asked="digit, ink, background" + ", motion" * entry.moving,
         kind="clips" if entry.moving else "pictures",
@@ -118,6 +121,7 @@ def _appraise(
         minutes=minutes,
         threads=f"{torch.get_num_threads()} thread" + "s" * (torch.get_num_threads() > 1),
         size=sum(file.stat().st_size for file in files) / 1e6,
+        precision=_precision(folder),
         parameters=pipe.transformer.num_parameters() / 1e6,
         accuracy=scores.accuracy,
         count=len(pictures),
@@ -125,6 +129,11 @@ def _appraise(
         still=still,
         moving=moving,
     )
+
+
+def _precision(folder: Path) -> str:
+    with safe_open(next((folder / "transformer").glob("*.safetensors")), "pt") as file:
+        return str(file.get_tensor(next(iter(file.keys()))).dtype).removeprefix("torch.")
 
 
 def _publish(pipe: Any, work: Path, folder: Path) -> Any:
