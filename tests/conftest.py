@@ -17,6 +17,8 @@ from diffusers import (
 )
 from hypothesis import settings
 
+from forecastcache.cli import run_app
+
 # Seconds say nothing on a shared machine.
 settings.register_profile("steady", deadline=None)
 settings.load_profile("steady")
@@ -94,3 +96,16 @@ def sample(
 @pytest.fixture
 def pipe() -> DiTPipeline:
     return make_pipeline()
+
+
+@pytest.fixture
+def forecastcache(capsys):
+    """Run the command line in this process: exit code, standard output, last line of errors."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as exit_:
+            run_app([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return int(exit_.value.code or 0), out, err
+
+    return call

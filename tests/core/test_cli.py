@@ -23,22 +23,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 import forecastcache as fc
 from forecastcache import zoo
-from forecastcache.cli import run_app
 
 from ..conftest import make_unconditional
-
-
-@pytest.fixture
-def forecastcache(capsys):
-    """Run the command line in this process: exit code, standard output, last line of errors."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as exit_:
-            run_app([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return int(exit_.value.code or 0), out, err
-
-    return call
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from safetensors import safe_open
 
 import forecastcache as fc
 from forecastcache import zoo
-from forecastcache.cli import run_app
 from forecastcache.evaluation.comparison import compare
 from forecastcache.sampling import Request, RequestError, load
 from forecastcache.zoo import judge
@@ -162,15 +161,13 @@ def test_recipes_make_them_from_nothing(name, tmp_path, monkeypatch):
     assert (tmp_path / "model" / "transformer-loss.png").stat().st_size > 1000
 
 
-def test_a_video_is_saved_as_a_film_and_a_contact_sheet(tmp_path, capsys):
-    with pytest.raises(SystemExit) as exit_:
-        run_app(
-            ["run", "zoo:hunyuan-digits", "--count", "2", "--steps", "8", "--out", str(tmp_path)]
-            + ["--interval", "3", "--json"]
-        )
-    assert exit_.value.code in (0, None)
-    figures = json.loads(capsys.readouterr().out)
-    assert figures["count"] == 2
+def test_a_video_is_saved_as_a_film_and_a_contact_sheet(forecastcache, tmp_path):
+    code, out, _ = forecastcache(
+        "run", "zoo:hunyuan-digits", "--count", 2, "--steps", 8, "--interval", 3,
+        "--out", tmp_path, "--json",
+    )  # fmt: skip
+    figures = json.loads(out)
+    assert (code, figures["count"]) == (0, 2)
     with Image.open(figures["film"]) as film:
         assert (film.format, film.n_frames) == ("GIF", 9)
         assert film.width == film.height  # two clips beside each other, plain above forecast
@@ -179,20 +176,15 @@ def test_a_video_is_saved_as_a_film_and_a_contact_sheet(tmp_path, capsys):
     assert {path.suffix for path in tmp_path.iterdir()} == {".gif", ".png"}
 
 
-def test_prompts_from_a_file_are_asked_and_strangers_named(tmp_path, capsys):
+def test_prompts_from_a_file_are_asked_and_strangers_named(forecastcache, tmp_path):
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a red seven on a white background\na purple seven\n")
-    with pytest.raises(SystemExit) as exit_:
-        run_app(
-            ["run", "zoo:qwen-digits", "--prompts", str(prompts), "--steps", "6"]
-            + ["--interval", "2", "--out", str(tmp_path), "--json"]
-        )
-    assert exit_.value.code in (0, None)
-    out, err = capsys.readouterr()
+    code, out, err = forecastcache(
+        "run", "zoo:qwen-digits", "--prompts", prompts, "--steps", 6, "--interval", 2,
+        "--out", tmp_path, "--json",
+    )  # fmt: skip
     figures = json.loads(out)
-    assert (figures["count"], figures["guidance_scale"]) == (
-        2,
-        zoo.entry("qwen-digits").call["true_cfg_scale"],
-    )
+    assert (code, figures["count"]) == (0, 2)
+    assert figures["guidance_scale"] == zoo.entry("qwen-digits").call["true_cfg_scale"]
     assert [line for line in err.splitlines() if "does not know 'purple'" in line]
     assert err.count("does not know") == 1
