@@ -35,7 +35,7 @@ real = appraisal.real_pictures
 
 
 def make(
-    work: Path, seed: int = 0, vae_steps: int = 2000, steps: int = 5000, guidance_steps: int = 400
+    work: Path, seed: int = 0, vae_steps: int = 2000, steps: int = 5000, guidance_steps: int = 700
 ) -> tuple[FluxPipeline, float]:
     """Train the pipeline from nothing, or go on with what `work` holds.
 
