@@ -6,7 +6,6 @@ again what the schedules it has tried computed before.
 
 from __future__ import annotations
 
-import functools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,8 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
+
+from forecastcache.calibration.standing_in import standing_in
 
 ROOM = 2 << 30  # bytes
 
@@ -48,10 +49,9 @@ class Memo:
             computed: these steps.
             made: how many steps the sampler has made.
         """
-        forward, replaced = model.forward, model.__dict__.get("forward")
+        forward = model.forward
         step, position = -1, 0
 
-        @functools.wraps(forward)
         def recall(*args: Any, **kwargs: Any) -> Any:
             nonlocal step, position
             now = made()
@@ -66,13 +66,8 @@ class Memo:
             self._keep(key, answer)
             return answer
 
-        model.forward = recall
-        try:
+        with standing_in(model, recall):
             yield
-        finally:
-            del model.forward
-            if replaced is not None:
-                model.forward = replaced
 
     def _keep(self, key: Key, answer: Any) -> None:
         self._answers[key] = answer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from forecastcache.adapter import Adapter
+from forecastcache.calibration.standing_in import standing_in
 
 
 @contextmanager
@@ -26,9 +26,7 @@ def in_parts(model: nn.Module, adapter: Adapter, size: int) -> Iterator[None]:
     """
     forward = model.forward
     signature = inspect.signature(forward)
-    replaced = model.__dict__.get("forward")
 
-    @functools.wraps(forward)
     def split(*args: Any, **kwargs: Any) -> Any:
         given = dict(signature.bind(*args, **kwargs).arguments)
         count = next(len(x) for x in given.values() if isinstance(x, Tensor) and x.dim() > 1)
@@ -47,13 +45,8 @@ def in_parts(model: nn.Module, adapter: Adapter, size: int) -> Iterator[None]:
         ]
         return _joined(answers)
 
-    model.forward = split
-    try:
+    with standing_in(model, split):
         yield
-    finally:
-        del model.forward
-        if replaced is not None:
-            model.forward = replaced
 
 
 def _part(value: Any, where: slice, count: int) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -37,65 +38,78 @@ class Velocity(Protocol):
     ) -> Tensor: ...
 
 
-def match(
-    model: nn.Module,
-    velocity: Velocity,
-    batch: Batch,
-    shift: float,
-    steps: int,
-    empty: str = "",
-    middle: float = 0.8,
-) -> Stage:
-    """The stage that trains `model` without guidance, captions dropped now and then.
+@dataclass(frozen=True)
+class Lessons:
+    """What a transformer is to learn.
 
-    Args:
+    Attributes:
         model: the transformer.
         velocity: asks it.
         batch: draws latents and their captions.
         shift: of the noise levels towards noise, as the sampler's.
-        steps: optimiser steps.
         empty: what a dropped caption becomes.
-        middle: share of the noise levels that are drawn around the middle, logit-normally as
-            Esser et al. found best; the others are drawn evenly.
+        middle: share of the noise levels that are drawn around the middle, logit-normally as Esser
+            et al. found best; the others are drawn evenly.
     """
 
-    def loss(generator: torch.Generator) -> Tensor:
-        latents, captions = batch(generator)
-        dropped = torch.rand(len(latents), generator=generator) < CAPTION_DROPOUT
-        said = [empty if out else text for out, text in zip(dropped.tolist(), captions)]
-        noisy, sigma, aim = _on_the_line(latents, shift, middle, generator)
-        return F.mse_loss(velocity(model, noisy, sigma, said, torch.ones(len(latents))), aim)
+    model: nn.Module
+    velocity: Velocity
+    batch: Batch
+    shift: float
+    empty: str = ""
+    middle: float = 0.8
 
-    return Stage("transformer", model, loss, steps, RATE, compiled=(model,))
+    def match(self, steps: int) -> Stage:
+        """The stage that trains it without guidance, captions dropped now and then."""
 
+        def loss(generator: torch.Generator) -> Tensor:
+            latents, captions = self.batch(generator)
+            dropped = torch.rand(len(latents), generator=generator) < CAPTION_DROPOUT
+            said = [self.empty if out else it for out, it in zip(dropped.tolist(), captions)]
+            noisy, sigma, aim = self._on_the_line(latents, generator)
+            one = torch.ones(len(latents))
+            return F.mse_loss(self.velocity(self.model, noisy, sigma, said, one), aim)
 
-def distil(
-    model: nn.Module,
-    velocity: Velocity,
-    batch: Batch,
-    shift: float,
-    steps: int,
-    empty: str = "",
-    middle: float = 0.8,
-) -> Stage:
-    """The stage that teaches a trained `model` to obey its guidance embedding."""
-    teacher = copy.deepcopy(model).eval().requires_grad_(False)
-    model.requires_grad_(True)
+        return Stage("transformer", self.model, loss, steps, RATE, compiled=(self.model,))
 
-    def loss(generator: torch.Generator) -> Tensor:
-        latents, captions = batch(generator)
-        noisy, sigma, _ = _on_the_line(latents, shift, middle, generator)
+    def distil(self, steps: int) -> Stage:
+        """The stage that teaches it, trained, to obey its guidance embedding."""
+        model, teacher = self.model, copy.deepcopy(self.model).eval().requires_grad_(False)
+        model.requires_grad_(True)
+
+        def loss(generator: torch.Generator) -> Tensor:
+            latents, captions = self.batch(generator)
+            noisy, sigma, _ = self._on_the_line(latents, generator)
+            count = len(latents)
+            scale = 1 + (STRONGEST - 1) * torch.rand(count, generator=generator)
+            one = torch.ones(count)
+            with torch.no_grad():
+                conditional = self.velocity(teacher, noisy, sigma, captions, one)
+                empty = [self.empty] * count
+                unconditional = self.velocity(teacher, noisy, sigma, empty, one)
+            aim = torch.lerp(unconditional, conditional, _beside(scale, latents))
+            return F.mse_loss(self.velocity(model, noisy, sigma, captions, scale), aim)
+
+        return Stage("guidance", model, loss, steps, RATE / 3, compiled=(model, teacher))
+
+    def _on_the_line(
+        self, latents: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Latents between data and noise, their noise levels, and their velocities."""
         count = len(latents)
-        scale = 1 + (STRONGEST - 1) * torch.rand(count, generator=generator)
-        one = torch.ones(count)
-        with torch.no_grad():
-            conditional = velocity(teacher, noisy, sigma, captions, one)
-            unconditional = velocity(teacher, noisy, sigma, [empty] * count, one)
-        weight = scale.view(-1, *[1] * (latents.dim() - 1))
-        aim = unconditional + weight * (conditional - unconditional)
-        return F.mse_loss(velocity(model, noisy, sigma, captions, scale), aim)
+        even = torch.rand(count, generator=generator)
+        if self.middle:
+            central = torch.rand(count, generator=generator) < self.middle
+            normal = torch.randn(count, generator=generator)
+            even = torch.where(central, normal.sigmoid(), even)
+        sigma = self.shift * even / (1 + (self.shift - 1) * even)
+        noise = torch.randn(latents.shape, generator=generator)
+        return torch.lerp(latents, noise, _beside(sigma, latents)), sigma, noise - latents
 
-    return Stage("guidance", model, loss, steps, RATE / 3, compiled=(model, teacher))
+
+def _beside(numbers: Tensor, latents: Tensor) -> Tensor:
+    """One number a sample, `(n,)`, in a shape that goes with latents `(n, ...)`."""
+    return numbers.view(-1, *[1] * (latents.dim() - 1))
 
 
 def start_at_zero(model: nn.Module) -> None:
@@ -107,16 +121,3 @@ def start_at_zero(model: nn.Module) -> None:
     for linear in modulations:
         nn.init.zeros_(linear.weight)
         nn.init.zeros_(linear.bias)
-
-
-def _on_the_line(
-    latents: Tensor, shift: float, middle: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    even = torch.rand(len(latents), generator=generator)
-    if middle:
-        central = torch.rand(len(latents), generator=generator) < middle
-        even = torch.where(central, torch.randn(len(latents), generator=generator).sigmoid(), even)
-    sigma = shift * even / (1 + (shift - 1) * even)
-    noise = torch.randn(latents.shape, generator=generator)
-    along = sigma.view(-1, *[1] * (latents.dim() - 1))
-    return torch.lerp(latents, noise, along), sigma, noise - latents

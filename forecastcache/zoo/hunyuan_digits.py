@@ -85,9 +85,9 @@ def make(
         pick = subjects.any(BATCH, generator)
         return latents[pick], write(pick, generator)
 
-    velocity = _velocity(pipe)
-    seconds += fit(flow.match(transformer, velocity, batch, SHIFT, steps), work, seed)
-    seconds += fit(flow.distil(transformer, velocity, batch, SHIFT, guidance_steps), work, seed)
+    lessons = flow.Lessons(transformer, _velocity(pipe), batch, SHIFT)
+    seconds += fit(lessons.match(steps), work, seed)
+    seconds += fit(lessons.distil(guidance_steps), work, seed)
     return pipe, seconds
 
 

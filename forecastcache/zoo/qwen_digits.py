@@ -78,8 +78,8 @@ def make(
         pick = subjects.any(BATCH, generator)
         return latents[pick], write(pick, generator)
 
-    stage = flow.match(transformer, _velocity(pipe), batch, SHIFT, steps, empty=" ")
-    return pipe, seconds + fit(stage, work, seed)
+    lessons = flow.Lessons(transformer, _velocity(pipe), batch, SHIFT, empty=" ")
+    return pipe, seconds + fit(lessons.match(steps), work, seed)
 
 
 def _vae() -> AutoencoderKLQwenImage:

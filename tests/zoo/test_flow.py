@@ -30,7 +30,7 @@ def batch(generator):
 
 def test_it_learns_the_velocity_from_data_to_noise(tmp_path):
     model = Line()
-    stage = flow.match(model, velocity, batch, shift=1.0, steps=1)
+    stage = flow.Lessons(model, velocity, batch, shift=1.0).match(1)
     optimiser = torch.optim.Adam(model.parameters(), 0.1)
     for step in range(200):
         loss = stage.loss(torch.Generator().manual_seed(step))
@@ -45,7 +45,7 @@ def test_guidance_is_distilled_from_the_model_itself():
     model = Line()
     with torch.no_grad():
         model.said.copy_(torch.tensor([1.0, 3.0]))
-    stage = flow.distil(model, velocity, batch, shift=1.0, steps=1)
+    stage = flow.Lessons(model, velocity, batch, shift=1.0).distil(1)
     optimiser = torch.optim.SGD([model.pull], 0.05)
     for step in range(100):
         loss = stage.loss(torch.Generator().manual_seed(step))
@@ -63,7 +63,7 @@ def test_the_shift_moves_noise_levels_as_the_sampler_does():
         levels.append(sigma)
         return noisy * model.pull
 
-    stage = flow.match(Line(), heard, batch, shift=3.0, steps=1)
+    stage = flow.Lessons(Line(), heard, batch, shift=3.0).match(1)
     for step in range(200):
         stage.loss(torch.Generator().manual_seed(step))
     # Half of them lie above 3 * 0.5 / (1 + 2 * 0.5).
@@ -77,7 +77,7 @@ def test_captions_are_dropped_now_and_then():
         heard.extend(captions)
         return noisy * model.pull
 
-    stage = flow.match(Line(), listen, batch, shift=1.0, steps=1, empty=" ")
+    stage = flow.Lessons(Line(), listen, batch, shift=1.0, empty=" ").match(1)
     for step in range(100):
         stage.loss(torch.Generator().manual_seed(step))
     share = heard.count(" ") / len(heard)
