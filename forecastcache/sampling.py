@@ -167,8 +167,8 @@ class Request:
                 self,
                 seed=self.seed + start,
                 count=None,
-                classes=classes[start : start + size],
-                prompts=prompts[start : start + size],
+                classes=tuple(classes[start : start + size]),
+                prompts=tuple(prompts[start : start + size]),
             )
             for start in range(0, len(classes) + len(prompts), size)
         ]

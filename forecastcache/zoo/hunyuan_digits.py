@@ -79,6 +79,9 @@ def make(
 
     with flattened(vae):
         seconds += fit(autoencoding(vae, draw, vae_steps, ink=4.0), work, seed)
+        # Once more from a high rate: the first time it takes blue ink for green.
+        again = autoencoding(vae, draw, vae_steps, ink=8.0, name="vae-again")
+        seconds += fit(again, work, seed)
     latents, write = _latents(vae, scans, subjects), writer(scans, subjects)
 
     def batch(generator: torch.Generator) -> tuple[Tensor, list[str]]:

@@ -113,7 +113,11 @@ def writer(
 
 
 def autoencoding(
-    vae: Any, draw: Callable[[torch.Generator], Tensor], steps: int, ink: float = 1.0
+    vae: Any,
+    draw: Callable[[torch.Generator], Tensor],
+    steps: int,
+    ink: float = 1.0,
+    name: str = "vae",
 ) -> Stage:
     """The stage that trains an autoencoder.
 
@@ -122,7 +126,9 @@ def autoencoding(
         draw: draws pictures or clips in [-1, 1], `(n, 3, ..., h, w)`.
         steps: optimiser steps.
         ink: what an error in the ink weighs, one in the background weighing 1.
+        name: of the stage.
     """
+    vae.requires_grad_(True)
 
     def loss(generator: torch.Generator) -> Tensor:
         pictures = draw(generator)
@@ -136,4 +142,4 @@ def autoencoding(
         error: Tensor = errors.mean()
         return error + KL_WEIGHT * surprise
 
-    return Stage("vae", vae, loss, steps, rate=2e-3, decay=0.995)
+    return Stage(name, vae, loss, steps, rate=2e-3, decay=0.995)

@@ -157,8 +157,9 @@ def _save_grid(pictures: Tensor, path: Path) -> None:
         rows = [torch.cat(list(clip[::2]), dim=2) for clip in pictures[: 2 * COLUMNS]]
         rows = [torch.cat(pair, dim=2) for pair in zip(rows[::2], rows[1::2])]
     else:
-        shown = pictures[: len(pictures) // COLUMNS * COLUMNS][: 6 * COLUMNS]
-        rows = [torch.cat(list(row), dim=2) for row in shown.split(COLUMNS)]
+        columns = min(COLUMNS, len(pictures))
+        shown = pictures[: len(pictures) // columns * columns][: 6 * columns]
+        rows = [torch.cat(list(row), dim=2) for row in shown.split(columns)]
     grid = (torch.cat(rows, dim=1).permute(1, 2, 0) * 255).round().byte().numpy()
     size = (grid.shape[1] * 2, grid.shape[0] * 2)
     Image.fromarray(grid).resize(size, Image.Resampling.NEAREST).save(path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -18,7 +17,7 @@ import forecastcache as fc
 from forecastcache import zoo
 from forecastcache.evaluation.comparison import compare
 from forecastcache.sampling import Request, RequestError, load
-from forecastcache.zoo import judge
+from forecastcache.zoo import judge, text, train, training
 from forecastcache.zoo.appraisal import score
 
 STOCK = {
@@ -140,21 +139,21 @@ def test_a_request_in_parts_asks_for_the_same():
     torch.testing.assert_close(together, request.sample(pipe), atol=1e-5, rtol=0)
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own compiler
 @pytest.mark.parametrize("name", STOCK)
 def test_recipes_make_them_from_nothing(name, tmp_path, monkeypatch):
-    from forecastcache.zoo import text, train
-
+    """In two steps a stage, on a hundred pictures."""
     recipe, few = zoo.recipe(name), {"steps": 2, "vae_steps": 2}
     few |= {} if name == "qwen-digits" else {"guidance_steps": 2}
-    make, teach = recipe.make, text.teach
+    make, teach, subjects = recipe.make, text.teach, recipe.trained_on
+    monkeypatch.setattr(training, "CAN_COMPILE", False)
+    monkeypatch.setattr(recipe, "trained_on", lambda scans: subjects(scans)[torch.arange(100)])
+    monkeypatch.setattr(recipe, "CLIPS", 100, raising=False)
     monkeypatch.setattr(text, "teach", lambda *a, **k: teach(*a, **k, steps=2))
     monkeypatch.setattr(recipe, "make", lambda work, seed: make(work, seed, **few))
     train.train(name, tmp_path / "work", tmp_path / "model", samples=4)
     made = diffusers.DiffusionPipeline.from_pretrained(tmp_path / "model")
     assert type(made) is STOCK[name][0]
-    card = Path(tmp_path / "model" / "README.md").read_text()
+    card = (tmp_path / "model" / "README.md").read_text()
     assert "seed 0" in card
     assert "of 4 samples" in card
     assert (tmp_path / "model" / "samples.png").stat().st_size > 1000
