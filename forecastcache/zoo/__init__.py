@@ -62,6 +62,21 @@ def folder(name: str) -> Path:
         name: with or without `zoo:` before it.
 
     Raises:
+        UnknownNameError: listing the models there are, or saying how to make this one.
+    """
+    path = place(name)
+    if not (path / "model_index.json").is_file():
+        raise UnknownNameError(
+            f"zoo:{path.name} does not come with this installation: make it with "
+            f"python -m forecastcache.zoo.train {path.name}"
+        )
+    return path
+
+
+def place(name: str) -> Path:
+    """Where a zoo model lies, or will once it is made.
+
+    Raises:
         UnknownNameError: listing the models there are.
     """
     return Path(__file__).parent / _known(name)

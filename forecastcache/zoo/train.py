@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, ModelMixin
 from PIL import Image
 from safetensors import safe_open
 from torch import Tensor
@@ -81,7 +81,7 @@ def train(
         print(f"judge: {still:.1%} of held-out scans, {moving:.1%} in motion")
         return
     recipe = zoo.recipe(name)
-    folder = out or zoo.folder(name)
+    folder = out or zoo.place(name)
     if folder.exists() and any(folder.iterdir()) and not (folder / "model_index.json").exists():
         raise OptionError(f"--out {folder} holds other files: give an empty or a model's folder")
     pipe, seconds = recipe.make(work / "zoo" / name, seed)
@@ -140,7 +140,12 @@ def _publish(pipe: Any, work: Path, folder: Path) -> Any:
     """Save in half precision, whole or not at all, and load as a user would."""
     fresh = work / "pipeline"
     shutil.rmtree(fresh, ignore_errors=True)
-    pipe.to(dtype=torch.bfloat16).save_pretrained(fresh)
+    for component in pipe.components.values():
+        # Text encoders, small as they are, stay in float32: transformers loads what was saved, and
+        # diffusers float32, and the two must meet.
+        if isinstance(component, ModelMixin):
+            component.to(dtype=torch.bfloat16)
+    pipe.save_pretrained(fresh)
     for curve in work.glob("*-loss.png"):
         shutil.copy(curve, fresh)
     partial = folder.with_name(folder.name + ".partial")

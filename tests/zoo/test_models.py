@@ -94,6 +94,16 @@ def test_forecasting_runs_at_every_site(name, site):
 
 
 @pytest.mark.parametrize("name", STOCK)
+def test_they_load_and_run_as_any_pipeline_does(name):
+    """With no dtype given: what diffusers and transformers then choose must go together."""
+    pipe = diffusers.DiffusionPipeline.from_pretrained(zoo.folder(name))
+    pipe.set_progress_bar_config(disable=True)
+    call = {**zoo.entry(name).call, "num_inference_steps": 2}
+    output = pipe("a red seven on a white background", **call)
+    assert len(getattr(output, "images", getattr(output, "frames", []))) == 1
+
+
+@pytest.mark.parametrize("name", STOCK)
 def test_all_computed_changes_nothing(name):
     request = Request.of(zoo.PREFIX + name, count=1, steps=4)
     result = compare(pipeline(name), request, fc.Every(1), fc.Taylor(order=1), "module")
