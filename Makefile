@@ -15,7 +15,7 @@ help:
 	@echo "make lint, make types, make bench, make test-slow, make clean"
 
 demo: .venv/.demo
-	$(BIN)/forecastcache run zoo:dit-digits
+	$(BIN)/forecastcache run zoo:flux-digits
 
 test: .venv/.dev
 	$(BIN)/python -m pytest -n $(JOBS)
@@ -51,7 +51,7 @@ clean:
 	@touch $@
 
 .venv/.demo: .venv/.torch pyproject.toml
-	$(PIP) install --quiet --editable '.[cli]'
+	$(PIP) install --quiet --editable '.[zoo]'
 	@touch $@
 
 .venv/.dev: .venv/.torch pyproject.toml

@@ -85,16 +85,24 @@ class Identity(BaseModel):
                     f"the calibration is of a {mine.name} of another configuration: calibrate "
                     f"this one, or load the {what} that it was made with"
                 )
-        if self.steps != other.steps:
-            raise CalibrationError(
-                f"the calibration is of {self.steps} steps, but {other.steps} are asked for: ask "
-                f"for {self.steps}, or calibrate with --steps {other.steps}"
-            )
+        self.require_steps(other.steps)
         if self.guidance != other.guidance:
             raise CalibrationError(
                 f"the calibration is of guidance {self.guidance}, but {other.guidance} is asked "
                 f"for: ask for {self.guidance}, or calibrate with "
                 f"--guidance-scale {other.guidance}"
+            )
+
+    def require_steps(self, steps: int) -> None:
+        """Refuse trajectories of another length.
+
+        Raises:
+            CalibrationError: they are.
+        """
+        if self.steps != steps:
+            raise CalibrationError(
+                f"the calibration is of {self.steps} steps, but {steps} are asked for: ask for "
+                f"{self.steps}, or calibrate with --steps {steps}"
             )
 
 

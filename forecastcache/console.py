@@ -22,6 +22,9 @@ from forecastcache.budget import in_mebibytes
 from forecastcache.planning import Plan
 
 
+FEW = 64  # samples below which a Fréchet distance says nothing
+
+
 def print_figures(figures: dict[str, Any]) -> None:
     """One comparison."""
     console = Console()
@@ -59,12 +62,13 @@ def print_figures(figures: dict[str, Any]) -> None:
             f"{figures['judged_plain']:.0%}",
             f"{figures['judged_forecast']:.0%}",
         )
-        table.add_row(
-            "Fréchet distance",
-            f"{figures['frechet_plain']:.1f}",
-            f"{figures['frechet_forecast']:.1f}",
-            "to real ones, in the judge's features",
-        )
+        if figures["count"] >= FEW:
+            table.add_row(
+                "Fréchet distance",
+                f"{figures['frechet_plain']:.1f}",
+                f"{figures['frechet_forecast']:.1f}",
+                "to real ones, in the judge's features",
+            )
     table.add_row("PSNR to plain", "", decibels(figures["psnr_db"]))
     table.add_row("SSIM to plain", "", f"{figures['ssim']:.4f}")
     planned = figures["cache_bytes_planned"]

@@ -19,6 +19,8 @@ from forecastcache.arguments import (
     require_writable,
     schedule_from,
 )
+from forecastcache.calibration.artifact import Calibration
+from forecastcache.calibration.identity import Identity
 from forecastcache.commands.options import (
     DTYPES,
     AsJson,
@@ -43,14 +45,20 @@ from forecastcache.schedule import Schedule
 def run(
     model: Model,
     predictor: Annotated[
-        str, typer.Option(help="a name, or name:option=value,...; see list")
-    ] = "taylor",
+        str | None, typer.Option(help="a name, or name:option=value,...; see list [taylor]")
+    ] = None,
     order: Order = None,
     settings: Settings = [],  # noqa: B006  # typer copies it
     interval: Annotated[int | None, typer.Option(help="between computed steps [5]")] = None,
     first: Annotated[int | None, typer.Option(help="leading computed steps [3]")] = None,
     schedule: Annotated[
         str | None, typer.Option(help="the computed steps themselves: 0,1,2,8,20")
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="what calibrate wrote: it gives schedule and predictor")
+    ] = None,
+    computed: Annotated[
+        int | None, typer.Option(min=1, help="steps computed, by the calibration [a fifth]")
     ] = None,
     site: Site = "output",
     steps: Steps = 50,
@@ -67,8 +75,21 @@ def run(
     """Sample MODEL plainly and with forecasting, side by side, with the figures."""
     chosen_site = choose("site", site, {name: name for name in GRANULARITIES})
     chosen_dtype = choose("dtype", dtype, DTYPES)
-    chosen_predictor = predictor_from(predictor, order, settings)
-    chosen_schedule = schedule_from(schedule, interval, first)
+    learned = None
+    if calibration is not None:
+        if {predictor, order, interval, first, schedule} != {None} or settings:
+            raise OptionError(
+                "--calibration gives schedule and predictor: leave out --predictor, --order, "
+                "--set, --interval, --first and --schedule, and say --computed"
+            )
+        learned = Calibration.load(calibration)
+        learned.identity.require_steps(steps)
+        chosen_schedule, chosen_predictor = learned.choose(computed or max(1, steps // 5))
+    elif computed is not None:
+        raise OptionError("--computed goes with --calibration; else list the steps: --schedule")
+    else:
+        chosen_predictor = predictor_from(predictor or "taylor", order, settings)
+        chosen_schedule = schedule_from(schedule, interval, first)
     chosen_schedule.check(steps)
     chosen_predictor.check(steps, chosen_schedule.foreseen(steps))
     require_writable(out)
@@ -82,7 +103,7 @@ def run(
     }
     figures, saved = _run(
         model, device, chosen_dtype, request_fields, chosen_schedule, chosen_predictor,
-        chosen_site, out,
+        chosen_site, out, learned,
     )  # fmt: skip
     asked = {"model": model, "seed": seed}
     figures = {**asked, **figures, **{kind: str(path) for kind, path in saved.items()}}
@@ -102,6 +123,7 @@ def _run(
     predictor: Predictor,
     site: Granularity,
     out: Path,
+    learned: Calibration | None,
 ) -> tuple[dict[str, Any], dict[str, Path]]:
     # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
     import torch
@@ -120,6 +142,9 @@ def _run(
         request = Request.of(model, **request_fields)
     pipe = load(model, device, getattr(torch, dtype))
     request.arguments(pipe)  # refuses before the first run
+    if learned is not None:
+        asked = Identity.of(pipe, request.steps, request.guidance(pipe))
+        learned.identity.require(asked)
     result = compare(pipe, request, schedule, predictor, site, zoo_model)
     figures = result.figures()
     figures |= {"guidance_scale": request.guidance(pipe)}
