@@ -21,7 +21,6 @@ from rich.table import Table
 from forecastcache.budget import in_mebibytes
 from forecastcache.planning import Plan
 
-
 FEW = 64  # samples below which a Fréchet distance says nothing
 
 
