@@ -88,7 +88,7 @@ class Cost:
     @classmethod
     def of(cls, prompts: int, steps: int, wanted: Sequence[Wanted], tries: int) -> Cost:
         """Of so many prompts, of trajectories of so many steps."""
-        rolls = sum(w.count * (1 if w.computed else tries + 1) for w in wanted)
+        rolls = sum(w.count * (2 if w.computed else tries + 1) for w in wanted)
         return cls(prompts * steps, prompts * rolls)
 
     @property
@@ -113,7 +113,7 @@ def calibrate(
     Args:
         pipe: a diffusers pipeline with nothing attached.
         request: what to ask it for.
-        out: the file; with a calibration of the same in it, only what is new is fitted.
+        out: the file.
         wanted: schedules to fit in closed loop.
         micro_batch: samples that the network sees at once.
         tries: schedules that a search looks at.
@@ -122,7 +122,7 @@ def calibrate(
 
     Raises:
         CalibrationError: fewer than two prompts, a sampler that closed loop cannot serve, or
-            partial results of something else.
+            what was recorded before is of something else.
     """
     parts = request.split(pipe, micro_batch)
     prompts = sum(len(part.classes) + len(part.prompts) for part in parts)
@@ -131,7 +131,7 @@ def calibrate(
             f"{prompts} prompt is too few: give {FEWEST} at least, 50 are usual"
         )
     identity = Identity.of(pipe, request.steps, request.guidance(pipe))
-    partial = _open(out, identity)
+    partial = _open(out, identity, request, micro_batch)
     recordings = []
     for number, part in enumerate(parts):
         recordings.append(_recorded(pipe, part, partial / f"{number:04}.safetensors"))
@@ -153,17 +153,17 @@ def calibrate(
     return calibration
 
 
-def _open(out: Path, identity: Identity) -> Path:
+def _open(out: Path, identity: Identity, request: Request, micro_batch: int) -> Path:
     """The folder of what was recorded before, if it is of the same."""
     partial = out.with_name(out.name + ".parts")
     partial.mkdir(parents=True, exist_ok=True)
-    note = partial / "identity.json"
-    if note.exists() and note.read_text() != identity.model_dump_json():
+    note, text = partial / "of.txt", f"{identity.model_dump_json()}\n{request}\n{micro_batch}\n"
+    if note.exists() and note.read_text() != text:
         raise CalibrationError(
-            f"{partial} holds part of a calibration of another model, sampler or guidance: "
-            "remove it, or give another --out"
+            f"{partial} holds part of a calibration of another model, sampler, guidance or set of "
+            "prompts: remove it, or give another --out"
         )
-    note.write_text(identity.model_dump_json())
+    note.write_text(text)
     return partial
 
 

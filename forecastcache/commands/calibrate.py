@@ -11,6 +11,7 @@ import typer
 from forecastcache.arguments import choose, read_prompts, require_writable
 from forecastcache.calibration.campaign import FEWEST, Cost, Wanted
 from forecastcache.calibration.campaign import calibrate as campaign
+from forecastcache.commands.hush import hush
 from forecastcache.commands.options import (
     DTYPES,
     AsJson,
@@ -57,7 +58,6 @@ def calibrate(
 ) -> None:
     """Record plain runs of MODEL and fit what any speed needs, into one small file."""
     import torch
-    from diffusers.utils import logging
 
     chosen_dtype = choose("dtype", dtype, DTYPES)
     wanted = [Wanted.parse(text, steps) for text in schedule]
@@ -86,8 +86,7 @@ def calibrate(
             f"{count} prompts: {cost.record:,} evaluations of the network to record"
             + (f", {cost.fit:,} at most to fit" if cost.fit else "")
         )
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    hush()
     pipe = load(model, device, getattr(torch, chosen_dtype))
     pipe.set_progress_bar_config(disable=True)
     with progress(quiet=as_json) as tell:

@@ -21,6 +21,7 @@ from forecastcache.arguments import (
 )
 from forecastcache.calibration.artifact import Calibration
 from forecastcache.calibration.identity import Identity
+from forecastcache.commands.hush import hush
 from forecastcache.commands.options import (
     DTYPES,
     AsJson,
@@ -127,14 +128,12 @@ def _run(
 ) -> tuple[dict[str, Any], dict[str, Path]]:
     # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
     import torch
-    from diffusers.utils import logging
 
     from forecastcache.evaluation.comparison import compare
     from forecastcache.evaluation.pictures import contact_sheet, film
     from forecastcache.sampling import Request, load
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    hush()
     zoo_model = model if model.startswith(zoo.PREFIX) else None
     with warnings.catch_warnings():
         warnings.simplefilter("always")

@@ -1,0 +1,147 @@
+"""A whole calibration of a model that ships: resumable, exact about what it costs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import forecastcache as fc
+from forecastcache.calibration.artifact import Calibration
+from forecastcache.calibration.campaign import Cost, Wanted, calibrate
+from forecastcache.calibration.gram import CalibrationError
+from forecastcache.calibration.sampler import tracked
+from forecastcache.errors import ScheduleError
+from forecastcache.sampling import Request, load
+
+STEPS = 12
+MODEL = "zoo:dit-digits"
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    pipe = load(MODEL)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def request(count: int = 6, seed: int = 1000) -> Request:
+    return Request.of(MODEL, steps=STEPS, count=count, seed=seed)
+
+
+def test_killed_it_goes_on_with_the_next_prompts(pipe, tmp_path):
+    class Killed(BaseException):
+        pass
+
+    def kill(stage: str, done: int, of: int) -> None:
+        if (stage, done) == ("recording", 2):
+            raise Killed
+
+    out, calls = tmp_path / "dit.cal", []
+    with pytest.raises(Killed):
+        calibrate(pipe, request(), out, micro_batch=2, tell=kill)
+    assert not out.exists()
+    counted = pipe.transformer.register_forward_pre_hook(lambda *_: calls.append(1))
+    resumed = calibrate(pipe, request(), out, micro_batch=2)
+    counted.remove()
+    assert len(calls) == STEPS  # of the third part alone
+    whole = calibrate(pipe, request(), tmp_path / "whole.cal", micro_batch=2)
+    np.testing.assert_array_equal(resumed.recording.gram, whole.recording.gram)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["dit.cal", "whole.cal"]
+
+
+def test_micro_batches_change_nothing(pipe, tmp_path):
+    small, large = (
+        calibrate(pipe, request(), tmp_path / f"{size}.cal", micro_batch=size) for size in (2, 6)
+    )
+    np.testing.assert_allclose(small.recording.gram, large.recording.gram, rtol=1e-4)
+    assert small.recording.prompts == large.recording.prompts == 6
+
+
+def test_what_is_left_of_another_calibration_is_refused(pipe, tmp_path):
+    out = tmp_path / "dit.cal"
+    left = tmp_path / "dit.cal.parts"
+    left.mkdir()
+    (left / "of.txt").write_text("something else")
+    with pytest.raises(CalibrationError, match=r"another model.*or set of prompts: remove it"):
+        calibrate(pipe, request(), out)
+
+
+def test_closed_loop_rows_serve_other_seeds(pipe, tmp_path):
+    computed = (0, 3, 6, 9, 11)
+    wanted = [Wanted.parse("0,3,6,9,11", STEPS)]
+    told: list[tuple[str, int, int]] = []
+    calibration = calibrate(
+        pipe, request(12), tmp_path / "dit.cal", wanted, tell=lambda *it: told.append(it)
+    )
+    assert ("fitting", 1, 1) in told
+    others = request(8, seed=5)
+    with tracked(pipe, 8) as plain:
+        others.sample(pipe)
+
+    def error(predictor: fc.Predictor) -> float:
+        with tracked(pipe, 8) as track, fc.attach(pipe, fc.Listed(computed), predictor):
+            others.sample(pipe)
+        return (track.samples[-1] - plain.samples[-1]).square().mean().item()
+
+    again = Calibration.load(tmp_path / "dit.cal")
+    closed = error(again.predictor(fc.Listed(computed)))
+    assert closed < error(fc.Taylor(order=1))
+    assert closed < error(fc.Reuse())
+
+
+def test_a_search_ends_no_farther_than_it_began(pipe, tmp_path):
+    calibration = calibrate(
+        pipe, request(8), tmp_path / "dit.cal", [Wanted.parse("search:4", STEPS)], tries=8
+    )
+    (fit,) = calibration.fits
+    assert (len(fit.computed), fit.computed[0]) == (4, 0)
+    even = calibrate(pipe, request(8), tmp_path / "even.cal", [Wanted.parse("0,4,7,11", STEPS)])
+    assert fit.psnr_db >= even.fits[0].psnr_db - 1e-6
+
+
+def test_the_cost_is_known_beforehand():
+    wanted = [Wanted.parse("0,3,6", STEPS), Wanted.parse("search:4", STEPS)]
+    cost = Cost.of(prompts=10, steps=STEPS, wanted=wanted, tries=7)
+    assert cost.record == 120
+    assert cost.fit == 10 * (3 * 2 + 4 * (7 + 1))
+    assert cost.total == cost.record + cost.fit
+
+
+@pytest.mark.parametrize(
+    ("text", "computed"),
+    [
+        ("every:4", (0, 1, 2, 6, 10)),
+        ("every:4,first=1", (0, 4, 8)),
+        ("0,5,7", (0, 5, 7)),
+        ("search:5", None),
+    ],
+)
+def test_schedules_are_read(text, computed):
+    wanted = Wanted.parse(text, STEPS)
+    assert wanted.computed == computed
+    assert wanted.count == (5 if computed is None else len(computed))
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("every:0", "is no schedule: write every:7"),
+        ("search:x", "is no schedule"),
+        ("search:13", "13 steps of 12 cannot be computed"),
+        ("", "is no schedule"),
+        ("a,b", "is no schedule"),
+    ],
+)
+def test_schedules_that_are_none_are_refused(text, complaint):
+    with pytest.raises(CalibrationError, match=complaint):
+        Wanted.parse(text, STEPS)
+    with pytest.raises(ScheduleError, match="step 12"):
+        Wanted.parse("0,12", STEPS)
+
+
+def test_one_prompt_is_too_few(pipe, tmp_path):
+    with pytest.raises(CalibrationError, match="1 prompt is too few: give 2 at least"):
+        calibrate(pipe, request(1), tmp_path / "one.cal")
+    assert list(tmp_path.iterdir()) == []
+    assert torch.is_grad_enabled()
