@@ -71,9 +71,7 @@ def test_closed_loop_rows_serve_other_seeds(pipe, tmp_path):
     computed = (0, 3, 6, 9, 11)
     wanted = [Wanted.parse("0,3,6,9,11", STEPS)]
     told: list[tuple[str, int, int]] = []
-    calibration = calibrate(
-        pipe, request(12), tmp_path / "dit.cal", wanted, tell=lambda *it: told.append(it)
-    )
+    calibrate(pipe, request(12), tmp_path / "dit.cal", wanted, tell=lambda *it: told.append(it))
     assert ("fitting", 1, 1) in told
     others = request(8, seed=5)
     with tracked(pipe, 8) as plain:
