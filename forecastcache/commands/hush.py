@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 
 def hush() -> None:
     """Let diffusers and transformers say errors alone, and draw no bars."""
-    from diffusers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    if find_spec("transformers"):
-        from transformers.utils import logging as theirs
-
-        theirs.set_verbosity_error()
-        theirs.disable_progress_bar()
+    for library in ("diffusers", "transformers"):
+        if find_spec(library):
+            logging: Any = import_module(f"{library}.utils.logging")
+            logging.set_verbosity_error()
+            logging.disable_progress_bar()

@@ -20,12 +20,17 @@ def list_(
         "predictors": {name: _summary(kind) for name, kind in PREDICTORS.items()},
         "schedules": {name: _summary(kind) for name, kind in SCHEDULES.items()},
         "adapters": {name: _serves(adapter) for name, adapter in ADAPTERS.items()},
-        "zoo": {zoo.PREFIX + name: entry.about for name, entry in zoo.MODELS.items()},
+        "zoo": {zoo.PREFIX + name: _zoo_model(name) for name in zoo.MODELS},
     }
     if as_json:
         print(json.dumps(found, indent=2))
         return
     print_list(found)
+
+
+def _zoo_model(name: str) -> str:
+    missing = f" (to be made: python -m forecastcache.zoo.train {name})"
+    return zoo.entry(name).about + missing * (not zoo.made(name))
 
 
 def _summary(kind: type) -> str:

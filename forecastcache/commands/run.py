@@ -76,7 +76,9 @@ def run(
     """Sample MODEL plainly and with forecasting, side by side, with the figures."""
     chosen_site = choose("site", site, {name: name for name in GRANULARITIES})
     chosen_dtype = choose("dtype", dtype, DTYPES)
-    learned = None
+    learned: Calibration | None = None
+    chosen_schedule: Schedule
+    chosen_predictor: Predictor
     if calibration is not None:
         if {predictor, order, interval, first, schedule} != {None} or settings:
             raise OptionError(

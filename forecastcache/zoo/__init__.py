@@ -65,12 +65,21 @@ def folder(name: str) -> Path:
         UnknownNameError: listing the models there are, or saying how to make this one.
     """
     path = place(name)
-    if not (path / "model_index.json").is_file():
+    if not made(name):
         raise UnknownNameError(
             f"zoo:{path.name} does not come with this installation: make it with "
             f"python -m forecastcache.zoo.train {path.name}"
         )
     return path
+
+
+def made(name: str) -> bool:
+    """Whether a zoo model is there to be loaded, or only its recipe.
+
+    Raises:
+        UnknownNameError: listing the models there are.
+    """
+    return (place(name) / "model_index.json").is_file()
 
 
 def place(name: str) -> Path:

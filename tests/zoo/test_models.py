@@ -27,7 +27,7 @@ STOCK = {
     "hunyuan-digits": (diffusers.HunyuanVideoPipeline, diffusers.AutoencoderKLHunyuanVideo, 9),
 }
 SITES = ("output", "hidden", "block", "module")
-MADE = [name for name in STOCK if (zoo.place(name) / "model_index.json").is_file()]
+MADE = [name for name in STOCK if zoo.made(name)]
 moving = pytest.mark.skipif("hunyuan-digits" not in MADE, reason="zoo:hunyuan-digits is not made")
 
 
