@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -49,7 +50,8 @@ def plan(
     if picture is not None:
         from forecastcache.evaluation.pictures import frontier
 
-        frontier(_points(file.frontier()), steps, picture)
+        forecasting = [offer for offer in file.frontier() if len(offer.computed) < steps]
+        frontier(_points(forecasting), steps, picture)
     if as_json:
         print(json.dumps({"steps": steps, "offers": chosen}, indent=2))
     else:
@@ -58,7 +60,7 @@ def plan(
             print(picture)
 
 
-def _points(offers: tuple[Offer, ...]) -> dict[str, list[tuple[int, float]]]:
+def _points(offers: Sequence[Offer]) -> dict[str, list[tuple[int, float]]]:
     """(computed steps, PSNR) of each loop."""
     return {
         loop: [(len(it.computed), it.psnr_db) for it in offers if it.loop == loop]
