@@ -16,7 +16,7 @@ import forecastcache as fc
 from forecastcache import zoo
 from forecastcache.evaluation.metrics import psnr, ssim
 from forecastcache.sampling import Request, load
-from forecastcache.zoo.appraisal import score
+from forecastcache.zoo.appraisal import Critic
 from forecastcache.zoo.judge import Judge
 
 MODEL = "zoo:dit-digits"
@@ -37,12 +37,13 @@ def rows() -> list[dict[str, Any]]:
     pipe = load(MODEL)
     pipe.set_progress_bar_config(disable=True)
     request = Request.of(MODEL, classes=[str(i % 60) for i in range(COUNT)])
-    recipe, judge = zoo.recipe(MODEL), Judge.load()
-    asked, real = recipe.asked(request.arguments(pipe)["class_labels"]), recipe.real()
+    recipe = zoo.recipe(MODEL)
+    asked = recipe.asked(request.arguments(pipe)["class_labels"])
+    critic = Critic(Judge.load(), asked, recipe.real())
     plain = request.sample(pipe)
 
     def row(pictures: torch.Tensor, **setting: Any) -> dict[str, Any]:
-        scores = score(judge, pictures, asked, real)._asdict()
+        scores = critic.score(pictures)._asdict()
         return {**setting, "ssim": ssim(pictures, plain), **scores}
 
     found = [row(plain, site="plain")]

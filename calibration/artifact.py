@@ -15,12 +15,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from forecastcache.calibration import planner
-from forecastcache.calibration.gram import RIDGE, CalibrationError, open_loop_rows
+from forecastcache.calibration.gram import RIDGE, open_loop_rows
 from forecastcache.calibration.identity import Identity
 from forecastcache.calibration.recording import Recording
+from forecastcache.errors import CalibrationError
 from forecastcache.predictors.learned import Learned
 from forecastcache.predictors.row import Row
 from forecastcache.schedule import Listed, Schedule
+from forecastcache.whole import whole
 
 FORMAT = "forecastcache calibration"
 VERSION = 1
@@ -78,6 +80,7 @@ def decibels(error: float) -> float:
     return 10 * math.log10(RANGE**2 / max(error, 1e-20))
 
 
+@dataclass(frozen=True)
 class Calibration:
     """What plain and accelerated runs of some fifty prompts have taught of a model.
 
@@ -86,9 +89,8 @@ class Calibration:
         recording: sums over the plain runs, from which any schedule is fitted in open loop.
     """
 
-    def __init__(self, about: About, recording: Recording) -> None:
-        self.about = about
-        self.recording = recording
+    about: About
+    recording: Recording
 
     @property
     def identity(self) -> Identity:
@@ -187,13 +189,10 @@ class Calibration:
             name: np.ascontiguousarray(getattr(self.recording, name))
             for name in ("times", "gram", "branches", "products")
         }
-        partial = path.with_name(path.name + ".partial")
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            save_file(arrays, partial, metadata={"about": self.about.model_dump_json()})
-            partial.replace(path)
+            with whole(path) as partial:
+                save_file(arrays, partial, metadata={"about": self.about.model_dump_json()})
         except (OSError, SafetensorError) as error:
-            partial.unlink(missing_ok=True)
             raise CalibrationError(f"{path} cannot be written ({error})") from None
 
     @classmethod

@@ -5,10 +5,8 @@ What was recorded of each part of the prompts is kept in `OUT.parts/` until the 
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,82 +17,22 @@ from torch import Tensor
 from forecastcache.attachment import denoisers
 from forecastcache.calibration.artifact import About, Calibration, Fit, decibels
 from forecastcache.calibration.closed_loop import DEPTH, Rolled, roll
-from forecastcache.calibration.gram import CalibrationError
 from forecastcache.calibration.identity import Identity, versions
 from forecastcache.calibration.memo import Memo
 from forecastcache.calibration.parts import in_parts
-from forecastcache.calibration.planner import require_count
 from forecastcache.calibration.recording import Recording, record
 from forecastcache.calibration.search import climb, evenly
+from forecastcache.calibration.wanted import FEWEST, Wanted
+from forecastcache.errors import CalibrationError
 from forecastcache.registry import adapter_for
 from forecastcache.sampling import Request
-from forecastcache.schedule import Every, Listed
+from forecastcache.whole import whole
 
-FEWEST = 2  # prompts
 HELD_OUT = 0.25  # share of the prompts by which a search judges schedules
 STARTS = 2  # of a search
 ARRAYS = ("times", "gram", "branches", "products")
 COUNTS = ("prompts", "elements")
 Tell = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A schedule to be fitted in closed loop.
-
-    Attributes:
-        count: of computed steps.
-        computed: the steps; None if they are to be searched for.
-    """
-
-    count: int
-    computed: tuple[int, ...] | None = None
-
-    @classmethod
-    def parse(cls, text: str, total: int) -> Wanted:
-        """From `every:7`, `every:7,first=3`, `0,6,12` or `search:9`, over `total` steps.
-
-        Raises:
-            CalibrationError: it is none of these.
-            ScheduleError: it does not fit the trajectory.
-        """
-        if match := re.fullmatch(r"search:(\d+)", text):
-            require_count(int(match[1]), total)
-            return cls(int(match[1]))
-        if match := re.fullmatch(r"every:([1-9]\d*)(?:,first=([1-9]\d*))?", text):
-            steps = Every(int(match[1]), int(match[2] or 3)).computed(total)
-        elif re.fullmatch(r"\d+(,\d+)*", text):
-            steps = Listed(map(int, text.split(","))).computed(total)
-        else:
-            raise CalibrationError(
-                f"--schedule {text} is no schedule: write every:7, a list such as 0,6,12,18, or "
-                "search:9"
-            )
-        return cls(len(steps), steps)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a calibration will compute, in evaluations of the network for one sample.
-
-    Attributes:
-        record: for the plain runs.
-        fit: for the closed-loop fits, at most.
-    """
-
-    record: int
-    fit: int
-
-    @classmethod
-    def of(cls, prompts: int, steps: int, wanted: Sequence[Wanted], tries: int) -> Cost:
-        """Of so many prompts, of trajectories of so many steps."""
-        rolls = sum(w.count * (2 if w.computed else tries + 1) for w in wanted)
-        return cls(prompts * steps, prompts * rolls)
-
-    @property
-    def total(self) -> int:
-        """Of both."""
-        return self.record + self.fit
 
 
 def calibrate(
@@ -180,9 +118,8 @@ def _recorded(pipe: Any, part: Request, path: Path) -> Recording:
     tensors = {name: torch.from_numpy(getattr(recording, name)) for name in ARRAYS}
     tensors |= {name: torch.tensor(getattr(recording, name)) for name in COUNTS}
     tensors["samples"] = torch.stack(samples)
-    unfinished = path.with_suffix(".unfinished")
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, unfinished)
-    unfinished.replace(path)
+    with whole(path) as unfinished:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, unfinished)
     return recording
 
 

@@ -13,14 +13,11 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from forecastcache.errors import ForecastCacheError
+from forecastcache.errors import CalibrationError
 from forecastcache.predictors.row import Row
 
 RIDGE = 1e-6  # times the mean diagonal
-
-
-class CalibrationError(ForecastCacheError, ValueError):
-    """A calibration cannot be made, or does not fit what it is to be used for."""
+BLOCK = 1 << 16  # numbers of each feature that are made exact at once
 
 
 class GramSum:
@@ -52,13 +49,7 @@ class GramSum:
             raise CalibrationError(
                 f"the model computed NaN or infinity at step {step}: calibrate in a wider dtype"
             )
-        flat = feature.detach().to(torch.float32).flatten()
-        self._features.append(flat)
-        for other, past in enumerate(self._features):
-            product = torch.dot(flat.double(), past.double()).item()
-            self.matrix[step, other] += product
-            if other != step:
-                self.matrix[other, step] += product
+        self._features.append(feature.detach().to(torch.float32).flatten())
 
     def close(self) -> None:
         """The trajectories under way have ended.
@@ -70,6 +61,9 @@ class GramSum:
             raise CalibrationError(
                 f"a trajectory ended after {len(self._features)} of {len(self.matrix)} steps"
             )
+        for block in zip(*(feature.split(BLOCK) for feature in self._features)):
+            exact = torch.stack(block).double()
+            self.matrix += (exact @ exact.T).cpu().numpy()
         self._features = []
 
 

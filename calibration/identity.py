@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from importlib.metadata import version
 from typing import Any
 
-import diffusers
-import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict
 
 from forecastcache.attachment import denoisers
-from forecastcache.calibration.gram import CalibrationError
+from forecastcache.errors import CalibrationError
 
 
 class Part(BaseModel):
@@ -108,8 +106,4 @@ class Identity(BaseModel):
 
 def versions() -> dict[str, str]:
     """Of the libraries that a calibration was made with."""
-    return {
-        "torch": torch.__version__,
-        "diffusers": diffusers.__version__,
-        "numpy": np.__version__,
-    }
+    return {library: version(library) for library in ("torch", "diffusers", "numpy")}

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from forecastcache.calibration.gram import RIDGE, CalibrationError, solve
+from forecastcache.calibration.gram import RIDGE, solve
+from forecastcache.errors import CalibrationError
 
 DEPTH = 3  # computed steps that a plan's rows read
 

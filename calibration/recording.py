@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from forecastcache.attachment import denoisers
-from forecastcache.calibration.gram import CalibrationError, GramSum
+from forecastcache.calibration.gram import GramSum
 from forecastcache.calibration.sampler import Motion, MotionSum, tracked
 from forecastcache.clock import Clock
+from forecastcache.errors import CalibrationError
 from forecastcache.history import is_feature
 from forecastcache.host import Host
 from forecastcache.patch import Forward
@@ -56,7 +58,7 @@ class Recording:
         """Of a trajectory, T."""
         return len(self.times)
 
-    @property
+    @cached_property
     def motion(self) -> Motion:
         """How the sampler moves."""
         return MotionSum.of(self.products).motion()

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from forecastcache.calibration.gram import CalibrationError
+from forecastcache.errors import CalibrationError
 
 TOLERANCE = 1e-4  # relative residual above which a sampler is stochastic or of higher order
 

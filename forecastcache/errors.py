@@ -47,6 +47,10 @@ class HistoryError(ForecastCacheError, ValueError):
     """A history is too short for what is asked of it, or a row does not fit it."""
 
 
+class CalibrationError(ForecastCacheError, ValueError):
+    """A calibration cannot be made, or does not fit what it is to be used for."""
+
+
 class ConformanceError(ForecastCacheError, AssertionError):
     """A predictor or adapter breaks its contract."""
 

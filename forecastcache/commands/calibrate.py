@@ -8,10 +8,8 @@ from typing import Annotated
 
 import typer
 
-from forecastcache.arguments import choose, read_prompts, require_writable
-from forecastcache.calibration.campaign import FEWEST, Cost, Wanted
-from forecastcache.calibration.campaign import calibrate as campaign
-from forecastcache.commands.hush import hush
+from forecastcache.arguments import choose, require_writable
+from forecastcache.commands.asking import load_and_ask, request_fields
 from forecastcache.commands.options import (
     DTYPES,
     AsJson,
@@ -26,7 +24,6 @@ from forecastcache.commands.options import (
 )
 from forecastcache.console import print_calibration, progress
 from forecastcache.errors import OptionError
-from forecastcache.sampling import Request, load
 
 COUNT = 50
 
@@ -57,24 +54,14 @@ def calibrate(
     as_json: AsJson = False,
 ) -> None:
     """Record plain runs of MODEL and fit what any speed needs, into one small file."""
-    import torch
+    from forecastcache.calibration.wanted import FEWEST, Cost, Wanted
 
     chosen_dtype = choose("dtype", dtype, DTYPES)
     wanted = [Wanted.parse(text, steps) for text in schedule]
     require_writable(out.parent)
-    texts = read_prompts(prompts) if prompts else ()
-    if prompts and len(texts) < FEWEST:
+    fields = request_fields(steps, seed, count, classes, prompts, guidance_scale)
+    if prompts and len(fields["prompts"]) < FEWEST:
         raise OptionError(f"--prompts {prompts} has one prompt: give {FEWEST} at least")
-    request = Request.of(
-        model,
-        split="calibration",
-        steps=steps,
-        seed=seed,
-        count=count,
-        classes=[name.strip() for name in classes.split(",")] if classes else (),
-        prompts=texts,
-        guidance_scale=guidance_scale,
-    )
     cost = Cost.of(count, steps, wanted, tries)
     if limit is not None and cost.total > limit:
         raise OptionError(
@@ -86,8 +73,10 @@ def calibrate(
             f"{count} prompts: {cost.record:,} evaluations of the network to record"
             + (f", {cost.fit:,} at most to fit" if cost.fit else "")
         )
-    hush()
-    pipe = load(model, device, getattr(torch, chosen_dtype))
+    # Imported here: diffusers takes seconds that a refused option need not wait for.
+    from forecastcache.calibration.campaign import calibrate as campaign
+
+    pipe, request = load_and_ask(model, device, chosen_dtype, fields, split="calibration")
     pipe.set_progress_bar_config(disable=True)
     with progress(quiet=as_json) as tell:
         calibration = campaign(

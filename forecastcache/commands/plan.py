@@ -6,14 +6,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forecastcache.calibration.artifact import Calibration, Offer
 from forecastcache.commands.options import AsJson
 from forecastcache.console import print_offers
 from forecastcache.errors import OptionError
+
+if TYPE_CHECKING:
+    from forecastcache.calibration.artifact import Offer
 
 SHOWN = 20  # computed steps, at most, in the table
 
@@ -30,10 +32,16 @@ def plan(
     asked = [value for value in (computed, speedup, psnr) if value is not None]
     if len(asked) > 1:
         raise OptionError("--computed, --speedup and --psnr each choose by themselves: give one")
+    from forecastcache.calibration.artifact import Calibration
+    from forecastcache.calibration.planner import require_count
+
     file = Calibration.load(calibration)
-    steps, offers = file.identity.steps, list(file.frontier())
+    steps = file.identity.steps
     if computed is not None:
-        file.plan(computed)  # refuses a count that cannot be
+        require_count(computed, steps)
+    every = file.frontier()
+    offers = list(every)
+    if computed is not None:
         offers = [offer for offer in offers if len(offer.computed) == computed]
     elif speedup is not None:
         within = [offer for offer in offers if steps / len(offer.computed) >= speedup]
@@ -50,7 +58,7 @@ def plan(
     if picture is not None:
         from forecastcache.evaluation.pictures import frontier
 
-        forecasting = [offer for offer in file.frontier() if len(offer.computed) < steps]
+        forecasting = [offer for offer in every if len(offer.computed) < steps]
         frontier(_points(forecasting), steps, picture)
     if as_json:
         print(json.dumps({"steps": steps, "offers": chosen}, indent=2))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
-import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,13 +13,10 @@ from forecastcache.adapter import GRANULARITIES, Granularity
 from forecastcache.arguments import (
     choose,
     predictor_from,
-    read_prompts,
     require_writable,
     schedule_from,
 )
-from forecastcache.calibration.artifact import Calibration
-from forecastcache.calibration.identity import Identity
-from forecastcache.commands.hush import hush
+from forecastcache.commands.asking import load_and_ask, request_fields
 from forecastcache.commands.options import (
     DTYPES,
     AsJson,
@@ -41,6 +36,9 @@ from forecastcache.console import decibels, print_figures
 from forecastcache.errors import OptionError
 from forecastcache.predictor import Predictor
 from forecastcache.schedule import Schedule
+
+if TYPE_CHECKING:
+    from forecastcache.calibration.artifact import Calibration
 
 
 def run(
@@ -85,6 +83,8 @@ def run(
                 "--calibration gives schedule and predictor: leave out --predictor, --order, "
                 "--set, --interval, --first and --schedule, and say --computed"
             )
+        from forecastcache.calibration.artifact import Calibration
+
         learned = Calibration.load(calibration)
         learned.identity.require_steps(steps)
         chosen_schedule, chosen_predictor = learned.choose(computed or max(1, steps // 5))
@@ -96,16 +96,9 @@ def run(
     chosen_schedule.check(steps)
     chosen_predictor.check(steps, chosen_schedule.foreseen(steps))
     require_writable(out)
-    request_fields: dict[str, Any] = {
-        "steps": steps,
-        "seed": seed,
-        "count": count,
-        "classes": [name.strip() for name in classes.split(",")] if classes else (),
-        "prompts": read_prompts(prompts) if prompts else (),
-        "guidance_scale": guidance_scale,
-    }
+    fields = request_fields(steps, seed, count, classes, prompts, guidance_scale)
     figures, saved = _run(
-        model, device, chosen_dtype, request_fields, chosen_schedule, chosen_predictor,
+        model, device, chosen_dtype, fields, chosen_schedule, chosen_predictor,
         chosen_site, out, learned,
     )  # fmt: skip
     asked = {"model": model, "seed": seed}
@@ -121,7 +114,7 @@ def _run(
     model: str,
     device: str,
     dtype: str,
-    request_fields: dict[str, Any],
+    fields: dict[str, Any],
     schedule: Schedule,
     predictor: Predictor,
     site: Granularity,
@@ -129,21 +122,15 @@ def _run(
     learned: Calibration | None,
 ) -> tuple[dict[str, Any], dict[str, Path]]:
     # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
-    import torch
-
     from forecastcache.evaluation.comparison import compare
     from forecastcache.evaluation.pictures import contact_sheet, film
-    from forecastcache.sampling import Request, load
 
-    hush()
     zoo_model = model if model.startswith(zoo.PREFIX) else None
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        warnings.showwarning = _warn
-        request = Request.of(model, **request_fields)
-    pipe = load(model, device, getattr(torch, dtype))
+    pipe, request = load_and_ask(model, device, dtype, fields)
     request.arguments(pipe)  # refuses before the first run
     if learned is not None:
+        from forecastcache.calibration.identity import Identity
+
         asked = Identity.of(pipe, request.steps, request.guidance(pipe))
         learned.identity.require(asked)
     result = compare(pipe, request, schedule, predictor, site, zoo_model)
@@ -169,10 +156,6 @@ def _run(
             f"{list(saved.values())[-1]} cannot be written ({error.strerror}): give another --out"
         ) from None
     return figures, saved
-
-
-def _warn(message: Warning | str, *_: object, **__: object) -> None:
-    print("forecastcache: " + " ".join(str(message).split()), file=sys.stderr)
 
 
 def _caption(figures: dict[str, Any]) -> str:

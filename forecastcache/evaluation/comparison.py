@@ -17,7 +17,7 @@ from forecastcache.predictor import Predictor
 from forecastcache.report import Report
 from forecastcache.sampling import Request
 from forecastcache.schedule import Schedule
-from forecastcache.zoo.appraisal import Scores, score
+from forecastcache.zoo.appraisal import Critic, Scores
 from forecastcache.zoo.judge import Judge
 
 
@@ -130,7 +130,7 @@ def _judge(
 ) -> tuple[Scores | None, Scores | None]:
     if len(plain) < 2:  # of which no distribution can be told
         return None, None
-    recipe, judge, arguments = zoo.recipe(zoo_model), Judge.load(), request.arguments(pipe)
+    recipe, arguments = zoo.recipe(zoo_model), request.arguments(pipe)
     asked = recipe.asked(arguments.get("class_labels", arguments.get("prompt")))
-    real = recipe.real()
-    return score(judge, plain, asked, real), score(judge, forecast, asked, real)
+    critic = Critic(Judge.load(), asked, recipe.real())
+    return critic.score(plain), critic.score(forecast)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
+
+from forecastcache.whole import whole
 
 INCH = 1.1  # a picture's edge on the sheet
 MOST = 12  # pictures in a row
@@ -53,8 +53,7 @@ def contact_sheet(plain: Tensor, forecast: Tensor, title: str, caption: str, pat
             axes.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _whole(path) as partial:
+    with whole(path) as partial:
         figure.savefig(partial, dpi=150, format="png")
 
 
@@ -71,8 +70,7 @@ def film(plain: Tensor, forecast: Tensor, path: Path) -> None:
     scale = max(1, ENLARGED // plain.shape[-2])
     size = (frames.shape[2] * scale, frames.shape[1] * scale)
     images = [Image.fromarray(frame).resize(size, Image.Resampling.NEAREST) for frame in frames]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _whole(path) as partial:
+    with whole(path) as partial:
         images[0].save(
             partial, "GIF", save_all=True, append_images=images[1:], duration=MILLISECONDS, loop=0
         )
@@ -98,17 +96,8 @@ def frontier(points: dict[str, list[tuple[int, float]]], steps: int, path: Path)
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _whole(path) as partial:
+    with whole(path) as partial:
         figure.savefig(partial, dpi=150, format="png")
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A file to write beside `path`, which becomes it at the end."""
-    partial = path.with_suffix(".partial")
-    yield partial
-    partial.replace(path)
 
 
 def _gain(difference: Tensor) -> int:

@@ -27,18 +27,24 @@ class Scores(NamedTuple):
     frechet: float
 
 
-def score(judge: Judge, samples: Tensor, asked: Verdict, real: Tensor) -> Scores:
-    """The scores of samples in [0, 1], pictures `(n, 3, h, w)` or clips `(n, frames, 3, h, w)`.
+class Critic:
+    """Scores sets of samples that were asked for the same.
 
     Args:
         judge: reads them.
-        samples: at least two.
         asked: what was to be on them.
         real: pictures or clips in [-1, 1] that nothing was trained on.
     """
-    signed = samples * 2 - 1
-    right = judge.read(signed).agrees(asked).float().mean().item()
-    return Scores(right, frechet_distance(judge.features(signed), judge.features(real)))
+
+    def __init__(self, judge: Judge, asked: Verdict, real: Tensor) -> None:
+        self._judge, self._asked = judge, asked
+        self._real = judge.features(real)
+
+    def score(self, samples: Tensor) -> Scores:
+        """Of at least two pictures `(n, 3, h, w)` or clips `(n, frames, 3, h, w)` in [0, 1]."""
+        features = self._judge.features(samples * 2 - 1)
+        right = self._judge.verdict(features).agrees(self._asked)
+        return Scores(right.float().mean().item(), frechet_distance(features, self._real))
 
 
 def frechet_distance(features: Tensor, reference: Tensor) -> float:

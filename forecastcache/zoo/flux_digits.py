@@ -22,7 +22,7 @@ from torch import Tensor
 
 from forecastcache import zoo
 from forecastcache.zoo import appraisal, data, flow, judge, text
-from forecastcache.zoo.pictures import Subjects, autoencoding, trained_on, writer
+from forecastcache.zoo.pictures import Subjects, autoencoding, captioned, trained_on
 from forecastcache.zoo.training import fit
 
 TEXT_TOKENS = zoo.entry("flux-digits").call["max_sequence_length"]
@@ -67,12 +67,7 @@ def make(
         return subjects[subjects.any(32, generator)].draw(scans)
 
     seconds += fit(autoencoding(vae, draw, vae_steps), work, seed)
-    latents, write = _latents(vae, scans, subjects), writer(scans, subjects)
-
-    def batch(generator: torch.Generator) -> tuple[Tensor, list[str]]:
-        pick = subjects.any(BATCH, generator)
-        return latents[pick], write(pick, generator)
-
+    batch = captioned(_latents(vae, scans, subjects), scans, subjects, BATCH)
     lessons = flow.Lessons(transformer, _velocity(pipe), batch, SHIFT, middle=0)
     seconds += fit(lessons.match(steps), work, seed)
     seconds += fit(lessons.distil(guidance_steps), work, seed)

@@ -25,7 +25,13 @@ from forecastcache import zoo
 from forecastcache.zoo import appraisal, data, flow, judge, text
 from forecastcache.zoo.flat import flattened
 from forecastcache.zoo.motion import FRAMES
-from forecastcache.zoo.pictures import Subjects, autoencoding, set_in_motion, trained_on, writer
+from forecastcache.zoo.pictures import (
+    Subjects,
+    autoencoding,
+    captioned,
+    set_in_motion,
+    trained_on,
+)
 from forecastcache.zoo.training import fit
 
 TEXT_TOKENS = zoo.entry("hunyuan-digits").call["max_sequence_length"]
@@ -82,12 +88,7 @@ def make(
         # Once more from a high rate: the first time it takes blue ink for green.
         again = autoencoding(vae, draw, vae_steps, ink=8.0, name="vae-again")
         seconds += fit(again, work, seed)
-    latents, write = _latents(vae, scans, subjects), writer(scans, subjects)
-
-    def batch(generator: torch.Generator) -> tuple[Tensor, list[str]]:
-        pick = subjects.any(BATCH, generator)
-        return latents[pick], write(pick, generator)
-
+    batch = captioned(_latents(vae, scans, subjects), scans, subjects, BATCH)
     lessons = flow.Lessons(transformer, _velocity(pipe), batch, SHIFT)
     seconds += fit(lessons.match(steps), work, seed)
     seconds += fit(lessons.distil(guidance_steps), work, seed)
@@ -143,8 +144,7 @@ def _encode(pipe: HunyuanVideoPipeline, captions: list[str]) -> Any:
 
 def _summary(pipe: HunyuanVideoPipeline, captions: list[str]) -> Tensor:
     words, _, mask = _encode(pipe, captions)
-    mean: Tensor = (words * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-    return mean
+    return text.mean_word(words, mask)
 
 
 def _velocity(pipe: HunyuanVideoPipeline) -> flow.Velocity:

@@ -93,8 +93,12 @@ class Judge(nn.Module):
     @torch.no_grad()
     def read(self, pictures: Tensor) -> Verdict:
         """What stands on pictures or clips."""
-        read = [logits.argmax(1) for logits in self.answers(self(pictures))]
-        unsaid = torch.full((len(pictures),), captions.UNSAID)
+        return self.verdict(self.features(pictures))
+
+    def verdict(self, features: Tensor) -> Verdict:
+        """What stands on that of which these are the features."""
+        read = [logits.argmax(1) for logits in self.answers(features)]
+        unsaid = torch.full((len(features),), captions.UNSAID)
         return Verdict(*read, *[unsaid] * (4 - len(read)))
 
     @torch.no_grad()

@@ -112,6 +112,19 @@ def writer(
     return write
 
 
+def captioned(
+    latents: Tensor, scans: data.Scans, subjects: Subjects, size: int
+) -> Callable[[torch.Generator], tuple[Tensor, list[str]]]:
+    """Draws `size` of the subjects' latents with their captions."""
+    write = writer(scans, subjects)
+
+    def draw(generator: torch.Generator) -> tuple[Tensor, list[str]]:
+        pick = subjects.any(size, generator)
+        return latents[pick], write(pick, generator)
+
+    return draw
+
+
 def autoencoding(
     vae: Any,
     draw: Callable[[torch.Generator], Tensor],

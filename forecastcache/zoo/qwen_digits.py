@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from forecastcache.zoo import appraisal, data, flow, judge, text
 from forecastcache.zoo.flat import flattened
-from forecastcache.zoo.pictures import Subjects, autoencoding, trained_on, writer
+from forecastcache.zoo.pictures import Subjects, autoencoding, captioned, trained_on
 from forecastcache.zoo.training import fit
 
 BATCH = 96
@@ -72,12 +72,7 @@ def make(
 
     with flattened(vae):
         seconds += fit(autoencoding(vae, draw, vae_steps), work, seed)
-    latents, write = _latents(vae, scans, subjects), writer(scans, subjects)
-
-    def batch(generator: torch.Generator) -> tuple[Tensor, list[str]]:
-        pick = subjects.any(BATCH, generator)
-        return latents[pick], write(pick, generator)
-
+    batch = captioned(_latents(vae, scans, subjects), scans, subjects, BATCH)
     lessons = flow.Lessons(transformer, _velocity(pipe), batch, SHIFT, empty=" ")
     return pipe, seconds + fit(lessons.match(steps), work, seed)
 
@@ -137,8 +132,7 @@ def _encode(pipe: QwenImagePipeline, captions: list[str]) -> tuple[Tensor, Tenso
 
 def _summary(pipe: QwenImagePipeline, captions: list[str]) -> Tensor:
     words, mask = _encode(pipe, captions)
-    mean: Tensor = (words * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-    return mean
+    return text.mean_word(words, mask)
 
 
 def _velocity(pipe: QwenImagePipeline) -> flow.Velocity:

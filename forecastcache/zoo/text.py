@@ -208,6 +208,12 @@ def teach(
     return fit(Stage(name, reader, loss, steps, rate=3e-3, decay=0.98), work, seed)
 
 
+def mean_word(words: Tensor, mask: Tensor) -> Tensor:
+    """The mean of the vectors `(n, tokens, WIDTH)` that the mask `(n, tokens)` lets through."""
+    mean: Tensor = (words * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+    return mean
+
+
 def remembered(
     encode: Callable[[list[str]], tuple[Tensor, ...]],
 ) -> Callable[[list[str]], tuple[Tensor, ...]]:

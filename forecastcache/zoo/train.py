@@ -18,7 +18,7 @@ from forecastcache import zoo
 from forecastcache.errors import ForecastCacheError, OptionError
 from forecastcache.sampling import Request
 from forecastcache.zoo import judge as judging
-from forecastcache.zoo.appraisal import score
+from forecastcache.zoo.appraisal import Critic
 
 SAMPLES = 300
 CLIPS = 100
@@ -104,7 +104,7 @@ def _appraise(
     arguments = request.arguments(pipe)
     conditions = arguments["prompt" if entry.words else "class_labels"]
     pictures = torch.cat([part.sample(pipe) for part in request.split(pipe, BATCH)])
-    scores = score(judge, pictures, recipe.asked(conditions), recipe.real())
+    scores = Critic(judge, recipe.asked(conditions), recipe.real()).score(pictures)
     _save_grid(pictures, folder / "samples.png")
     still, moving = judging.held_out_accuracy(judge)
     files = [file for file in folder.rglob("*.safetensors")]

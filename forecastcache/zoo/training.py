@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from forecastcache.errors import ForecastCacheError
+from forecastcache.whole import whole
 
 CHECKPOINT_EVERY = 200
 CAN_COMPILE = shutil.which("g++") is not None
@@ -113,7 +114,8 @@ def fit(stage: Stage, work: Path, seed: int = 0) -> float:
             if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == stage.steps:
                 state = {name: part.state_dict() for name, part in parts.items()}
                 state |= {"losses": losses, "seconds": perf_counter() - started}
-                _save(checkpoint, state | {"seed": seed, "steps": stage.steps})
+                with whole(checkpoint) as partial:
+                    torch.save(state | {"seed": seed, "steps": stage.steps}, partial)
     seconds = perf_counter() - started
     for module in stage.compiled:
         module._compiled_call_impl = None
@@ -133,12 +135,6 @@ def _progress() -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-
-
-def _save(path: Path, state: dict[str, object]) -> None:
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)
 
 
 def _draw_curve(losses: list[float], name: str, path: Path) -> None:

@@ -10,9 +10,10 @@ from safetensors.torch import save_file
 import forecastcache as fc
 from forecastcache.calibration.artifact import About, Calibration, Fit, decibels
 from forecastcache.calibration.closed_loop import roll
-from forecastcache.calibration.gram import CalibrationError, open_loop_rows
+from forecastcache.calibration.gram import open_loop_rows
 from forecastcache.calibration.identity import Identity, versions
 from forecastcache.calibration.recording import record
+from forecastcache.errors import CalibrationError
 
 from .toys import STEPS, Toy, curved, starts
 

@@ -8,10 +8,10 @@ import torch
 
 import forecastcache as fc
 from forecastcache.calibration.artifact import Calibration
-from forecastcache.calibration.campaign import Cost, Wanted, calibrate
-from forecastcache.calibration.gram import CalibrationError
+from forecastcache.calibration.campaign import calibrate
 from forecastcache.calibration.sampler import tracked
-from forecastcache.errors import ScheduleError
+from forecastcache.calibration.wanted import Cost, Wanted
+from forecastcache.errors import CalibrationError, ScheduleError
 from forecastcache.sampling import Request, load
 
 STEPS = 12

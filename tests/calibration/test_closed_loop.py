@@ -9,10 +9,11 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerAncestral
 
 import forecastcache as fc
 from forecastcache.calibration.closed_loop import roll
-from forecastcache.calibration.gram import CalibrationError, open_loop_rows
+from forecastcache.calibration.gram import open_loop_rows
 from forecastcache.calibration.memo import Memo
 from forecastcache.calibration.recording import record
 from forecastcache.calibration.sampler import tracked
+from forecastcache.errors import CalibrationError
 
 from .toys import STEPS, Toy, curved, starts
 

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecastcache.calibration.gram import (
-    CalibrationError,
     GramSum,
     by_gradient_descent,
     open_loop_rows,
     residual,
     solve,
 )
+from forecastcache.errors import CalibrationError
 from forecastcache.predictors.row import Row
 
 T = 9

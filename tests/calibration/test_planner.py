@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecastcache.calibration import planner
-from forecastcache.calibration.gram import CalibrationError, open_loop_rows
+from forecastcache.calibration.gram import open_loop_rows
+from forecastcache.errors import CalibrationError
 
 
 def gram_of(total: int, seed: int) -> np.ndarray:

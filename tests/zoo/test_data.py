@@ -214,9 +214,9 @@ def test_real_pictures_score_well_and_noise_does_not():
     scans = data.scans("held-out")
     said = judge.verdict(scans, pictures.trained_on(scans, "held-out"))
     asked = judge.Verdict(*(it[::2] for it in said))
-    critic = judge.Judge.load()
-    good = appraisal.score(critic, (halves[0] + 1) / 2, asked, halves[1])
-    bad = appraisal.score(critic, torch.rand(halves[0].shape), asked, halves[1])
+    critic = appraisal.Critic(judge.Judge.load(), asked, halves[1])
+    good = critic.score((halves[0] + 1) / 2)
+    bad = critic.score(torch.rand(halves[0].shape))
     assert good.accuracy >= 0.97
     assert bad.accuracy < 0.1
     assert bad.frechet > 20 * good.frechet

@@ -19,7 +19,7 @@ from forecastcache.errors import UnknownNameError
 from forecastcache.evaluation.comparison import compare
 from forecastcache.sampling import Request, RequestError, load
 from forecastcache.zoo import judge, text, train, training
-from forecastcache.zoo.appraisal import score
+from forecastcache.zoo.appraisal import Critic
 
 STOCK = {
     "flux-digits": (diffusers.FluxPipeline, diffusers.AutoencoderKL, 9),
@@ -68,7 +68,7 @@ def test_samples_are_what_held_out_captions_ask_for(name):
     request = Request.of(zoo.PREFIX + name, count=32)
     pictures = request.sample(pipeline(name))
     asked = judge.asked(list(request.prompts))
-    scores = score(judge.Judge.load(), pictures, asked, zoo.recipe(name).real())
+    scores = Critic(judge.Judge.load(), asked, zoo.recipe(name).real()).score(pictures)
     assert scores.accuracy >= 0.85  # 0.9 of 300 samples, see the cards
     others = judge.Verdict(*(it.roll(1) for it in asked))
     assert judge.Judge.load().read(pictures * 2 - 1).agrees(others).float().mean() < 0.1
