@@ -7,12 +7,12 @@ JOBS ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-slow lint types bench clean
+.PHONY: demo test test-slow lint types bench bench-fidelity calibrations clean
 .DEFAULT_GOAL := help
 help:
 	@echo "make demo   sample a trained model plainly and with forecasting, side by side"
 	@echo "make test   run the tests"
-	@echo "make lint, make types, make bench, make test-slow, make clean"
+	@echo "make lint, make types, make bench, make bench-fidelity, make calibrations, make test-slow, make clean"
 
 demo: .venv/.demo
 	$(BIN)/forecastcache run zoo:flux-digits
@@ -38,6 +38,17 @@ types: .venv/.dev
 bench: .venv/.dev
 	$(BIN)/python benchmarks/forecast_step.py
 	$(BIN)/python benchmarks/combine.py
+
+bench-fidelity: .venv/.dev
+	$(BIN)/python benchmarks/fidelity.py
+
+# What ships beside each zoo model; made again whenever a model is.
+SCHEDULES := every:7 0,6,12,18,24,30,36,42,48 search:5 search:6 search:7 search:9 search:12 search:16
+calibrations: .venv/.dev
+	for model in dit flux qwen hunyuan; do \
+	    $(BIN)/forecastcache calibrate zoo:$$model-digits $(SCHEDULES:%=--schedule %) \
+	        --out forecastcache/zoo/$$model-digits/calibration.safetensors || exit 1; \
+	done
 
 clean:
 	rm -rf .venv build dist forecastcache-run

@@ -2,61 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-from forecastcache.calibration import planner
+from forecastcache.calibration import hub, planner
+from forecastcache.calibration.between import Between
+from forecastcache.calibration.file import About, read, write
 from forecastcache.calibration.gram import RIDGE, open_loop_rows
 from forecastcache.calibration.identity import Identity
 from forecastcache.calibration.recording import Recording
+from forecastcache.calibration.sizes import Fit, Size, decibels
 from forecastcache.errors import CalibrationError
+from forecastcache.predictor import LinearPredictor
+from forecastcache.predictors.explanation import Explanation, explain
 from forecastcache.predictors.learned import Learned
 from forecastcache.predictors.row import Row
 from forecastcache.schedule import Listed, Schedule
-from forecastcache.whole import whole
+from forecastcache.step import Step
 
-FORMAT = "forecastcache calibration"
-VERSION = 1
-RANGE = 2.0
 Loop = Literal["open", "closed"]
-
-
-class Fit(BaseModel):
-    """The rows of one schedule, fitted in closed loop.
-
-    Attributes:
-        computed: the computed steps.
-        rows: one for each forecast step.
-        psnr_db: of the final samples to the plain ones, on prompts that the rows were not fitted
-            to where there were any, else on those that they were; data range 2.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    computed: tuple[int, ...]
-    rows: tuple[Row, ...]
-    psnr_db: float
-
-
-class About(BaseModel):
-    """What a file says of itself."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    format: str = FORMAT
-    version: int = VERSION
-    identity: Identity
-    prompts: int
-    elements: int
-    versions: dict[str, str]
-    fits: tuple[Fit, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,37 +43,36 @@ class Offer:
     psnr_db: float
 
 
-def decibels(error: float) -> float:
-    """A mean squared error as PSNR in dB; data range 2, that of pictures in [-1, 1]."""
-    return 10 * math.log10(RANGE**2 / max(error, 1e-20))
-
-
 @dataclass(frozen=True)
 class Calibration:
     """What plain and accelerated runs of some fifty prompts have taught of a model.
 
     Attributes:
-        about: of what, from how many prompts, and the closed-loop fits.
-        recording: sums over the plain runs, from which any schedule is fitted in open loop.
+        identity: of what.
+        sizes: what was learned at each size, the one that schedules were searched at first.
+        versions: of the libraries it was made with.
     """
 
-    about: About
-    recording: Recording
+    identity: Identity
+    sizes: tuple[Size, ...]
+    versions: dict[str, str]
 
     @property
-    def identity(self) -> Identity:
-        """What it is of."""
-        return self.about.identity
+    def recording(self) -> Recording:
+        """That of the first size."""
+        return self.sizes[0].recording
 
     @property
     def fits(self) -> tuple[Fit, ...]:
-        """The closed-loop fits, fewest computed steps first."""
-        return tuple(sorted(self.about.fits, key=lambda fit: (len(fit.computed), -fit.psnr_db)))
+        """The closed-loop fits that all sizes have, as the first has them; fewest steps first."""
+        first, *others = self.sizes
+        shared = [fit for fit in first.fits if all(size.fit(fit.computed) for size in others)]
+        return tuple(sorted(shared, key=lambda fit: (len(fit.computed), -fit.psnr_db)))
 
     def predictor(
         self, schedule: Schedule, loop: Loop = "closed", depth: int | None = None
-    ) -> Learned:
-        """The rows for `schedule`.
+    ) -> LinearPredictor:
+        """The rows for `schedule`; of several sizes, mixed as the run's step times ask.
 
         Args:
             schedule: one that knows its steps beforehand.
@@ -117,10 +84,19 @@ class Calibration:
             CalibrationError: the file has no closed-loop rows for this schedule.
         """
         computed = schedule.computed(self.recording.steps)
-        times = self.recording.times.tolist()
+        rising = sorted(self.sizes, key=lambda size: float(size.recording.times.sum()))
+        rows = [self._rows(size, computed, loop, depth) for size in rising]
+        times = [tuple(size.recording.times.tolist()) for size in rising]
+        if len(rows) == 1:
+            return Learned(rows[0], times[0])
+        return Between(fits=tuple(Learned(each) for each in rows), times=tuple(times))
+
+    def _rows(
+        self, size: Size, computed: tuple[int, ...], loop: Loop, depth: int | None
+    ) -> tuple[Row, ...]:
         if loop == "open":
-            return Learned(open_loop_rows(self.recording.gram, computed, depth, RIDGE), times)
-        fit = next((fit for fit in self.about.fits if fit.computed == computed), None)
+            return open_loop_rows(size.recording.gram, computed, depth, RIDGE)
+        fit = size.fit(computed)
         if fit is None:
             known = "; ".join(" ".join(map(str, fit.computed)) for fit in self.fits) or "none"
             raise CalibrationError(
@@ -128,7 +104,7 @@ class Calibration:
                 f"{known}): calibrate with --schedule {','.join(map(str, computed))}, or take "
                 "loop='open'"
             )
-        return Learned(fit.rows, times)
+        return fit.rows
 
     def plan(self, computed: int) -> Listed:
         """The schedule of `computed` steps: the best of the closed-loop fits, else planned.
@@ -137,32 +113,54 @@ class Calibration:
             CalibrationError: a trajectory cannot have so many computed steps.
         """
         planner.require_count(computed, self.recording.steps)
-        of_that_many = [fit for fit in self.about.fits if len(fit.computed) == computed]
+        of_that_many = [fit for fit in self.fits if len(fit.computed) == computed]
         if of_that_many:
             return Listed(max(of_that_many, key=lambda fit: fit.psnr_db).computed)
         return Listed(planner.plan(self.recording.gram, self._weight, computed))
 
-    def choose(self, computed: int) -> tuple[Listed, Learned]:
+    def choose(self, computed: int) -> tuple[Listed, LinearPredictor]:
         """Schedule and predictor for `computed` steps: `fc.attach(pipe, *cal.choose(9))`.
 
         Raises:
             CalibrationError: a trajectory cannot have so many computed steps.
         """
         schedule = self.plan(computed)
-        fitted = any(fit.computed == schedule.steps for fit in self.about.fits)
+        fitted = any(fit.computed == schedule.steps for fit in self.fits)
         return schedule, self.predictor(schedule, "closed" if fitted else "open")
+
+    def explanations(self, computed: int) -> list[Explanation]:
+        """What each row of `choose(computed)` does, at the first size.
+
+        Raises:
+            CalibrationError: a trajectory cannot have so many computed steps.
+        """
+        schedule, _ = self.choose(computed)
+        times = self.recording.times.tolist()
+        alone = replace(self, sizes=self.sizes[:1])
+        _, predictor = alone.choose(computed)
+        steps = [Step(index, times[index]) for index in schedule.steps]
+        targets = sorted(set(range(len(times))) - set(schedule.steps))
+        return [
+            explain(
+                predictor,
+                [step for step in steps if step.index < target],
+                Step(target, times[target]),
+            )
+            for target in targets
+        ]
 
     def figures(self) -> dict[str, Any]:
         """What it is of and what it holds, ready for JSON."""
-        motion = self.recording.motion
         return {
-            **self.about.model_dump(exclude={"fits"}),
-            "sampler_missed": motion.missed,
+            **self._about.model_dump(exclude={"sizes"}),
+            "sizes": [size.name for size in self.sizes],
+            "prompts": sum(size.recording.prompts for size in self.sizes),
+            "sampler_missed": max(size.recording.motion.missed for size in self.sizes),
             "fits": [fit.model_dump(exclude={"rows"}) for fit in self.fits],
         }
 
     def frontier(self) -> tuple[Offer, ...]:
-        """What there is to choose from, fewest computed steps first."""
+        """What there is to choose from, fewest computed steps first; figures of the first size."""
         weight, gram = self._weight, self.recording.gram
         offers = [Offer(fit.computed, "closed", fit.psnr_db) for fit in self.fits]
         for computed in planner.plans(gram, weight, self.recording.steps):
@@ -175,66 +173,47 @@ class Calibration:
         motion = self.recording.motion
         return planner.sensitivities(motion.keep, motion.move)
 
-    def with_fits(self, fits: Sequence[Fit]) -> Calibration:
+    def with_fits(self, fits: Sequence[Fit], size: int = 0) -> Calibration:
         """The same with more closed-loop fits; a new fit replaces that of the same steps."""
-        new = {fit.computed: fit for fit in (*self.about.fits, *fits)}
-        return Calibration(
-            self.about.model_copy(update={"fits": tuple(new.values())}), self.recording
-        )
+        old = self.sizes[size]
+        new = {fit.computed: fit for fit in (*old.fits, *fits)}
+        sizes = list(self.sizes)
+        sizes[size] = replace(old, fits=tuple(new.values()))
+        return replace(self, sizes=tuple(sizes))
+
+    @property
+    def _about(self) -> About:
+        return About.of(self.identity, self.versions, self.sizes)
 
     def save(self, path: str | Path) -> None:
-        """Write one safetensors file, whole or not at all."""
-        path = Path(path)
-        arrays = {
-            name: np.ascontiguousarray(getattr(self.recording, name))
-            for name in ("times", "gram", "branches", "products")
-        }
-        try:
-            with whole(path) as partial:
-                save_file(arrays, partial, metadata={"about": self.about.model_dump_json()})
-        except (OSError, SafetensorError) as error:
-            raise CalibrationError(f"{path} cannot be written ({error})") from None
+        """Write one safetensors file, whole or not at all.
+
+        Raises:
+            CalibrationError: it cannot be written.
+        """
+        write(Path(path), self._about, self.sizes)
+
+    def push_to_hub(self, repo: str, private: bool = False) -> str:
+        """Publish it as `repo`, with a card that says what it is of; gives the address.
+
+        Args:
+            repo: user or organisation, and name: "me/flux-dev-forecast". It is made if need be.
+            private: whether others may not see it.
+
+        Raises:
+            CalibrationError: the hub refuses, or is not to be reached.
+        """
+        return hub.push(self, repo, private)
 
     @classmethod
-    def load(cls, path: str | Path) -> Calibration:
-        """Read a file that `save` wrote.
+    def load(cls, source: str | Path) -> Calibration:
+        """Read a file that `save` wrote, from disk, from the hub, or that of a zoo model.
+
+        Args:
+            source: a path, a hub id such as "me/flux-dev-forecast", or zoo:NAME.
 
         Raises:
             CalibrationError: there is none, or it is truncated, foreign or of a newer version.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise CalibrationError(
-                f"{path} is no file: make one with forecastcache calibrate MODEL --out {path}"
-            )
-        try:
-            with safe_open(path, "numpy") as file:
-                metadata: dict[str, str] = file.metadata() or {}
-                arrays: dict[str, Any] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise CalibrationError(
-                f"{path} is damaged or no safetensors file ({error}): calibrate again"
-            ) from None
-        about = _about(path, metadata)
-        return cls(about, Recording(**arrays, prompts=about.prompts, elements=about.elements))
-
-
-def _about(path: Path, metadata: dict[str, str]) -> About:
-    try:
-        said: dict[str, Any] = json.loads(metadata.get("about", ""))
-    except json.JSONDecodeError:
-        said = {}
-    if said.get("format") != FORMAT:
-        raise CalibrationError(
-            f"{path} is no calibration: give what forecastcache calibrate wrote"
-        )
-    if said.get("version", 0) > VERSION:
-        raise CalibrationError(
-            f"{path} is of version {said['version']}, newer than {VERSION}: upgrade forecastcache"
-        )
-    try:
-        return About.model_validate(said)
-    except ValidationError as error:
-        raise CalibrationError(
-            f"{path} is damaged: {error.errors()[0]['msg']}; calibrate again"
-        ) from None
+        about, sizes = read(hub.find(source))
+        return cls(about.identity, sizes, about.versions)

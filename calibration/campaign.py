@@ -1,43 +1,43 @@
 """Campaign: a whole calibration, from prompts to a file; killed, it goes on where it was.
 
-What was recorded of each part of the prompts is kept in `OUT.parts/` until the file is written.
+What was recorded of each part of the prompts, and each fit, is kept in `OUT.parts/` until the file
+is written.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from forecastcache.attachment import denoisers
-from forecastcache.calibration.artifact import About, Calibration, Fit, decibels
-from forecastcache.calibration.closed_loop import DEPTH, Rolled, roll
+from forecastcache.calibration.artifact import Calibration
+from forecastcache.calibration.closed_loop import DEPTH
+from forecastcache.calibration.course import Course
+from forecastcache.calibration.file import ARRAYS
 from forecastcache.calibration.identity import Identity, versions
-from forecastcache.calibration.memo import Memo
-from forecastcache.calibration.parts import in_parts
 from forecastcache.calibration.recording import Recording, record
-from forecastcache.calibration.search import climb, evenly
+from forecastcache.calibration.sizes import Fit, Size
+from forecastcache.calibration.team import Share, Team
 from forecastcache.calibration.wanted import FEWEST, Wanted
 from forecastcache.errors import CalibrationError
-from forecastcache.registry import adapter_for
 from forecastcache.sampling import Request
 from forecastcache.whole import whole
 
-HELD_OUT = 0.25  # share of the prompts by which a search judges schedules
-STARTS = 2  # of a search
-ARRAYS = ("times", "gram", "branches", "products")
 COUNTS = ("prompts", "elements")
 Tell = Callable[[str, int, int], None]
 
 
 def calibrate(
     pipe: Any,
-    request: Request,
+    requests: Sequence[Request],
     out: Path,
     wanted: Sequence[Wanted] = (),
     *,
@@ -45,126 +45,143 @@ def calibrate(
     tries: int = 60,
     depth: int = DEPTH,
     tell: Tell = lambda stage, done, of: None,
+    team: Team = Team(),  # noqa: B008  # frozen
 ) -> Calibration:
-    """Record the prompts of `request`, fit the schedules wanted in closed loop, write the file.
+    """Record the prompts of every request, fit the schedules wanted, write the file.
 
     Args:
         pipe: a diffusers pipeline with nothing attached.
-        request: what to ask it for.
+        requests: what to ask it for, one request a size of the samples. Schedules are searched
+            for at the first and fitted at all.
         out: the file.
         wanted: schedules to fit in closed loop.
         micro_batch: samples that the network sees at once.
         tries: schedules that a search looks at.
         depth: newest computed steps that closed-loop rows read.
         tell: hears how far each stage is.
+        team: the processes that share the prompts; the first of them writes the file.
 
     Raises:
-        CalibrationError: fewer than two prompts, a sampler that closed loop cannot serve, or
-            what was recorded before is of something else.
+        CalibrationError: fewer than two prompts, a sampler that closed loop cannot serve, what
+            was recorded before is of something else, or another process has ended.
     """
-    parts = request.split(pipe, micro_batch)
-    prompts = sum(len(part.classes) + len(part.prompts) for part in parts)
-    if prompts < FEWEST:
+    identity = _identity(pipe, requests)
+    divided = [request.split(pipe, micro_batch) for request in requests]
+    counts = [sum(map(len, parts)) for parts in divided]
+    if min(counts) < FEWEST:
         raise CalibrationError(
-            f"{prompts} prompt is too few: give {FEWEST} at least, 50 are usual"
+            f"{min(counts)} prompt is too few: give {FEWEST} at least, 50 are usual"
         )
-    identity = Identity.of(pipe, request.steps, request.guidance(pipe))
-    partial = _open(out, identity, request, micro_batch)
-    recordings = []
-    for number, part in enumerate(parts):
-        recordings.append(_recorded(pipe, part, partial / f"{number:04}.safetensors"))
-        tell("recording", number + 1, len(parts))
-    recording = sum(recordings[1:], recordings[0])
-    about = About(
-        identity=identity, prompts=prompts, elements=recording.elements, versions=versions()
-    )
-    calibration = Calibration(about, recording)
-    if wanted:
-        recording.motion.require_first_order(identity.scheduler.name)
-        plain = _samples(partial)
-        for number, each in enumerate(wanted):
-            fit = _fitted(pipe, request, plain, recording, each, micro_batch, tries, depth, tell)
-            calibration = calibration.with_fits([fit])
-            tell("fitting", number + 1, len(wanted))
-    calibration.save(out)
-    shutil.rmtree(partial)
+    folder = _open(out, f"{identity.model_dump_json()}\n{requests}\n{micro_batch}\n")
+    courses = []
+    for number, (request, parts) in enumerate(zip(requests, divided)):
+        stage = "recording" + f" {_name(request)}" * (len(requests) > 1)
+        paths = [folder / f"{number}-{part:04}.safetensors" for part in range(len(parts))]
+        mine, own = team.mine(parts), team.mine(paths)
+        recordings = []
+        for part, path in zip(mine, own):
+            recordings.append(_recorded(pipe, part, path, bool(wanted)))
+            tell(stage, min(len(recordings) * team.size, len(parts)), len(parts))
+        course = Course(
+            pipe=pipe,
+            request=Request.joined(mine),
+            plain=_samples(own) if wanted else [],
+            recording=_summed(recordings, len(parts), team),
+            share=Share(tuple(map(len, mine)), len(parts), team),
+            micro_batch=micro_batch,
+            depth=depth,
+        )
+        if wanted:
+            course.recording.motion.require_first_order(identity.scheduler.name)
+        courses.append(course)
+    sizes = [Size(_name(each), course.recording) for each, course in zip(requests, courses)]
+    calibration = Calibration(identity, tuple(sizes), versions())
+    for number, each in enumerate(wanted):
+        for size, fit in enumerate(_fitted(courses, each, folder, tries, team, tell)):
+            calibration = calibration.with_fits([fit], size)
+        tell("fitting", number + 1, len(wanted))
+    if team.leads:
+        calibration.save(out)
+    team.wait()
+    shutil.rmtree(folder, ignore_errors=True)
     return calibration
 
 
-def _open(out: Path, identity: Identity, request: Request, micro_batch: int) -> Path:
-    """The folder of what was recorded before, if it is of the same."""
-    partial = out.with_name(out.name + ".parts")
-    partial.mkdir(parents=True, exist_ok=True)
-    note, text = partial / "of.txt", f"{identity.model_dump_json()}\n{request}\n{micro_batch}\n"
-    if note.exists() and note.read_text() != text:
+def _identity(pipe: Any, requests: Sequence[Request]) -> Identity:
+    first, *others = (Identity.of(pipe, it.steps, it.guidance(pipe)) for it in requests)
+    for other in others:
+        first.require(other)
+    return first
+
+
+def _name(request: Request) -> str:
+    height, width = request.call.get("height"), request.call.get("width")
+    return f"{height}x{width}" if height and width else "the pipeline's own size"
+
+
+def _open(out: Path, of: str) -> Path:
+    """The folder of what was done before, if it was of the same."""
+    folder = out.with_name(out.name + ".parts")
+    note = folder / "of.txt"
+    if note.exists() and note.read_text() != of:
         raise CalibrationError(
-            f"{partial} holds part of a calibration of another model, sampler, guidance or set of "
+            f"{folder} holds part of a calibration of another model, sampler, guidance or set of "
             "prompts: remove it, or give another --out"
         )
-    note.write_text(text)
-    return partial
+    with whole(note) as unfinished:
+        unfinished.write_text(of)
+    return folder
 
 
-def _recorded(pipe: Any, part: Request, path: Path) -> Recording:
-    """What was recorded of a part of the prompts, now or before."""
-    if path.exists():
-        known = load_file(path)
+def _recorded(pipe: Any, part: Request, path: Path, keep: bool) -> Recording:
+    """What was recorded of a part of the prompts, now or before; its samples too, to `keep`."""
+    known = load_file(path) if path.exists() else {}
+    if known and ("samples" in known or not keep):
         read: dict[str, Any] = {name: known[name].numpy() for name in ARRAYS}
         read |= {name: int(known[name]) for name in COUNTS}
         return Recording(**read)
-    recording, samples = record(
-        pipe, lambda: part.sample(pipe), len(part.classes) + len(part.prompts)
-    )
+    recording, samples = record(pipe, lambda: part.sample(pipe), len(part))
     tensors = {name: torch.from_numpy(getattr(recording, name)) for name in ARRAYS}
     tensors |= {name: torch.tensor(getattr(recording, name)) for name in COUNTS}
-    tensors["samples"] = torch.stack(samples)
-    with whole(path) as unfinished:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, unfinished)
+    if keep:
+        tensors["samples"] = torch.stack(samples)
+    try:
+        with whole(path) as unfinished:
+            save_file({name: it.contiguous() for name, it in tensors.items()}, unfinished)
+    except (OSError, SafetensorError) as error:
+        raise CalibrationError(
+            f"{path} cannot be written ({error}): make room, and start again; what was recorded "
+            "before is kept"
+        ) from None
     return recording
 
 
-def _samples(partial: Path) -> list[Tensor]:
-    """x_0 to x_T of all prompts."""
-    parts = [load_file(path)["samples"] for path in sorted(partial.glob("*.safetensors"))]
-    return list(torch.cat(parts, dim=1))
+def _summed(mine: Sequence[Recording], parts: int, team: Team) -> Recording:
+    """The recording of all parts of all processes."""
+    together = sum(mine[1:], mine[0])  # refuses parts that do not go together
+    sums: dict[str, Any] = {
+        name: team.total([np.asarray(getattr(each, name)) for each in mine], parts)
+        for name in (*ARRAYS[1:], *COUNTS)
+    }
+    return Recording(together.times, **{
+        name: int(total) if name in COUNTS else total for name, total in sums.items()
+    })  # fmt: skip
 
 
 def _fitted(
-    pipe: Any,
-    request: Request,
-    plain: list[Tensor],
-    recording: Recording,
-    wanted: Wanted,
-    micro_batch: int,
-    tries: int,
-    depth: int,
-    tell: Tell,
-) -> Fit:
-    """One schedule in closed loop: judged on the last prompts, then fitted to all."""
-    (model, *_), _ = denoisers(pipe)
-    count, spent, memo = len(plain[0]), 0, Memo()
-    judged_from = count - max(1, round(HELD_OUT * count))
+    courses: Sequence[Course], wanted: Wanted, folder: Path, tries: int, team: Team, tell: Tell
+) -> list[Fit]:
+    """The fit of one schedule at each size, now or before."""
+    note = folder / f"fit-{wanted}-{tries}.json".replace(":", "-")
+    if team.all(note.exists()):
+        return [Fit.model_validate(fit) for fit in json.loads(note.read_text())]
+    computed = wanted.computed or courses[0].search(wanted.count, tries, tell)
+    fits = [course.fit(computed) for course in courses]
+    with whole(note) as unfinished:
+        unfinished.write_text(json.dumps([fit.model_dump() for fit in fits]))
+    return fits
 
-    def rolled(computed: Sequence[int], fitted: int | None, memo: Memo | None = None) -> Rolled:
-        with in_parts(model, adapter_for(model), micro_batch):
-            return roll(
-                pipe, lambda: request.sample(pipe), plain, recording.motion, computed, depth,
-                fitted=fitted, memo=memo,
-            )  # fmt: skip
 
-    def error(computed: tuple[int, ...]) -> float:
-        nonlocal spent
-        spent += 1
-        tell(f"searching {wanted.count}", min(spent, tries), tries)
-        return rolled(computed, judged_from, memo).error
-
-    if wanted.computed is None:
-        total, each = recording.steps, max(1, tries // STARTS)
-        starts = [evenly(wanted.count, total), evenly(wanted.count, total, total - 3)]
-        found = [climb(error, start, total, each, seed) for seed, start in enumerate(starts)]
-        best = min(found, key=lambda it: it.error)
-        computed, judged = best.computed, best.error
-    else:
-        computed, judged = wanted.computed, rolled(wanted.computed, judged_from).error
-    rows = rolled(computed, None).rows
-    return Fit(computed=computed, rows=rows, psnr_db=decibels(judged))
+def _samples(paths: Sequence[Path]) -> list[Tensor]:
+    """x_0 to x_T of the prompts of these parts."""
+    return list(torch.cat([load_file(path)["samples"] for path in paths], dim=1))

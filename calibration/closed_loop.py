@@ -29,6 +29,7 @@ from forecastcache.attachment import attach, denoisers
 from forecastcache.calibration.gram import RIDGE, solve
 from forecastcache.calibration.memo import Memo
 from forecastcache.calibration.sampler import Motion, Track, tracked
+from forecastcache.calibration.team import Share
 from forecastcache.predictor import LinearPredictor
 from forecastcache.predictors.row import Row
 from forecastcache.schedule import Listed
@@ -36,7 +37,6 @@ from forecastcache.step import Step
 
 TINY = 1e-20
 DEPTH = 3  # newest computed steps that a row reads: as good as all of them
-Reduce = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ def roll(
     computed: Sequence[int],
     depth: int = DEPTH,
     ridge: float = RIDGE,
-    reduce: Reduce = lambda sums: sums,
     fitted: int | None = None,
     memo: Memo | None = None,
+    share: Share | None = None,
 ) -> Rolled:
     """Fit the rows of one schedule in closed loop.
 
@@ -79,22 +79,28 @@ def roll(
         computed: the computed steps, rising from 0.
         depth: newest computed steps that a row reads.
         ridge: as a part of the mean diagonal.
-        reduce: adds up sums over machines, each of which rolls its own prompts.
         fitted: samples, the first ones, that rows are fitted to; the error is that of the others.
             None fits to all and gives the error of all.
         memo: of other rolls of the same prompts with the same options.
+        share: which of a team's prompts these are; None for all there are.
     """
+    share = share or Share.whole(len(plain[0]))
     (model, *_), _ = denoisers(pipe)
     with tracked(pipe, len(plain[0])) as track:
-        fitter = _Fitter(track, plain, motion, depth, ridge, reduce, fitted)
+        fitter = _Fitter(track, plain, motion, depth, ridge, fitted, share)
         remembering = (memo or Memo(room=0)).on(model, computed, lambda: len(track.guided))
         on_the_way = _OnTheWay(fitter=fitter)
         with remembering, attach(pipe, Listed(computed), on_the_way, site="output"):
             run()
         final = track.samples[-1]
-    missed = (final - plain[-1])[fitted or 0 :].double().square().flatten(1).mean(1)
-    sums = reduce(np.array([missed.clamp(min=TINY).log().sum().item(), len(missed)]))
-    error = math.exp(sums[0] / sums[1])
+    missed = (final - plain[-1]).double().square().flatten(1).mean(1).clamp(min=TINY).log()
+
+    def judged(part: slice) -> np.ndarray:
+        logs = missed[max(part.start, fitted or 0) : part.stop]
+        return np.array([logs.sum().item(), len(logs)])
+
+    total, count = share.total(judged)
+    error = math.exp(total / count)
     return Rolled(tuple(computed), tuple(fitter.rows.values()), final, error)
 
 
@@ -108,13 +114,13 @@ class _Fitter:
         motion: Motion,
         depth: int,
         ridge: float,
-        reduce: Reduce,
         fitted: int | None,
+        share: Share,
     ) -> None:
         self.rows: dict[int, Row] = {}
         self.depth = depth
         self._track, self._plain, self._motion = track, plain, motion
-        self._ridge, self._reduce, self._fitted = ridge, reduce, fitted
+        self._ridge, self._fitted, self._share = ridge, fitted, share
 
     def row(self, computed: list[int], step: int) -> np.ndarray:
         if step not in self.rows:
@@ -128,10 +134,14 @@ class _Fitter:
         keep, move = self._motion.keep[step], self._motion.move[step]
         plain, sample = self._plain[step + 1], self._track.samples[step]
         away = (plain.double() - keep * sample.double())[: self._fitted]
-        guided = (self._track.guided[c][: self._fitted] for c in computed)
-        past = torch.stack([each.double().flatten() for each in guided])
-        normal, aim = move**2 * (past @ past.T), move * (past @ away.flatten())
-        sums = self._reduce(np.column_stack([normal.numpy(), aim.numpy()]))
+        guided = [self._track.guided[c][: self._fitted].double() for c in computed]
+
+        def normal_and_aim(part: slice) -> np.ndarray:
+            past = torch.stack([each[part].flatten() for each in guided])
+            normal, aim = move**2 * (past @ past.T), move * (past @ away[part].flatten())
+            return np.column_stack([normal.numpy(), aim.numpy()])
+
+        sums = self._share.total(normal_and_aim)
         weights, _ = solve(sums[:, :-1], sums[:, -1], self._ridge)
         return weights
 

@@ -1,7 +1,8 @@
 """Search: the computed steps that end nearest to the plain run, in closed loop.
 
 Hill climbing from schedules spread evenly: one computed step is moved, the rows are fitted anew,
-and the move is kept if the samples end nearer. Step 0 is always computed.
+and the move is kept if the samples end nearer. Step 0 is always computed. Where a climb begins
+matters, most of all how late the last computed step is, so several starts are tried.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+CLIMBS = 2  # from the best starts
 FARTHEST = 4  # steps that one computed step is moved at a time
 Objective = Callable[[tuple[int, ...]], float]
 
@@ -36,6 +38,38 @@ def evenly(computed: int, total: int, last: int | None = None) -> tuple[int, ...
     if computed == 1:
         return (0,)
     return tuple(round(i * end / (computed - 1)) for i in range(computed))
+
+
+def starts(computed: int, total: int) -> list[tuple[int, ...]]:
+    """Schedules to begin with: spread evenly, the last step nearer to or farther from the end."""
+    gap = max(1, total // computed)
+    lasts = [total - 1, total - 2, total - 3, total - 1 - gap // 2, total - gap]
+    spread = [evenly(computed, total, max(last, computed - 1)) for last in lasts]
+    return list(dict.fromkeys(spread))
+
+
+def search(objective: Objective, computed: int, total: int, tries: int, seed: int = 0) -> Found:
+    """The best schedule of so many computed steps that `tries` evaluations find.
+
+    Args:
+        objective: the error of a schedule.
+        computed: how many steps.
+        total: steps of a trajectory.
+        tries: most evaluations of the objective, but for the starts.
+        seed: of the order in which moves are tried.
+    """
+    errors: dict[tuple[int, ...], float] = {}
+
+    def remembered(steps: tuple[int, ...]) -> float:
+        if steps not in errors:
+            errors[steps] = objective(steps)
+        return errors[steps]
+
+    best = sorted(starts(computed, total)[:tries], key=remembered)[:CLIMBS]
+    each = max(1, (tries - len(errors)) // len(best))
+    found = [climb(remembered, start, total, each + 1, seed + i) for i, start in enumerate(best)]
+    nearest = min(found, key=lambda it: it.error)
+    return Found(nearest.computed, nearest.error, len(errors))
 
 
 def climb(

@@ -25,6 +25,11 @@ class Wanted:
     count: int
     computed: tuple[int, ...] | None = None
 
+    def __str__(self) -> str:
+        return (
+            f"search:{self.count}" if self.computed is None else ",".join(map(str, self.computed))
+        )
+
     @classmethod
     def parse(cls, text: str, total: int) -> Wanted:
         """From `every:7`, `every:7,first=3`, `0,6,12` or `search:9`, over `total` steps.
@@ -61,10 +66,14 @@ class Cost:
     fit: int
 
     @classmethod
-    def of(cls, prompts: int, steps: int, wanted: Sequence[Wanted], tries: int) -> Cost:
-        """Of so many prompts, of trajectories of so many steps."""
-        rolls = sum(w.count * (2 if w.computed else tries + 1) for w in wanted)
-        return cls(prompts * steps, prompts * rolls)
+    def of(cls, prompts: Sequence[int], steps: int, wanted: Sequence[Wanted], tries: int) -> Cost:
+        """Of so many prompts at each size, of trajectories of so many steps.
+
+        Schedules are searched for at the first size and fitted, twice, at all.
+        """
+        fits = sum(2 * each.count for each in wanted)
+        searches = sum(tries * each.count for each in wanted if each.computed is None)
+        return cls(sum(prompts) * steps, sum(prompts) * fits + prompts[0] * searches)
 
     @property
     def total(self) -> int:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -70,18 +73,54 @@ def schedule_from(listed: str | None, interval: int | None, first: int | None) -
     return Listed(steps_from("--schedule", listed))
 
 
-def read_prompts(path: Path) -> list[str]:
-    """The lines of a file that are not empty."""
+@dataclass(frozen=True)
+class Prompt:
+    """A line of a prompts file.
+
+    Attributes:
+        text: of the prompt.
+        seed: of its picture; None for the next one.
+        call: further arguments of the pipeline's call.
+    """
+
+    text: str
+    seed: int | None = None
+    call: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_prompts(path: Path) -> list[Prompt]:
+    """The lines of a file that are not empty; of a .jsonl file, an object each.
+
+    {"prompt": "a red seven", "seed": 3, "height": 48, "width": 48}
+    """
     if not path.is_file():
         raise UnknownNameError(f"--prompts {path} is no file: give a text file, a prompt a line")
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         raise OptionError(f"--prompts {path} is no text: give a text file in UTF-8") from None
-    prompts = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = {number: line.strip() for number, line in enumerate(text.splitlines(), 1)}
+    read = partial(_object, path) if path.suffix == ".jsonl" else lambda _, line: Prompt(line)
+    prompts = [read(number, line) for number, line in lines.items() if line]
     if not prompts:
         raise OptionError(f"--prompts {path} is empty: write a prompt a line")
+    if len({prompt.seed is None for prompt in prompts}) > 1:
+        raise OptionError(f"--prompts {path} gives a seed to some lines: give one to all, or none")
     return prompts
+
+
+def _object(path: Path, number: int, line: str) -> Prompt:
+    try:
+        said = json.loads(line)
+    except json.JSONDecodeError:
+        said = None
+    example = '{"prompt": "a red seven", "seed": 3}'
+    if not isinstance(said, dict) or not isinstance(said.get("prompt"), str):
+        raise OptionError(f"--prompts {path}, line {number}: write an object such as {example}")
+    seed = said.pop("seed", None)
+    if not (seed is None or (type(seed) is int and seed >= 0)):
+        raise OptionError(f"--prompts {path}, line {number}: a seed is a number such as 3")
+    return Prompt(said.pop("prompt"), seed, said)
 
 
 def require_writable(out: Path) -> None:

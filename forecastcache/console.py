@@ -85,8 +85,9 @@ def print_calibration(figures: dict[str, Any]) -> None:
     console = Console()
     identity = figures["identity"]
     console.print(
-        f"{identity['model']['name']} with {identity['scheduler']['name']}, {identity['steps']} "
-        f"steps, {figures['prompts']} prompts; open loop serves any schedule",
+        f"{identity['model']['name']} with {identity['scheduler']['name']}, "
+        f"{identity['steps']} steps; {figures['prompts']} prompts at "
+        f"{', '.join(figures['sizes'])}. Open loop serves any schedule",
         highlight=False,
     )
     if figures["fits"]:

@@ -79,6 +79,7 @@ class Request:
         count: pictures; None for one a class or prompt, or 10.
         classes: labels or numbers, for a class-conditional pipeline.
         prompts: for a text-conditional one.
+        seeds: of every picture; empty to count up from `seed`.
         guidance_scale: None for the pipeline's own; of true guidance where it has no other.
         call: further arguments of the pipeline's call.
     """
@@ -88,6 +89,7 @@ class Request:
     count: int | None = None
     classes: Sequence[str] = ()
     prompts: Sequence[str] = ()
+    seeds: Sequence[int] = ()
     guidance_scale: float | None = None
     call: Mapping[str, Any] = field(default_factory=dict)
 
@@ -103,7 +105,7 @@ class Request:
         if not model.startswith(zoo.PREFIX):
             return cls(**fields)
         entry = zoo.entry(model)
-        request = cls(**{"call": entry.call} | fields)
+        request = cls(**{**fields, "call": {**entry.call, **fields.get("call", {})}})
         return request._in_words(model, entry.moving, split) if entry.words else request
 
     def _in_words(
@@ -145,7 +147,9 @@ class Request:
         if self.guidance_scale is not None:
             arguments[guidance] = self.guidance_scale
         if "class_labels" in takes:
-            arguments["class_labels"] = self._repeat(_class_ids(pipe, self.classes))
+            arguments["class_labels"] = self._repeat(
+                _class_ids(pipe, self.classes, self.count or COUNT)
+            )
         elif "prompt" in takes:
             if not self.prompts:
                 raise RequestError(f"{type(pipe).__name__} needs prompts: give --prompts FILE")
@@ -162,16 +166,31 @@ class Request:
         arguments = self.arguments(pipe)
         classes = [str(number) for number in arguments.get("class_labels", ())]
         prompts = arguments.get("prompt", ())
+        seeds = self._seeds(len(classes) + len(prompts))
         return [
             replace(
                 self,
-                seed=self.seed + start,
                 count=None,
+                seeds=seeds[start : start + size],
                 classes=tuple(classes[start : start + size]),
                 prompts=tuple(prompts[start : start + size]),
             )
             for start in range(0, len(classes) + len(prompts), size)
         ]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Request]) -> Request:
+        """One request of what `split` gave, or of some of it; the seeds stay."""
+        return replace(
+            parts[0],
+            classes=tuple(name for part in parts for name in part.classes),
+            prompts=tuple(text for part in parts for text in part.prompts),
+            seeds=tuple(seed for part in parts for seed in part.seeds),
+        )
+
+    def __len__(self) -> int:
+        """Samples of a part that `split` gave."""
+        return len(self.classes) + len(self.prompts)
 
     def guidance(self, pipe: Any) -> float | None:
         """The guidance scale that is asked for; None for the pipeline's own."""
@@ -188,8 +207,7 @@ class Request:
         count = len(arguments.get("class_labels", arguments.get("prompt", ()))) or int(
             arguments["batch_size"]
         )
-        seeds = range(self.seed, self.seed + count)
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        generators = [torch.Generator().manual_seed(seed) for seed in self._seeds(count)]
         name = type(pipe).__name__
         try:
             output = pipe(**arguments, generator=generators)
@@ -205,6 +223,9 @@ class Request:
             raise RequestError(f"{name} made pictures with NaN or infinity: change what is asked")
         return pictures
 
+    def _seeds(self, count: int) -> tuple[int, ...]:
+        return tuple(self.seeds) or tuple(range(self.seed, self.seed + count))
+
     def _repeat(self, conditions: list[Any]) -> list[Any]:
         count = self.count or len(conditions)
         return [conditions[i % len(conditions)] for i in range(count)]
@@ -216,11 +237,11 @@ def _guidance_argument(pipe: Any, takes: Mapping[str, Any]) -> str:
     return "true_cfg_scale" if "true_cfg_scale" in takes and not distilled else "guidance_scale"
 
 
-def _class_ids(pipe: Any, classes: Sequence[str]) -> list[int]:
+def _class_ids(pipe: Any, classes: Sequence[str], count: int) -> list[int]:
     labels: dict[str, int] = getattr(pipe, "labels", {})
     known = sorted(set(labels.values())) or list(range(_class_count(pipe)))
     if not classes:
-        return [known[i * STRIDE % len(known)] for i in range(COUNT)]
+        return [known[i * STRIDE % len(known)] for i in range(count)]
     ids = []
     for name in classes:
         number = labels.get(name, int(name) if name.isdecimal() else -1)

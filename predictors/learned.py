@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from forecastcache.predictor import LinearPredictor
 from forecastcache.predictors.row import Row, in_words
 from forecastcache.step import Step
 
+SAME = 1e-3  # of the range of times: nearer than this, two trajectories are at the same times
 REMEDY = "use the schedule they were fitted for, or fit rows for this one"
 
 
@@ -116,12 +118,20 @@ class Learned(LinearPredictor):
     def _require_times(self, steps: Sequence[Step]) -> None:
         if self.times is None:
             return
-        allowed = self.tolerance * (max(self.times) - min(self.times))
+        range_ = max(self.times) - min(self.times)
         for step in steps:
             fitted = self.times[step.index]
-            if not abs(step.time - fitted) <= allowed:
+            if not abs(step.time - fitted) <= self.tolerance * range_:
                 raise TrajectoryError(
                     f"step {step.index} is at time {step.time:g}, but the rows were fitted at "
                     f"{fitted:g}: use the scheduler and the image size they were fitted for, or "
                     "raise their tolerance"
                 )
+        apart = max(abs(step.time - self.times[step.index]) for step in steps)
+        if apart > SAME * range_:
+            warnings.warn(
+                "the run's step times are other ones than the rows were fitted at, by less than "
+                f"the tolerance of {self.tolerance:.1%} of their range: the rows are used as they "
+                "are",
+                stacklevel=2,
+            )

@@ -22,7 +22,10 @@ Dtype = Annotated[str, typer.Option(help=", ".join(DTYPES))]
 Steps = Annotated[int, typer.Option(min=1, help="of a trajectory")]
 Seed = Annotated[int, typer.Option(min=0, max=2**62, help="of the first picture")]
 Classes = Annotated[str | None, typer.Option(help="labels or numbers: 'red seven,12'")]
-Prompts = Annotated[Path | None, typer.Option(help="file, a prompt a line")]
+Prompts = Annotated[
+    Path | None, typer.Option(help="file: a prompt a line, or .jsonl with seeds and more")
+]
+Size = Annotated[str | None, typer.Option(help="height and width, such as 1024x768")]
 Guidance = Annotated[float | None, typer.Option("--guidance-scale", min=0, max=1000)]
 Device = Annotated[str, typer.Option()]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object")]

@@ -21,17 +21,22 @@ SHOWN = 20  # computed steps, at most, in the table
 
 
 def plan(
-    calibration: Annotated[Path, typer.Argument(help="what calibrate wrote")],
+    calibration: Annotated[str, typer.Argument(help="file, zoo:NAME or hub id")],
     computed: Annotated[int | None, typer.Option(min=1, help="steps that may be computed")] = None,
     speedup: Annotated[float | None, typer.Option(min=1, help="times fewer steps")] = None,
     psnr: Annotated[float | None, typer.Option(help="dB to the plain run, at least")] = None,
     picture: Annotated[Path | None, typer.Option(help="PNG of PSNR against steps")] = None,
+    rows: Annotated[
+        Path | None, typer.Option(help="PNG of the rows of --computed, as weights and differences")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Choose a schedule by its count of computed steps, its speed or its nearness, or show all."""
     asked = [value for value in (computed, speedup, psnr) if value is not None]
     if len(asked) > 1:
         raise OptionError("--computed, --speedup and --psnr each choose by themselves: give one")
+    if rows is not None and computed is None:
+        raise OptionError("--rows draws the rows of one choice: give --computed")
     from forecastcache.calibration.artifact import Calibration
     from forecastcache.calibration.planner import require_count
 
@@ -60,12 +65,17 @@ def plan(
 
         forecasting = [offer for offer in every if len(offer.computed) < steps]
         frontier(_points(forecasting), steps, picture)
+    if rows is not None and computed is not None:
+        from forecastcache.evaluation.pictures import row_map
+
+        row_map(file.explanations(computed), rows)
     if as_json:
         print(json.dumps({"steps": steps, "offers": chosen}, indent=2))
     else:
         print_offers(chosen, steps)
-        if picture is not None:
-            print(picture)
+        for drawn in (picture, rows):
+            if drawn is not None:
+                print(drawn)
 
 
 def _points(offers: Sequence[Offer]) -> dict[str, list[tuple[int, float]]]:

@@ -16,7 +16,7 @@ from forecastcache.arguments import (
     require_writable,
     schedule_from,
 )
-from forecastcache.commands.asking import load_and_ask, request_fields
+from forecastcache.commands.asking import load_and_ask, plainly_warned, requests_fields
 from forecastcache.commands.options import (
     DTYPES,
     AsJson,
@@ -30,6 +30,7 @@ from forecastcache.commands.options import (
     Seed,
     Settings,
     Site,
+    Size,
     Steps,
 )
 from forecastcache.console import decibels, print_figures
@@ -54,7 +55,8 @@ def run(
         str | None, typer.Option(help="the computed steps themselves: 0,1,2,8,20")
     ] = None,
     calibration: Annotated[
-        Path | None, typer.Option(help="what calibrate wrote: it gives schedule and predictor")
+        str | None,
+        typer.Option(help="file, zoo:NAME or hub id: it gives schedule and predictor"),
     ] = None,
     computed: Annotated[
         int | None, typer.Option(min=1, help="steps computed, by the calibration [a fifth]")
@@ -65,6 +67,7 @@ def run(
     count: Annotated[int | None, typer.Option(min=1, help="pictures")] = None,
     classes: Classes = None,
     prompts: Prompts = None,
+    size: Size = None,
     guidance_scale: Guidance = None,
     device: Device = "cpu",
     dtype: Dtype = "float32",
@@ -96,7 +99,13 @@ def run(
     chosen_schedule.check(steps)
     chosen_predictor.check(steps, chosen_schedule.foreseen(steps))
     require_writable(out)
-    fields = request_fields(steps, seed, count, classes, prompts, guidance_scale)
+    sizes = [size] if size else []
+    fields, *others = requests_fields(steps, seed, count, classes, prompts, guidance_scale, sizes)
+    if others:
+        raise OptionError(
+            f"--prompts {prompts} asks for {1 + len(others)} kinds of call: run takes one; give "
+            "every line the same arguments"
+        )
     figures, saved = _run(
         model, device, chosen_dtype, fields, chosen_schedule, chosen_predictor,
         chosen_site, out, learned,
@@ -126,14 +135,15 @@ def _run(
     from forecastcache.evaluation.pictures import contact_sheet, film
 
     zoo_model = model if model.startswith(zoo.PREFIX) else None
-    pipe, request = load_and_ask(model, device, dtype, fields)
+    pipe, (request,) = load_and_ask(model, device, dtype, [fields])
     request.arguments(pipe)  # refuses before the first run
     if learned is not None:
         from forecastcache.calibration.identity import Identity
 
         asked = Identity.of(pipe, request.steps, request.guidance(pipe))
         learned.identity.require(asked)
-    result = compare(pipe, request, schedule, predictor, site, zoo_model)
+    with plainly_warned():
+        result = compare(pipe, request, schedule, predictor, site, zoo_model)
     figures = result.figures()
     figures |= {"guidance_scale": request.guidance(pipe)}
     stem = model.removeprefix(zoo.PREFIX).strip("/").replace("/", "-")

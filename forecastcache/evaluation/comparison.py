@@ -17,6 +17,7 @@ from forecastcache.predictor import Predictor
 from forecastcache.report import Report
 from forecastcache.sampling import Request
 from forecastcache.schedule import Schedule
+from forecastcache.zoo import data
 from forecastcache.zoo.appraisal import Critic, Scores
 from forecastcache.zoo.judge import Judge
 
@@ -128,8 +129,8 @@ def _sample(pipe: Any, request: Request, label: str) -> tuple[Tensor, float]:
 def _judge(
     zoo_model: str, pipe: Any, request: Request, plain: Tensor, forecast: Tensor
 ) -> tuple[Scores | None, Scores | None]:
-    if len(plain) < 2:  # of which no distribution can be told
-        return None, None
+    if len(plain) < 2 or plain.shape[-2:] != (data.SIZE, data.SIZE):
+        return None, None  # of one sample no distribution can be told; other sizes it cannot read
     recipe, arguments = zoo.recipe(zoo_model), request.arguments(pipe)
     asked = recipe.asked(arguments.get("class_labels", arguments.get("prompt")))
     critic = Critic(Judge.load(), asked, recipe.real())

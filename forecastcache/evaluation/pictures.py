@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from forecastcache.predictors.explanation import Explanation
 from forecastcache.whole import whole
 
 INCH = 1.1  # a picture's edge on the sheet
@@ -98,6 +102,42 @@ def frontier(points: dict[str, list[tuple[int, float]]], steps: int, path: Path)
     axes.legend()
     with whole(path) as partial:
         figure.savefig(partial, dpi=150, format="png")
+
+
+def row_map(explained: Sequence[Explanation], path: Path) -> None:
+    """Save rows as a picture: weights by feature, and coefficients by order of difference.
+
+    Args:
+        explained: of each forecast step.
+        path: of the PNG; written whole or not at all.
+    """
+    figure = Figure(figsize=(9, 0.13 * len(explained) + 2), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    orders = _table([it.differences for it in explained])
+    weights = _table([it.row[::-1][: orders.shape[1]] for it in explained])
+    labels = [str(it.target.index) for it in explained]
+    for axes, table, title, across in (
+        (left, weights, "weight of a computed feature", "computed steps before the newest"),
+        (right, orders, "coefficient of a difference", "order"),
+    ):
+        most = float(np.nanmax(np.abs(table)))
+        norm = SymLogNorm(1, vmin=-most, vmax=most)
+        image = axes.imshow(table, cmap="RdBu_r", norm=norm, aspect="auto")
+        axes.set_title(title)
+        axes.set_xticks(range(table.shape[1]))
+        axes.set_xlabel(across)
+        figure.colorbar(image, ax=axes)
+    left.set_yticks(range(len(labels)), labels, fontsize=6)
+    left.set_ylabel("forecast step")
+    with whole(path) as partial:
+        figure.savefig(partial, dpi=150, format="png")
+
+
+def _table(rows: Sequence[Sequence[float]]) -> np.ndarray:
+    table = np.full((len(rows), max(map(len, rows))), np.nan)
+    for i, row in enumerate(rows):
+        table[i, : len(row)] = row
+    return table
 
 
 def _gain(difference: Tensor) -> int:

@@ -130,7 +130,7 @@ def autoencoding(
     draw: Callable[[torch.Generator], Tensor],
     steps: int,
     ink: float = 1.0,
-    name: str = "vae",
+    rate: float = 2e-3,
 ) -> Stage:
     """The stage that trains an autoencoder.
 
@@ -139,7 +139,7 @@ def autoencoding(
         draw: draws pictures or clips in [-1, 1], `(n, 3, ..., h, w)`.
         steps: optimiser steps.
         ink: what an error in the ink weighs, one in the background weighing 1.
-        name: of the stage.
+        rate: peak learning rate.
     """
     vae.requires_grad_(True)
 
@@ -155,4 +155,4 @@ def autoencoding(
         error: Tensor = errors.mean()
         return error + KL_WEIGHT * surprise
 
-    return Stage(name, vae, loss, steps, rate=2e-3, decay=0.995)
+    return Stage("vae", vae, loss, steps, rate, decay=0.995)

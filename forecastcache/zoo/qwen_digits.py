@@ -37,7 +37,7 @@ real = appraisal.real_pictures
 
 
 def make(
-    work: Path, seed: int = 0, vae_steps: int = 1500, steps: int = 3500
+    work: Path, seed: int = 0, vae_steps: int = 1500, steps: int = 3000
 ) -> tuple[QwenImagePipeline, float]:
     """Train the pipeline from nothing, or go on with what `work` holds.
 
@@ -81,7 +81,7 @@ def _vae() -> AutoencoderKLQwenImage:
     return AutoencoderKLQwenImage(
         base_dim=16,
         z_dim=CHANNELS,
-        dim_mult=[1, 2, 3],
+        dim_mult=[1, 2, 2],
         num_res_blocks=1,
         temperal_downsample=[False, True],
         latents_mean=[0.0] * CHANNELS,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,8 @@ from forecastcache.calibration.sampler import tracked
 from forecastcache.calibration.wanted import Cost, Wanted
 from forecastcache.errors import CalibrationError, ScheduleError
 from forecastcache.sampling import Request, load
+
+from ..conftest import shell
 
 STEPS = 12
 MODEL = "zoo:dit-digits"
@@ -39,20 +43,20 @@ def test_killed_it_goes_on_with_the_next_prompts(pipe, tmp_path):
 
     out, calls = tmp_path / "dit.cal", []
     with pytest.raises(Killed):
-        calibrate(pipe, request(), out, micro_batch=2, tell=kill)
+        calibrate(pipe, [request()], out, micro_batch=2, tell=kill)
     assert not out.exists()
     counted = pipe.transformer.register_forward_pre_hook(lambda *_: calls.append(1))
-    resumed = calibrate(pipe, request(), out, micro_batch=2)
+    resumed = calibrate(pipe, [request()], out, micro_batch=2)
     counted.remove()
     assert len(calls) == STEPS  # of the third part alone
-    whole = calibrate(pipe, request(), tmp_path / "whole.cal", micro_batch=2)
+    whole = calibrate(pipe, [request()], tmp_path / "whole.cal", micro_batch=2)
     np.testing.assert_array_equal(resumed.recording.gram, whole.recording.gram)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["dit.cal", "whole.cal"]
 
 
 def test_micro_batches_change_nothing(pipe, tmp_path):
     small, large = (
-        calibrate(pipe, request(), tmp_path / f"{size}.cal", micro_batch=size) for size in (2, 6)
+        calibrate(pipe, [request()], tmp_path / f"{size}.cal", micro_batch=size) for size in (2, 6)
     )
     np.testing.assert_allclose(small.recording.gram, large.recording.gram, rtol=1e-4)
     assert small.recording.prompts == large.recording.prompts == 6
@@ -64,14 +68,14 @@ def test_what_is_left_of_another_calibration_is_refused(pipe, tmp_path):
     left.mkdir()
     (left / "of.txt").write_text("something else")
     with pytest.raises(CalibrationError, match=r"another model.*or set of prompts: remove it"):
-        calibrate(pipe, request(), out)
+        calibrate(pipe, [request()], out)
 
 
 def test_closed_loop_rows_serve_other_seeds(pipe, tmp_path):
     computed = (0, 3, 6, 9, 11)
     wanted = [Wanted.parse("0,3,6,9,11", STEPS)]
     told: list[tuple[str, int, int]] = []
-    calibrate(pipe, request(12), tmp_path / "dit.cal", wanted, tell=lambda *it: told.append(it))
+    calibrate(pipe, [request(12)], tmp_path / "dit.cal", wanted, tell=lambda *it: told.append(it))
     assert ("fitting", 1, 1) in told
     others = request(8, seed=5)
     with tracked(pipe, 8) as plain:
@@ -90,19 +94,19 @@ def test_closed_loop_rows_serve_other_seeds(pipe, tmp_path):
 
 def test_a_search_ends_no_farther_than_it_began(pipe, tmp_path):
     calibration = calibrate(
-        pipe, request(8), tmp_path / "dit.cal", [Wanted.parse("search:4", STEPS)], tries=8
+        pipe, [request(8)], tmp_path / "dit.cal", [Wanted.parse("search:4", STEPS)], tries=8
     )
     (fit,) = calibration.fits
     assert (len(fit.computed), fit.computed[0]) == (4, 0)
-    even = calibrate(pipe, request(8), tmp_path / "even.cal", [Wanted.parse("0,4,7,11", STEPS)])
+    even = calibrate(pipe, [request(8)], tmp_path / "even.cal", [Wanted.parse("0,4,7,11", STEPS)])
     assert fit.psnr_db >= even.fits[0].psnr_db - 1e-6
 
 
 def test_the_cost_is_known_beforehand():
     wanted = [Wanted.parse("0,3,6", STEPS), Wanted.parse("search:4", STEPS)]
-    cost = Cost.of(prompts=10, steps=STEPS, wanted=wanted, tries=7)
+    cost = Cost.of(prompts=[10], steps=STEPS, wanted=wanted, tries=7)
     assert cost.record == 120
-    assert cost.fit == 10 * (3 * 2 + 4 * (7 + 1))
+    assert cost.fit == 10 * (3 * 2 + 4 * (7 + 2))
     assert cost.total == cost.record + cost.fit
 
 
@@ -140,6 +144,58 @@ def test_schedules_that_are_none_are_refused(text, complaint):
 
 def test_one_prompt_is_too_few(pipe, tmp_path):
     with pytest.raises(CalibrationError, match="1 prompt is too few: give 2 at least"):
-        calibrate(pipe, request(1), tmp_path / "one.cal")
+        calibrate(pipe, [request(1)], tmp_path / "one.cal")
     assert list(tmp_path.iterdir()) == []
     assert torch.is_grad_enabled()
+
+
+def test_a_full_disk_is_said_in_one_line_and_loses_nothing_recorded(tmp_path):
+    """Files may grow to 20 kB, by the shell's limit: less than the second part's."""
+    program = f"""
+import resource, signal
+from pathlib import Path
+from forecastcache.calibration.campaign import calibrate
+from forecastcache.calibration.wanted import Wanted
+from forecastcache.errors import CalibrationError
+from forecastcache.sampling import Request, load
+
+pipe = load({MODEL!r})
+pipe.set_progress_bar_config(disable=True)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+def tell(stage, done, of):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+try:
+    calibrate(
+        pipe, [Request.of({MODEL!r}, steps={STEPS}, count=4)], Path({str(tmp_path / "dit.cal")!r}),
+        [Wanted.parse("0,3", {STEPS})], micro_batch=2, tell=tell,
+    )
+except CalibrationError as error:
+    print(error)
+"""
+    said = shell(sys.executable, "-c", program, cwd=tmp_path)
+    assert "0-0001.safetensors cannot be written" in said
+    assert "make room, and start again; what was recorded before is kept" in said
+    left = sorted(path.name for path in (tmp_path / "dit.cal.parts").iterdir())
+    assert left == ["0-0000.safetensors", "of.txt"]
+
+
+def test_killed_in_the_fits_it_keeps_those_that_were_done(pipe, tmp_path):
+    class Killed(BaseException):
+        pass
+
+    def kill(stage: str, done: int, of: int) -> None:
+        if (stage, done) == ("fitting", 1):
+            raise Killed
+
+    out, calls = tmp_path / "dit.cal", []
+    wanted = [Wanted.parse("search:3", STEPS), Wanted.parse("0,6", STEPS)]
+    with pytest.raises(Killed):
+        calibrate(pipe, [request(4)], out, wanted, tries=6, tell=kill)
+    counted = pipe.transformer.register_forward_pre_hook(lambda *_: calls.append(1))
+    resumed = calibrate(pipe, [request(4)], out, wanted, tries=6)
+    counted.remove()
+    assert len(calls) == 2 * STEPS  # of the second schedule: rows judged, rows of all
+    whole = calibrate(pipe, [request(4)], tmp_path / "whole.cal", wanted, tries=6)
+    assert resumed.fits == whole.fits

@@ -83,3 +83,50 @@ def test_mistakes_get_one_line(forecastcache, calibrated, tmp_path):
         assert err.count("\n") == 1, err
         assert re.search(complaint, err), err
     assert not (tmp_path / "new.cal").exists()
+
+
+def test_sizes_between_two_calibrated_are_served(forecastcache, tmp_path):
+    out, model = tmp_path / "flux.cal", ("zoo:flux-digits", "--steps", 10)
+    code, printed, err = forecastcache(
+        "calibrate", *model, "--count", 4, "--schedule", "0,3,6,9", "--size", "32x32",
+        "--size", "64x64", "--out", out, "--json",
+    )  # fmt: skip
+    figures = json.loads(printed)
+    assert (code, figures["sizes"]) == (0, ["32x32", "64x64"]), err
+    assert figures["evaluations"] == 2 * (4 * 10 + 4 * 4 * 2)
+    by_it = ("--calibration", out, "--computed", 4, "--count", 2, "--out", tmp_path, "--json")
+    code, printed, err = forecastcache("run", *model, "--size", "48x48", *by_it)
+    assert (code, json.loads(printed)["computed"]) == (0, [0, 3, 6, 9])
+    (line,) = [line for line in err.splitlines() if "lie between" in line]
+    assert line.startswith("forecastcache: the run's step times lie between those that were")
+    assert "lie between" not in forecastcache("run", *model, "--size", "64x64", *by_it)[2]
+
+
+def test_prompts_come_with_seeds_and_arguments_of_their_own(forecastcache, tmp_path):
+    prompts = tmp_path / "prompts.jsonl"
+    lines = [
+        {"prompt": "a red seven", "seed": 5},
+        {"prompt": "a blue two", "seed": 7, "height": 48, "width": 48},
+        {"prompt": "a green one", "seed": 6},
+        {"prompt": "a blue four", "seed": 8, "width": 48, "height": 48},
+    ]
+    prompts.write_text("\n".join(map(json.dumps, lines)) + "\n")
+    model = ("zoo:flux-digits", "--steps", 4, "--prompts", prompts)
+    code, printed, err = forecastcache(
+        "calibrate", *model, "--out", tmp_path / "flux.cal", "--json"
+    )
+    figures = json.loads(printed)
+    assert (code, figures["sizes"], figures["prompts"]) == (0, ["32x32", "48x48"], 4), err
+    code, _, err = forecastcache("run", *model, "--out", tmp_path)
+    assert code == 2
+    assert "asks for 2 kinds of call: run takes one" in err
+
+
+def test_the_rows_are_drawn(forecastcache, calibrated, tmp_path):
+    picture = tmp_path / "rows.png"
+    code, out, _ = forecastcache("plan", calibrated, "--computed", 4, "--rows", picture)
+    assert (code, out.splitlines()[-1]) == (0, str(picture))
+    with Image.open(picture) as image:
+        assert image.width > 500
+    code, _, err = forecastcache("plan", calibrated, "--rows", picture)
+    assert (code, "give --computed" in err) == (2, True)

@@ -94,7 +94,8 @@ def test_other_times_are_refused(pipe, times):
 
 def test_times_within_the_tolerance_are_served(pipe, times):
     near = [t + 0.004 * (times[0] - times[-1]) for t in times]
-    with fc.attach(pipe, SCHEDULE, fc.Learned(rows_of(fc.Taylor(), times), near)) as session:
+    predictor = fc.Learned(rows_of(fc.Taylor(), times), near)
+    with fc.attach(pipe, SCHEDULE, predictor) as session, pytest.warns(UserWarning, match="other"):
         sample(pipe, steps=TOTAL)
     assert session.report().computed == SCHEDULE.steps
 

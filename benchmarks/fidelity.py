@@ -1,0 +1,165 @@
+"""How near forecast runs end to plain ones, on held-out prompts: docs/fidelity.md.
+
+python benchmarks/fidelity.py [zoo:NAME ...]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.utils import logging
+from measure import RESULTS, record
+from torch import Tensor
+
+import forecastcache as fc
+from forecastcache import zoo
+from forecastcache.adapter import Granularity
+from forecastcache.attachment import denoisers
+from forecastcache.calibration.artifact import Calibration
+from forecastcache.calibration.memo import Memo
+from forecastcache.calibration.sampler import tracked
+from forecastcache.calibration.search import search
+from forecastcache.calibration.sizes import decibels
+from forecastcache.predictor import Predictor
+from forecastcache.sampling import Request, load
+from forecastcache.spec import parse
+
+SAMPLES = 64  # held out
+JUDGES = 16  # calibration prompts by which each predictor's best schedule is searched
+TRIES = 60
+REFERENCE = fc.Every(7, first=3)  # 9 computed of 50, as TaylorSeer's code has it
+LATE = fc.Listed(range(0, 49, 6))  # 9 as well
+PREDICTORS = (
+    "reuse", "taylor:order=1", "taylor:order=2", "newton:order=2", "hermite", "bdf", "exponential",
+)  # fmt: skip
+DOCUMENT = Path(__file__).parents[1] / "docs" / "fidelity.md"
+
+
+class Ground:
+    """A model and prompts, and where a plain run of them ends."""
+
+    def __init__(self, pipe: Any, request: Request, count: int) -> None:
+        self.pipe, self.request, self.count = pipe, request, count
+        self.plain = self._final()
+
+    def psnr(
+        self,
+        schedule: fc.Schedule,
+        predictor: Predictor,
+        site: Granularity = "output",
+        memo: Memo | None = None,
+    ) -> float:
+        """Of the final latents, mean over samples, in dB; data range 2."""
+        (model, *_), _ = denoisers(self.pipe)
+        with tracked(self.pipe, self.count) as track:
+            remembering = (memo or Memo(room=0)).on(
+                model, schedule.computed(self.request.steps), lambda: len(track.guided)
+            )
+            with remembering, fc.attach(self.pipe, schedule, predictor, site=site):
+                self.request.sample(self.pipe)
+        errors = (track.samples[-1] - self.plain).double().square().flatten(1).mean(1)
+        return sum(map(decibels, errors.tolist())) / self.count
+
+    def _final(self) -> Tensor:
+        with tracked(self.pipe, self.count) as track:
+            self.request.sample(self.pipe)
+        return track.samples[-1]
+
+
+def rows(name: str) -> list[dict[str, Any]]:
+    pipe = load(name)
+    pipe.set_progress_bar_config(disable=True)
+    held_out = Ground(pipe, Request.of(name, count=SAMPLES), SAMPLES)
+    judges = Request.of(name, split="calibration", count=JUDGES, seed=1000)
+    searching = Ground(pipe, judges, JUDGES)
+    calibration = Calibration.load(name)
+    found: list[dict[str, Any]] = []
+
+    def measure(
+        what: str, schedule: fc.Schedule, predictor: Predictor, site: Granularity = "output"
+    ) -> None:
+        computed = schedule.computed(50)
+        ended = held_out.psnr(schedule, predictor, site)
+        found.append(
+            {"model": name, "what": what, "site": site, "computed": len(computed),
+             "psnr_db": round(ended, 2), "steps": " ".join(map(str, computed))}
+        )  # fmt: skip
+        print(found[-1], flush=True)
+
+    measure("TaylorSeer as published", REFERENCE, fc.Taylor(order=1), "module")
+    for place, schedule in (("reference rule", REFERENCE), ("uniform, ends late", LATE)):
+        measure(f"Taylor 1, {place}", schedule, fc.Taylor(order=1))
+        for loop in ("open", "closed"):
+            rows_of = calibration.predictor(schedule, "open" if loop == "open" else "closed")
+            measure(f"{loop} loop, {place}", schedule, rows_of)
+    for spec in (*PREDICTORS, "open loop"):
+        best = best_schedule(searching, 9, spec, calibration)
+        measure(f"{spec}, its best schedule", best, predictor_of(spec, best, calibration))
+    for count in sorted({len(fit.computed) for fit in calibration.fits}):
+        measure(f"closed loop, searched {count}", *calibration.choose(count))
+    return found
+
+
+def predictor_of(spec: str, schedule: fc.Schedule, calibration: Calibration) -> Predictor:
+    if spec == "open loop":
+        return calibration.predictor(schedule, "open")
+    return parse(spec)
+
+
+def best_schedule(ground: Ground, count: int, spec: str, calibration: Calibration) -> fc.Listed:
+    """Searched for as the closed-loop schedules were, each try a whole run."""
+    memo = Memo()
+
+    def error(computed: tuple[int, ...]) -> float:
+        schedule = fc.Listed(computed)
+        return -ground.psnr(schedule, predictor_of(spec, schedule, calibration), memo=memo)
+
+    return fc.Listed(search(error, count, ground.request.steps, TRIES).computed)
+
+
+def table(found: Sequence[dict[str, Any]]) -> str:
+    names = list(dict.fromkeys(row["model"] for row in found))
+    lines = ["| | computed | " + " | ".join(f"`{name}`" for name in names) + " |"]
+    lines.append("|---|---|" + "---|" * len(names))
+    for what, computed in dict.fromkeys((row["what"], row["computed"]) for row in found):
+        values = {row["model"]: row["psnr_db"] for row in found if row["what"] == what}
+        cells = " | ".join(f"{values[it]:.1f}" if it in values else "" for it in names)
+        lines.append(f"| {what} | {computed} | {cells} |")
+    return "\n".join(lines)
+
+
+def schedules(found: Sequence[dict[str, Any]]) -> str:
+    lines = ["| model | computed | steps |", "|---|---|---|"]
+    lines += [
+        f"| `{row['model']}` | {row['computed']} | {row['steps']} |"
+        for row in found
+        if row["what"].startswith("closed loop, searched")
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    logging.set_verbosity_error()
+    torch.manual_seed(0)
+    names = sys.argv[1:] or [zoo.PREFIX + name for name in zoo.MODELS]
+    path = RESULTS / "fidelity.json"
+    known = json.loads(path.read_text())["rows"] if path.exists() else []
+    fresh = [row for name in names for row in rows(name)]
+    kept = [row for row in known if row["model"] not in names]
+    order = [zoo.PREFIX + name for name in zoo.MODELS]
+    found = sorted(kept + fresh, key=lambda row: order.index(row["model"]))
+    record("fidelity", found)
+    start, end = "<!-- tables -->", "<!-- end of tables -->"
+    before, _, rest = DOCUMENT.read_text().partition(start)
+    after = rest.partition(end)[2]
+    inside = "\n\n".join([table(found), "Schedules that the searches found:", schedules(found)])
+    DOCUMENT.write_text(f"{before}{start}\n\n{inside}\n\n{end}{after}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Hub: where a calibration lies, and how others come by it."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forecastcache import zoo
+from forecastcache.errors import CalibrationError
+
+if TYPE_CHECKING:
+    from forecastcache.calibration.artifact import Calibration
+
+NAME = "calibration.safetensors"
+REPO = re.compile(r"[\w.-]+/[\w.-]+")
+
+CARD = """\
+---
+library_name: forecastcache
+tags: [forecastcache, diffusers]
+---
+
+# A calibration of {model}
+
+What {prompts} plain runs of {steps} steps with {scheduler} and guidance {guidance} taught
+[forecastcache](https://pypi.org/project/forecastcache/) about forecasting the features of
+{model}, at {sizes}. Rows and figures, no weights of the model.
+
+```python
+import forecastcache as fc
+from forecastcache.calibration.artifact import Calibration
+
+calibration = Calibration.load("{repo}")
+fc.attach(pipe, *calibration.choose(computed={computed}))
+```
+
+It serves any schedule in open loop. Fitted in closed loop, PSNR of the final sample to the plain
+run (data range 2):
+
+| computed of {steps} | PSNR | steps |
+|---|---|---|
+{fits}
+
+Made with {versions}.
+"""
+
+
+def find(source: str | Path) -> Path:
+    """The file that `source` names: a path, zoo:NAME, or a hub id, which is downloaded.
+
+    Raises:
+        CalibrationError: there is none.
+        UnknownNameError: the zoo has no such model.
+    """
+    name, path = str(source), Path(source)
+    if path.is_file():
+        return path
+    if name.startswith(zoo.PREFIX):
+        return _shipped(name)
+    if REPO.fullmatch(name) and not path.exists():
+        return _downloaded(name)
+    raise CalibrationError(
+        f"{name} is no file: make one with forecastcache calibrate MODEL --out {name}"
+    )
+
+
+def _shipped(name: str) -> Path:
+    path = zoo.place(name) / NAME
+    if not path.is_file():
+        raise CalibrationError(
+            f"{name} has no calibration beside it: make one with "
+            f"forecastcache calibrate {name} --out {path}"
+        )
+    return path
+
+
+def _downloaded(repo: str) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(repo, NAME))
+    except Exception as error:  # of many kinds: offline, refused, not there
+        raise CalibrationError(
+            f"{repo} is no file, and the hub gives none ({_reason(error)}): make one with "
+            f"forecastcache calibrate MODEL --out {repo}"
+        ) from error
+
+
+def push(calibration: Calibration, repo: str, private: bool) -> str:
+    """Publish a calibration with its card; gives the address.
+
+    Raises:
+        CalibrationError: the hub refuses, or is not to be reached.
+    """
+    from huggingface_hub import HfApi
+
+    with tempfile.TemporaryDirectory() as folder:
+        calibration.save(Path(folder) / NAME)
+        (Path(folder) / "README.md").write_text(card(calibration, repo), encoding="utf-8")
+        api = HfApi()
+        try:
+            api.create_repo(repo, private=private, exist_ok=True)
+            commit = api.upload_folder(
+                repo_id=repo, folder_path=folder, commit_message="A calibration by forecastcache"
+            )
+        except Exception as error:  # as above
+            raise CalibrationError(
+                f"{repo} cannot be published ({_reason(error)}): log in with hf auth login, and "
+                "give a name that is yours"
+            ) from error
+    return str(commit.repo_url)
+
+
+def card(calibration: Calibration, repo: str) -> str:
+    """What the hub shows of it."""
+    identity, fits = calibration.identity, calibration.fits
+    lines = [
+        f"| {len(fit.computed)} | {fit.psnr_db:.1f} dB | {' '.join(map(str, fit.computed))} |"
+        for fit in fits
+    ]
+    return CARD.format(
+        model=identity.model.name,
+        scheduler=identity.scheduler.name,
+        steps=identity.steps,
+        guidance="as the pipeline has it" if identity.guidance is None else identity.guidance,
+        prompts=sum(size.recording.prompts for size in calibration.sizes),
+        sizes=", ".join(size.name for size in calibration.sizes),
+        repo=repo,
+        computed=len(fits[0].computed) if fits else max(1, identity.steps // 5),
+        fits="\n".join(lines) or "| none | | |",
+        versions=", ".join(f"{name} {number}" for name, number in calibration.versions.items()),
+    )
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0]

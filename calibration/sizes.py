@@ -1,0 +1,54 @@
+"""Sizes: what a calibration holds for each size of the samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict
+
+from forecastcache.calibration.recording import Recording
+from forecastcache.predictors.row import Row
+
+RANGE = 2.0
+
+
+class Fit(BaseModel):
+    """The rows of one schedule, fitted in closed loop.
+
+    Attributes:
+        computed: the computed steps.
+        rows: one for each forecast step.
+        psnr_db: of the final samples to the plain ones, on prompts that the rows were not fitted
+            to where there were any, else on those that they were; data range 2.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    computed: tuple[int, ...]
+    rows: tuple[Row, ...]
+    psnr_db: float
+
+
+@dataclass(frozen=True)
+class Size:
+    """What was learned at one size of the samples, and so at one set of step times.
+
+    Attributes:
+        name: such as 1024x1024.
+        recording: sums over the plain runs, from which any schedule is fitted in open loop.
+        fits: schedules fitted in closed loop.
+    """
+
+    name: str
+    recording: Recording
+    fits: tuple[Fit, ...] = ()
+
+    def fit(self, computed: Sequence[int]) -> Fit | None:
+        """That of these computed steps, if there is one."""
+        return next((fit for fit in self.fits if fit.computed == tuple(computed)), None)
+
+
+def decibels(error: float) -> float:
+    """A mean squared error as PSNR in dB; data range 2, that of pictures in [-1, 1]."""
+    return 10 * math.log10(RANGE**2 / max(error, 1e-20))

@@ -1,0 +1,144 @@
+"""Team: the processes that share one calibration, each with its own prompts.
+
+Sums over prompts are taken part by part and added up in the order of the parts, whoever had them:
+any number of processes comes to the same numbers, to the last bit.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import distributed
+
+from forecastcache.errors import CalibrationError
+
+T = TypeVar("T")
+PATIENCE = timedelta(hours=6)  # that one process waits for another's prompts
+
+
+@dataclass(frozen=True)
+class Team:
+    """The processes of one calibration.
+
+    Attributes:
+        rank: of this one.
+        size: how many there are.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that speaks and writes the file."""
+        return self.rank == 0
+
+    def device(self, name: str) -> str:
+        """The device of this process, where `name` is of a kind that a machine has several of."""
+        several = self.size > 1 and name not in ("cpu", "mps") and ":" not in name
+        return f"{name}:{os.environ.get('LOCAL_RANK', '0')}" if several else name
+
+    def mine(self, parts: Sequence[T]) -> Sequence[T]:
+        """Those of the parts that are this process's.
+
+        Raises:
+            CalibrationError: there are fewer parts than processes.
+        """
+        if len(parts) < self.size:
+            raise CalibrationError(
+                f"{self.size} processes cannot share {len(parts)} parts of prompts: start fewer, "
+                "or give a smaller --micro-batch"
+            )
+        return parts[self.rank :: self.size]
+
+    def total(self, mine: Sequence[np.ndarray], parts: int) -> np.ndarray:
+        """The sum over all `parts`, of which this process brings its own, in their order.
+
+        Raises:
+            CalibrationError: another process has ended before its time.
+        """
+        every = np.zeros((parts, *mine[0].shape))
+        every[self.rank :: self.size] = mine
+        if self.size > 1:
+            shared = torch.from_numpy(every)
+            with _losing_none():
+                distributed.all_reduce(shared)  # the others' are zeros: adding them rounds nothing
+        total: np.ndarray = np.add.reduce(every, axis=0)
+        return total
+
+    def all(self, true: bool) -> bool:
+        """Whether it is true for every process.
+
+        Raises:
+            CalibrationError: another process has ended before its time.
+        """
+        return bool(self.total([np.array(float(true))], self.size) == self.size)
+
+    def wait(self) -> None:
+        """Until all processes are here.
+
+        Raises:
+            CalibrationError: another process has ended before its time.
+        """
+        if self.size > 1:
+            with _losing_none():
+                distributed.barrier()
+
+
+@dataclass(frozen=True)
+class Share:
+    """A process's share of a batch of prompts.
+
+    Attributes:
+        sizes: samples in each of its parts, in the order in which they lie in its batch.
+        parts: of all processes.
+        team: the processes.
+    """
+
+    sizes: tuple[int, ...]
+    parts: int
+    team: Team = Team()
+
+    @classmethod
+    def whole(cls, count: int) -> Share:
+        """All of `count` samples, in one part."""
+        return cls((count,), 1)
+
+    def total(self, of: Callable[[slice], np.ndarray]) -> np.ndarray:
+        """The sum of what `of` says of each part's samples, over all processes."""
+        ends = np.cumsum(self.sizes).tolist()
+        slices = [slice(end - size, end) for end, size in zip(ends, self.sizes)]
+        return self.team.total([of(each) for each in slices], self.parts)
+
+
+@contextmanager
+def team() -> Iterator[Team]:
+    """The team that torchrun or `accelerate launch` has called together, or one process alone."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield Team()
+        return
+    distributed.init_process_group("gloo", timeout=PATIENCE)  # sums are made on the host
+    try:
+        yield Team(distributed.get_rank(), size)
+    finally:
+        distributed.destroy_process_group()
+
+
+@contextmanager
+def _losing_none() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise CalibrationError(
+            "another process of this calibration has ended before its time "
+            f"({str(error).splitlines()[0]}): see what it said, and start again; what was "
+            "recorded is kept"
+        ) from error

@@ -1,0 +1,45 @@
+"""One process of a team that calibrates, started by the tests: crew.py OUT [DIES_AT]."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+
+from forecastcache.calibration.campaign import calibrate
+from forecastcache.calibration.team import team
+from forecastcache.calibration.wanted import Wanted
+from forecastcache.errors import CalibrationError
+from forecastcache.sampling import Request, load
+
+STEPS, COUNT, MICRO_BATCH = 8, 7, 1
+MODEL = "zoo:dit-digits"
+
+
+def main(out: Path, dies_at: int | None) -> None:
+    torch.set_num_threads(1)
+    pipe = load(MODEL)
+    pipe.set_progress_bar_config(disable=True)
+    request = Request.of(MODEL, steps=STEPS, count=COUNT, seed=1000)
+
+    with team() as crew:
+
+        def tell(stage: str, done: int, of: int) -> None:
+            if dies_at is not None and crew.rank == crew.size - 1 and done >= dies_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        calibrate(
+            pipe, [request], out, [Wanted.parse("0,3,6", STEPS), Wanted.parse("search:3", STEPS)],
+            micro_batch=MICRO_BATCH, tries=4, tell=tell, team=crew,
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None)
+    except CalibrationError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

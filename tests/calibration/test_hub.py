@@ -1,0 +1,157 @@
+"""Published on a hub and fetched again, through the real client, from a server on this machine."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any, ClassVar
+
+import pytest
+
+from forecastcache.calibration import hub
+from forecastcache.calibration.artifact import Calibration
+from forecastcache.errors import CalibrationError, UnknownNameError
+
+REPO = "me/toy-forecast"
+PROGRAM = """
+import sys
+from forecastcache.calibration.artifact import Calibration
+from forecastcache.errors import CalibrationError
+try:
+    if sys.argv[1] == "push":
+        print(Calibration.load(sys.argv[2]).push_to_hub(sys.argv[3], private=True))
+    else:
+        print(len(Calibration.load(sys.argv[2]).recording.gram))
+except CalibrationError as error:
+    print(error)
+    sys.exit(2)
+"""
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of the hub as publishing two files and fetching them takes."""
+
+    files: ClassVar[dict[str, bytes]] = {}
+    made: ClassVar[list[dict[str, Any]]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        url = f"http://{self.headers['Host']}/{REPO}"
+        if self.path == "/api/repos/create":
+            self.made.append(json.loads(body))
+            self._answer({"url": url, "name": REPO, "id": REPO})
+        elif "/preupload/" in self.path:
+            names = [file["path"] for file in json.loads(body)["files"]]
+            asked = [{"path": it, "uploadMode": "regular", "shouldIgnore": False} for it in names]
+            self._answer({"files": asked})
+        elif "/commit/" in self.path:
+            for line in map(json.loads, body.splitlines()):
+                if line["key"] == "file":
+                    value = line["value"]
+                    self.files[value["path"]] = base64.b64decode(value["content"])
+            self._answer({"commitUrl": f"{url}/commit/{'0' * 40}", "commitOid": "0" * 40})
+        else:
+            self._answer({})
+
+    def do_HEAD(self) -> None:
+        self._file(send=False)
+
+    def do_GET(self) -> None:
+        self._file(send=True)
+
+    def _file(self, send: bool) -> None:
+        match = re.fullmatch(rf"/{REPO}/resolve/[^/]+/(.+)", self.path)
+        content = self.files.get(match[1]) if match else None
+        self.send_response(404 if content is None else 200)
+        if content is None:
+            self.send_header("X-Error-Code", "RepoNotFound" if not match else "EntryNotFound")
+        else:
+            self.send_header("ETag", hashlib.sha1(content).hexdigest())
+            self.send_header("X-Repo-Commit", "0" * 40)
+        self.send_header("Content-Length", str(len(content or b"")))
+        self.end_headers()
+        if send and content is not None:
+            self.wfile.write(content)
+
+    def _answer(self, said: dict[str, Any]) -> None:
+        text = json.dumps(said).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def ask(tmp_path):
+    """Runs the program against the server."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    Thread(target=server.serve_forever, daemon=True).start()
+    there = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_TOKEN": "hf_test"}
+    home = {"HF_HOME": str(tmp_path / "hub"), "HF_HUB_DISABLE_XET": "1"}
+
+    def run(*arguments: object) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, *map(str, arguments)],
+            env={**os.environ, **there, **home}, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr * (done.returncode not in (0, 2))
+
+    yield run
+    server.shutdown()
+    server.server_close()
+
+
+def test_published_and_fetched_it_is_the_same(ask, calibration, tmp_path):
+    path = tmp_path / "toy.cal"
+    calibration.save(path)
+    code, said = ask("push", path, REPO)
+    assert code == 0, said
+    assert f"/{REPO}" in said
+    assert Hub.made[0]["visibility"] == "private"
+    assert Hub.files[hub.NAME] == path.read_bytes()
+    card = Hub.files["README.md"].decode()
+    assert f'Calibration.load("{REPO}")' in card
+    assert "| 4 | 40.0 dB | 0 3 6 9 |" in card
+    assert ask("load", REPO) == (0, "12\n")
+
+
+def test_what_the_hub_has_not_is_said_in_one_line(ask):
+    code, said = ask("load", "me/nothing")
+    assert code == 2
+    assert "me/nothing is no file, and the hub gives none" in said
+    assert said.count("\n") == 1
+
+
+def test_a_zoo_name_is_that_of_a_shipped_file(tmp_path, monkeypatch, calibration):
+    monkeypatch.setattr(hub.zoo, "place", lambda name: tmp_path / name.removeprefix("zoo:"))
+    with pytest.raises(CalibrationError, match="has no calibration beside it: make one with"):
+        Calibration.load("zoo:toy")
+    calibration.save(tmp_path / "toy" / hub.NAME)
+    assert Calibration.load("zoo:toy").fits == calibration.fits
+
+
+def test_an_unknown_zoo_name_is_refused():
+    with pytest.raises(UnknownNameError, match="the zoo has no model 'none'"):
+        Calibration.load("zoo:none")
+
+
+def test_a_card_without_fits_says_so(calibration):
+    bare = Calibration(
+        calibration.identity,
+        tuple(type(it)(it.name, it.recording) for it in calibration.sizes),
+        calibration.versions,
+    )
+    assert "| none | | |" in hub.card(bare, REPO)
+    assert Path(hub.NAME).suffix == ".safetensors"

@@ -1,0 +1,120 @@
+"""Several processes share a calibration, and come to what one comes to."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forecastcache.calibration.artifact import Calibration
+from forecastcache.calibration.team import Share, Team, team
+from forecastcache.errors import CalibrationError
+
+CREW = Path(__file__).parent / "crew.py"
+
+
+def start(size: int, out: Path, *arguments: object) -> list[subprocess.Popen]:
+    """The processes of a team, as torchrun starts them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(size)}
+    return [
+        subprocess.Popen(
+            [sys.executable, CREW, out, *map(str, arguments)],
+            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(size)
+    ]
+
+
+def finish(crew: list[subprocess.Popen]) -> list[tuple[int, str]]:
+    said = [process.communicate(timeout=300)[1] for process in crew]
+    return [(process.returncode, text) for process, text in zip(crew, said)]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("alone") / "dit.cal"
+    assert [code for code, _ in finish(start(1, out))] == [0]
+    return out
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_any_number_of_processes_writes_the_same_file(alone, tmp_path, size):
+    out = tmp_path / "dit.cal"
+    ended = finish(start(size, out))
+    assert [code for code, _ in ended] == [0] * size, ended
+    one, many = Calibration.load(alone), Calibration.load(out)
+    for name in ("gram", "branches", "products"):
+        np.testing.assert_allclose(
+            getattr(many.recording, name), getattr(one.recording, name), rtol=1e-10
+        )
+    assert many.recording.prompts == one.recording.prompts == 7
+    assert [fit.computed for fit in many.fits] == [fit.computed for fit in one.fits]
+    for mine, its in zip(many.fits, one.fits):
+        assert mine.psnr_db == pytest.approx(its.psnr_db, rel=1e-10)
+        for a, b in zip(mine.rows, its.rows):
+            np.testing.assert_allclose(a.weights, b.weights, rtol=1e-10)
+    assert [path.name for path in tmp_path.iterdir()] == ["dit.cal"]
+
+
+def test_one_that_dies_ends_the_others_and_loses_no_finished_prompt(alone, tmp_path):
+    out = tmp_path / "dit.cal"
+    (code, said), (died, _) = finish(start(2, out, 4))
+    assert (code, died) == (2, -9)
+    assert "another process of this calibration has ended before its time" in said
+    assert not out.exists()
+    parts = tmp_path / "dit.cal.parts"
+    recorded = {path.name: path.stat().st_mtime_ns for path in parts.glob("*.safetensors")}
+    # Four by the one that lives, two (told as 2 and 4 of 7) by the one that died.
+    assert len(recorded) == 6
+    crew = start(2, out)
+    ended = finish(crew)
+    assert [code for code, _ in ended] == [0, 0], ended
+    np.testing.assert_array_equal(
+        Calibration.load(out).recording.gram, Calibration.load(alone).recording.gram
+    )
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 3))
+def test_a_team_shares_all_parts_and_none_twice(parts, size, seed):
+    every = list(range(parts))
+    if size > parts:
+        with pytest.raises(CalibrationError, match=f"{size} processes cannot share {parts} parts"):
+            Team(0, size).mine(every)
+        return
+    shares = [Team(rank, size).mine(every) for rank in range(size)]
+    assert sorted(part for share in shares for part in share) == every
+    assert all(shares)
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=6))
+def test_a_share_sums_over_its_parts(sizes):
+    numbers = np.arange(float(sum(sizes)))
+    share = Share(tuple(sizes), len(sizes))
+    assert share.total(lambda part: numbers[part].sum()) == numbers.sum()
+
+
+def test_each_process_has_a_device_of_its_own(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert Team(3, 8).device("cuda") == "cuda:3"
+    assert Team(3, 8).device("cuda:0") == "cuda:0"
+    assert Team(3, 8).device("cpu") == "cpu"
+    assert Team().device("cuda") == "cuda"
+
+
+def test_alone_nothing_is_called_together(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with team() as one:
+        assert (one.rank, one.size, one.leads) == (0, 1, True)
+        one.wait()
