@@ -22,12 +22,12 @@ from forecastcache.adapter import Granularity
 from forecastcache.attachment import denoisers
 from forecastcache.calibration.artifact import Calibration
 from forecastcache.calibration.memo import Memo
-from forecastcache.calibration.sampler import tracked
 from forecastcache.calibration.search import search
 from forecastcache.calibration.sizes import decibels
 from forecastcache.predictor import Predictor
 from forecastcache.sampling import Request, load
 from forecastcache.spec import parse
+from forecastcache.track import tracked
 
 SAMPLES = 64  # held out
 JUDGES = 16  # calibration prompts by which each predictor's best schedule is searched

@@ -28,12 +28,13 @@ from torch import Tensor
 from forecastcache.attachment import attach, denoisers
 from forecastcache.calibration.gram import RIDGE, solve
 from forecastcache.calibration.memo import Memo
-from forecastcache.calibration.sampler import Motion, Track, tracked
+from forecastcache.calibration.sampler import Motion
 from forecastcache.calibration.team import Share
 from forecastcache.predictor import LinearPredictor
 from forecastcache.predictors.row import Row
 from forecastcache.schedule import Listed
 from forecastcache.step import Step
+from forecastcache.track import Track, tracked
 
 TINY = 1e-20
 DEPTH = 3  # newest computed steps that a row reads: as good as all of them

@@ -30,9 +30,8 @@ What {prompts} plain runs of {steps} steps with {scheduler} and guidance {guidan
 
 ```python
 import forecastcache as fc
-from forecastcache.calibration.artifact import Calibration
 
-calibration = Calibration.load("{repo}")
+calibration = fc.Calibration.load("{repo}")
 fc.attach(pipe, *calibration.choose(computed={computed}))
 ```
 

@@ -13,13 +13,14 @@ from torch.utils import _pytree as pytree
 
 from forecastcache.attachment import denoisers
 from forecastcache.calibration.gram import GramSum
-from forecastcache.calibration.sampler import Motion, MotionSum, tracked
+from forecastcache.calibration.sampler import Motion, MotionSum
 from forecastcache.clock import Clock
 from forecastcache.errors import CalibrationError
 from forecastcache.history import is_feature
 from forecastcache.host import Host
 from forecastcache.patch import Forward
 from forecastcache.registry import adapter_for
+from forecastcache.track import tracked
 
 
 @dataclass(frozen=True)

@@ -1,82 +1,19 @@
-"""Sampler: what a pipeline's scheduler is given and what it makes of it, step by step.
+"""Sampler: how a pipeline's scheduler moves the samples.
 
 A deterministic sampler of first order moves by x_{s+1} = a_s x_s + b_s g_s, g_s being the
-network's answer once guidance has joined its halves. It is seen where the pipeline hands it to the
-scheduler, so that every guidance and every pipeline look alike.
+network's answer once guidance has joined its halves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
 from forecastcache.errors import CalibrationError
+from forecastcache.track import Track
 
 TOLERANCE = 1e-4  # relative residual above which a sampler is stochastic or of higher order
-
-
-@dataclass
-class Track:
-    """What went through a scheduler since the run began.
-
-    Attributes:
-        samples: x_0 to x_s, where s steps have been made, on the host.
-        guided: g_0 to g_{s-1}.
-        run: the run's timesteps.
-    """
-
-    samples: list[Tensor] = field(default_factory=list)
-    guided: list[Tensor] = field(default_factory=list)
-    run: Tensor | None = None
-
-    def open(self, run: Tensor) -> None:
-        self.run = run
-        self.samples, self.guided = [], []
-
-
-@contextmanager
-def tracked(pipe: Any, count: int | None = None) -> Iterator[Track]:
-    """Follow the pipeline's scheduler; nothing is left on it afterwards.
-
-    Args:
-        pipe: a diffusers pipeline.
-        count: samples that it makes. Where it carries each twice, for both halves of guidance,
-            as DiT's does, the first of them are taken. None takes all.
-
-    Raises:
-        CalibrationError: the pipeline has no scheduler.
-    """
-    scheduler = getattr(pipe, "scheduler", None)
-    if scheduler is None or not hasattr(scheduler, "step"):
-        raise CalibrationError(
-            f"{type(pipe).__name__} has no scheduler: give a diffusers pipeline"
-        )
-    track, step = Track(), scheduler.step
-
-    def follow(model_output: Tensor, timestep: Any, sample: Tensor, *args: Any, **kw: Any) -> Any:
-        if track.run is not scheduler.timesteps:  # made anew for every run
-            track.open(scheduler.timesteps)
-            track.samples.append(_copy(sample[:count]))
-        moved = step(model_output, timestep, sample, *args, **kw)
-        after = moved[0] if isinstance(moved, tuple) else moved.prev_sample
-        track.guided.append(_copy(model_output[:count]))
-        track.samples.append(_copy(after[:count]))
-        return moved
-
-    scheduler.step = follow
-    try:
-        yield track
-    finally:
-        del scheduler.step
-
-
-def _copy(tensor: Tensor) -> Tensor:
-    return tensor.detach().float().cpu().clone()
 
 
 @dataclass(frozen=True)

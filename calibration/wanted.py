@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forecastcache.calibration.planner import require_count
-from forecastcache.errors import CalibrationError
-from forecastcache.schedule import Every, Listed
+from forecastcache.spec import parse_schedule
 
 FEWEST = 2  # prompts
 
@@ -35,21 +34,13 @@ class Wanted:
         """From `every:7`, `every:7,first=3`, `0,6,12` or `search:9`, over `total` steps.
 
         Raises:
-            CalibrationError: it is none of these.
-            ScheduleError: it does not fit the trajectory.
+            CalibrationError: a search for more steps than there are, or none.
+            ScheduleError: it is none of these, or does not fit the trajectory.
         """
         if match := re.fullmatch(r"search:(\d+)", text):
             require_count(int(match[1]), total)
             return cls(int(match[1]))
-        if match := re.fullmatch(r"every:([1-9]\d*)(?:,first=([1-9]\d*))?", text):
-            steps = Every(int(match[1]), int(match[2] or 3)).computed(total)
-        elif re.fullmatch(r"\d+(,\d+)*", text):
-            steps = Listed(map(int, text.split(","))).computed(total)
-        else:
-            raise CalibrationError(
-                f"--schedule {text} is no schedule: write every:7, a list such as 0,6,12,18, or "
-                "search:9"
-            )
+        steps = parse_schedule(text, "search:9").computed(total)
         return cls(len(steps), steps)
 
 

@@ -4,6 +4,8 @@ with attach(pipe, Every(5, first=3), Taylor(order=1)):
     image = pipe(...).images[0]
 """
 
+from typing import TYPE_CHECKING, Any
+
 from forecastcache import errors
 from forecastcache.adapter import Adapter, Site, Trunk
 from forecastcache.attachment import attach
@@ -25,11 +27,15 @@ from forecastcache.schedule import Every, Listed, Schedule
 from forecastcache.session import Session
 from forecastcache.step import Step
 
+if TYPE_CHECKING:
+    from forecastcache.calibration.artifact import Calibration
+
 __all__ = [
     "BDF",
     "Adapter",
     "Bands",
     "Blend",
+    "Calibration",
     "Every",
     "Explanation",
     "Exponential",
@@ -55,3 +61,11 @@ __all__ = [
     "register_predictor",
     "register_schedule",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Calibration":  # with what it needs, scipy above all, only where it is used
+        from forecastcache.calibration.artifact import Calibration
+
+        return Calibration
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,6 @@
-"""Specs: a predictor in one line of text, `name:option=value,option=value`, and back.
+"""Specs: predictors and schedules in one line of text.
+
+A predictor is `name:option=value,option=value`, a schedule `every:7` or `0,6,12`.
 
 A predictor within another stands in brackets: `bands:low=reuse,high=(hermite:sigma=0.5)`.
 """
@@ -6,15 +8,17 @@ A predictor within another stands in brackets: `bands:low=reuse,high=(hermite:si
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-from forecastcache.errors import OptionError
+from forecastcache.errors import OptionError, ScheduleError
 from forecastcache.options import describe_options
 from forecastcache.predictor import LinearPredictor, Predictor
 from forecastcache.registry import PREDICTORS
+from forecastcache.schedule import Every, Listed, Schedule
 
 
 def build(name: str, options: Mapping[str, Any]) -> Predictor:
@@ -48,6 +52,24 @@ def parse(spec: str) -> Predictor:
     """
     name, _, rest = spec.partition(":")
     return build(name.strip(), once(map(assignment, _split(rest))))
+
+
+def parse_schedule(text: str, *others: str) -> Schedule:
+    """From `every:7`, which computes the first three steps too, `every:7,first=1` or `0,6,12`.
+
+    Args:
+        text: to be read.
+        others: what else the caller would have taken, for the error.
+
+    Raises:
+        ScheduleError: it is none of these.
+    """
+    if match := re.fullmatch(r"every:([1-9]\d*)(?:,first=([1-9]\d*))?", text):
+        return Every(int(match[1]), int(match[2] or 3))
+    if re.fullmatch(r"\d+(,\d+)*", text):
+        return Listed(map(int, text.split(",")))
+    known = ", ".join(["every:7", "a list such as 0,6,12,18", *others])
+    raise ScheduleError(f"{text!r} is no schedule: write {known}")
 
 
 def assignment(text: str) -> tuple[str, str]:

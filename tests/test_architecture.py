@@ -28,7 +28,7 @@ FLOORS = (
     ("step", "errors", "noise", "whole"),
     ("options", "history", "size"),
     ("adapter",),
-    ("schedule", "predictor", "taps", "patch", "clock"),
+    ("schedule", "predictor", "taps", "patch", "clock", "track"),
     ("registry", "branch", "accountant"),
     ("spec",),
     ("predictors", "adapters"),

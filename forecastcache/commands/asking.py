@@ -83,12 +83,9 @@ def load_and_ask(
 
 @contextmanager
 def plainly_warned() -> Iterator[None]:
-    """Warnings in one line each, without the place in the code they come from."""
-    with warnings.catch_warnings():
+    """Says at the end what was warned of: a line each, without the place in the code."""
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
-        warnings.showwarning = _warn
         yield
-
-
-def _warn(message: Warning | str, *_: object, **__: object) -> None:
-    print("forecastcache: " + " ".join(str(message).split()), file=sys.stderr)
+    for text in dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught):
+        print(f"forecastcache: {text}", file=sys.stderr)

@@ -35,7 +35,7 @@ from forecastcache.zoo.pictures import (
 from forecastcache.zoo.training import fit
 
 TEXT_TOKENS = zoo.entry("hunyuan-digits").call["max_sequence_length"]
-BATCH = 96
+BATCH = 64
 CHANNELS = 4  # with the original's 16, so small a network learns the digits far more slowly
 LATENT_FRAMES = 3
 CLIPS = 16_000
@@ -51,7 +51,7 @@ real = appraisal.real_clips
 
 
 def make(
-    work: Path, seed: int = 0, vae_steps: int = 3600, steps: int = 3600, guidance_steps: int = 400
+    work: Path, seed: int = 0, vae_steps: int = 3600, steps: int = 7000, guidance_steps: int = 500
 ) -> tuple[HunyuanVideoPipeline, float]:
     """Train the pipeline from nothing, or go on with what `work` holds.
 

@@ -12,9 +12,9 @@ from forecastcache.calibration.closed_loop import roll
 from forecastcache.calibration.gram import open_loop_rows
 from forecastcache.calibration.memo import Memo
 from forecastcache.calibration.recording import record
-from forecastcache.calibration.sampler import tracked
 from forecastcache.calibration.team import Share
-from forecastcache.errors import CalibrationError
+from forecastcache.errors import AttachError, CalibrationError
+from forecastcache.track import tracked
 
 from .toys import STEPS, Toy, curved, starts
 
@@ -165,7 +165,7 @@ def test_nan_is_refused_by_the_step():
 
 
 def test_a_pipeline_without_a_scheduler_is_refused():
-    with pytest.raises(CalibrationError, match="has no scheduler"), tracked(object()):
+    with pytest.raises(AttachError, match="has no scheduler"), tracked(object()):
         pass
 
 

@@ -1,0 +1,73 @@
+"""Track: what a pipeline's scheduler is given and what it makes of it, step by step.
+
+Seen where the pipeline hands the network's answer to the scheduler, once guidance has joined its
+halves, every pipeline and every guidance look alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from forecastcache.errors import AttachError
+
+
+@dataclass
+class Track:
+    """What went through a scheduler since the run began.
+
+    Attributes:
+        samples: x_0 to x_s, where s steps have been made, on the host.
+        guided: g_0 to g_{s-1}.
+        run: the run's timesteps.
+    """
+
+    samples: list[Tensor] = field(default_factory=list)
+    guided: list[Tensor] = field(default_factory=list)
+    run: Tensor | None = None
+
+    def open(self, run: Tensor) -> None:
+        self.run = run
+        self.samples, self.guided = [], []
+
+
+@contextmanager
+def tracked(pipe: Any, count: int | None = None) -> Iterator[Track]:
+    """Follow the pipeline's scheduler; nothing is left on it afterwards.
+
+    Args:
+        pipe: a diffusers pipeline.
+        count: samples that it makes. Where it carries each twice, for both halves of guidance,
+            as DiT's does, the first of them are taken. None takes all.
+
+    Raises:
+        AttachError: the pipeline has no scheduler.
+    """
+    scheduler = getattr(pipe, "scheduler", None)
+    if scheduler is None or not hasattr(scheduler, "step"):
+        raise AttachError(f"{type(pipe).__name__} has no scheduler: give a diffusers pipeline")
+    track, step = Track(), scheduler.step
+
+    def follow(model_output: Tensor, timestep: Any, sample: Tensor, *args: Any, **kw: Any) -> Any:
+        if track.run is not scheduler.timesteps:  # made anew for every run
+            track.open(scheduler.timesteps)
+            track.samples.append(_copy(sample[:count]))
+        moved = step(model_output, timestep, sample, *args, **kw)
+        after = moved[0] if isinstance(moved, tuple) else moved.prev_sample
+        track.guided.append(_copy(model_output[:count]))
+        track.samples.append(_copy(after[:count]))
+        return moved
+
+    scheduler.step = follow
+    try:
+        yield track
+    finally:
+        del scheduler.step
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().float().cpu().clone()
