@@ -15,6 +15,8 @@ from forecastcache.calibration.file import About, read, write
 from forecastcache.calibration.gram import RIDGE, open_loop_rows
 from forecastcache.calibration.identity import Identity
 from forecastcache.calibration.recording import Recording
+from forecastcache.calibration.search import evenly
+from forecastcache.calibration.simulation import Simulated, simulate
 from forecastcache.calibration.sizes import Fit, Size, decibels
 from forecastcache.errors import CalibrationError
 from forecastcache.predictor import LinearPredictor
@@ -24,7 +26,7 @@ from forecastcache.predictors.row import Row
 from forecastcache.schedule import Listed, Schedule
 from forecastcache.step import Step
 
-Loop = Literal["open", "closed"]
+Loop = Literal["open", "simulated", "closed"]
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ class Offer:
     Attributes:
         computed: the computed steps.
         loop: that the rows are of.
-        psnr_db: of the final sample. In closed loop it was measured; in open loop it is what the
-            Gram matrix foretells, gap by gap, which is a little too good.
+        psnr_db: of the final sample. In closed loop it was measured; else it is what the Gram
+            matrix foretells, which is a little too good.
     """
 
     computed: tuple[int, ...]
@@ -77,11 +79,13 @@ class Calibration:
         Args:
             schedule: one that knows its steps beforehand.
             loop: `closed` for rows that were fitted where the accelerated sampler goes, if the
-                file has them for this schedule; `open` for rows solved here and now.
+                file has them for this schedule; `simulated` for rows of a closed loop that is
+                foretold here and now; `open` for those of least squares on plain runs (L2P).
             depth: newest computed steps that open-loop rows read; None for all.
 
         Raises:
-            CalibrationError: the file has no closed-loop rows for this schedule.
+            CalibrationError: the file has no closed-loop rows for this schedule, or a loop is to
+                be simulated of a sampler that is not of first order.
         """
         computed = schedule.computed(self.recording.steps)
         rising = sorted(self.sizes, key=lambda size: float(size.recording.times.sum()))
@@ -96,18 +100,29 @@ class Calibration:
     ) -> tuple[Row, ...]:
         if loop == "open":
             return open_loop_rows(size.recording.gram, computed, depth, RIDGE)
+        if loop == "simulated":
+            return self._simulated(size, computed).rows
         fit = size.fit(computed)
         if fit is None:
             known = "; ".join(" ".join(map(str, fit.computed)) for fit in self.fits) or "none"
             raise CalibrationError(
                 f"no closed-loop rows for the steps {' '.join(map(str, computed))} (there are "
                 f"{known}): calibrate with --schedule {','.join(map(str, computed))}, or take "
-                "loop='open'"
+                "loop='simulated'"
             )
         return fit.rows
 
+    def _simulated(self, size: Size, computed: tuple[int, ...]) -> Simulated:
+        motion = size.recording.motion
+        motion.require_first_order(self.identity.scheduler.name)
+        return simulate(size.recording.gram / size.recording.elements, motion, computed)
+
     def plan(self, computed: int) -> Listed:
-        """The schedule of `computed` steps: the best of the closed-loop fits, else planned.
+        """The schedule of `computed` steps.
+
+        The best of the closed-loop fits; where there is none, steps spread evenly up to the one
+        at which the simulated loop ends nearest. For a sampler that is not of first order, the
+        steps at which open-loop rows cost least.
 
         Raises:
             CalibrationError: a trajectory cannot have so many computed steps.
@@ -116,7 +131,17 @@ class Calibration:
         of_that_many = [fit for fit in self.fits if len(fit.computed) == computed]
         if of_that_many:
             return Listed(max(of_that_many, key=lambda fit: fit.psnr_db).computed)
+        if self.recording.motion.first_order:
+            return Listed(self._evenly(computed)[0])
         return Listed(planner.plan(self.recording.gram, self._weight, computed))
+
+    def _evenly(self, computed: int) -> tuple[tuple[int, ...], float]:
+        """The best of the schedules spread evenly, and its error, as simulated."""
+        total = self.recording.steps
+        spread = {evenly(computed, total, last) for last in range(computed - 1, total)}
+        errors = {steps: self._simulated(self.sizes[0], steps).error for steps in spread}
+        best = min(errors, key=lambda steps: (errors[steps], steps))
+        return best, errors[best]
 
     def choose(self, computed: int) -> tuple[Listed, LinearPredictor]:
         """Schedule and predictor for `computed` steps: `fc.attach(pipe, *cal.choose(9))`.
@@ -126,7 +151,8 @@ class Calibration:
         """
         schedule = self.plan(computed)
         fitted = any(fit.computed == schedule.steps for fit in self.fits)
-        return schedule, self.predictor(schedule, "closed" if fitted else "open")
+        unfitted: Loop = "simulated" if self.recording.motion.first_order else "open"
+        return schedule, self.predictor(schedule, "closed" if fitted else unfitted)
 
     def explanations(self, computed: int) -> list[Explanation]:
         """What each row of `choose(computed)` does, at the first size.
@@ -166,6 +192,10 @@ class Calibration:
         for computed in planner.plans(gram, weight, self.recording.steps):
             error = planner.schedule_cost(gram, weight, computed) / self.recording.elements
             offers.append(Offer(computed, "open", decibels(error)))
+        if self.recording.motion.first_order:
+            for count in range(1, self.recording.steps + 1):
+                computed, error = self._evenly(count)
+                offers.append(Offer(computed, "simulated", decibels(error)))
         return tuple(sorted(offers, key=lambda it: (len(it.computed), it.loop)))
 
     @property

@@ -19,7 +19,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from forecastcache.calibration.artifact import Calibration
-from forecastcache.calibration.closed_loop import DEPTH
 from forecastcache.calibration.course import Course
 from forecastcache.calibration.file import ARRAYS
 from forecastcache.calibration.identity import Identity, versions
@@ -43,7 +42,7 @@ def calibrate(
     *,
     micro_batch: int = 8,
     tries: int = 60,
-    depth: int = DEPTH,
+    depth: int | None = None,
     tell: Tell = lambda stage, done, of: None,
     team: Team = Team(),  # noqa: B008  # frozen
 ) -> Calibration:
@@ -57,7 +56,7 @@ def calibrate(
         wanted: schedules to fit in closed loop.
         micro_batch: samples that the network sees at once.
         tries: schedules that a search looks at.
-        depth: newest computed steps that closed-loop rows read.
+        depth: newest computed steps that closed-loop rows read; None for all.
         tell: hears how far each stage is.
         team: the processes that share the prompts; the first of them writes the file.
 

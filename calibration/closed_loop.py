@@ -37,7 +37,6 @@ from forecastcache.step import Step
 from forecastcache.track import Track, tracked
 
 TINY = 1e-20
-DEPTH = 3  # newest computed steps that a row reads: as good as all of them
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def roll(
     plain: Sequence[Tensor],
     motion: Motion,
     computed: Sequence[int],
-    depth: int = DEPTH,
+    depth: int | None = None,
     ridge: float = RIDGE,
     fitted: int | None = None,
     memo: Memo | None = None,
@@ -78,7 +77,7 @@ def roll(
         plain: x_0 to x_T of the same prompts and seeds, sampled plainly.
         motion: of its sampler, of first order.
         computed: the computed steps, rising from 0.
-        depth: newest computed steps that a row reads.
+        depth: newest computed steps that a row reads; None for all.
         ridge: as a part of the mean diagonal.
         fitted: samples, the first ones, that rows are fitted to; the error is that of the others.
             None fits to all and gives the error of all.
@@ -113,13 +112,13 @@ class _Fitter:
         track: Track,
         plain: Sequence[Tensor],
         motion: Motion,
-        depth: int,
+        depth: int | None,
         ridge: float,
         fitted: int | None,
         share: Share,
     ) -> None:
         self.rows: dict[int, Row] = {}
-        self.depth = depth
+        self.depth = depth or len(plain)
         self._track, self._plain, self._motion = track, plain, motion
         self._ridge, self._fitted, self._share = ridge, fitted, share
 

@@ -33,7 +33,7 @@ class Course:
         recording: of the prompts of all processes.
         share: this process's.
         micro_batch: samples that the network sees at once.
-        depth: newest computed steps that rows read.
+        depth: newest computed steps that rows read; None for all.
     """
 
     pipe: Any
@@ -42,7 +42,7 @@ class Course:
     recording: Recording
     share: Share
     micro_batch: int
-    depth: int
+    depth: int | None
 
     def fit(self, computed: Sequence[int]) -> Fit:
         """Rows fitted to all prompts, with the error of rows that were not."""

@@ -30,13 +30,18 @@ class Motion:
     move: np.ndarray
     missed: float
 
+    @property
+    def first_order(self) -> bool:
+        """Whether that is all that the sampler does."""
+        return self.missed <= TOLERANCE
+
     def require_first_order(self, sampler: str) -> None:
         """Refuse a sampler that does more, by name.
 
         Raises:
             CalibrationError: naming the remedies.
         """
-        if self.missed > TOLERANCE:
+        if not self.first_order:
             raise CalibrationError(
                 f"{sampler} is stochastic or of higher order: its steps miss "
                 f"a x + b g by {self.missed:.1e} of their length. Closed loop needs a sampler of "

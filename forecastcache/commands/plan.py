@@ -82,5 +82,5 @@ def _points(offers: Sequence[Offer]) -> dict[str, list[tuple[int, float]]]:
     """(computed steps, PSNR) of each loop."""
     return {
         loop: [(len(it.computed), it.psnr_db) for it in offers if it.loop == loop]
-        for loop in ("open", "closed")
+        for loop in ("open", "simulated", "closed")
     }

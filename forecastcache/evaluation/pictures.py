@@ -92,7 +92,7 @@ def frontier(points: dict[str, list[tuple[int, float]]], steps: int, path: Path)
     axes = figure.add_subplot(
         xlabel=f"computed steps of {steps}", ylabel="PSNR to the plain run, dB", xscale="log"
     )
-    for name, marker in zip(points, "-o"):
+    for name, marker in zip(points, ("-", "--", "o")):
         if points[name]:
             axes.plot(*zip(*points[name]), marker, label=f"{name} loop")
     ticks = [count for count in (1, 2, 3, 5, 7, 10, 15, 20, 30, 50) if count <= steps]

@@ -43,7 +43,7 @@ def test_it_serves_any_schedule_in_open_loop(calibration):
 
 def test_it_serves_in_closed_loop_what_was_fitted(calibration):
     assert calibration.predictor(fc.Listed(COMPUTED)).rows == calibration.fits[0].rows
-    with pytest.raises(CalibrationError, match=r"for the steps 0 5 .*--schedule 0,5,.*'open'"):
+    with pytest.raises(CalibrationError, match=r"for the steps 0 5 .*--schedule 0,5,.*'simulated'"):
         calibration.predictor(fc.Listed((0, 5)))
 
 
@@ -51,9 +51,9 @@ def test_it_chooses(calibration):
     schedule, predictor = calibration.choose(4)
     assert schedule.steps == COMPUTED
     assert predictor.rows == calibration.fits[0].rows
-    planned, opened = calibration.choose(3)
-    assert len(planned.steps) == 3
-    assert opened.rows == calibration.predictor(planned, "open").rows
+    spread, foretold = calibration.choose(3)
+    assert len(spread.steps) == 3
+    assert foretold.rows == calibration.predictor(spread, "simulated").rows
     pipe = Toy(curved)
     with fc.attach(pipe, *calibration.choose(4)) as session:
         pipe(starts(1))
@@ -147,3 +147,11 @@ def test_what_the_gram_matrix_foretells_is_near_what_happens(calibration):
             with fc.attach(pipe, schedule, calibration.predictor(schedule, "open", depth=3)):
                 error = (pipe(start).images - aim).square().mean().item()
             assert abs(decibels(error) - offer.psnr_db) < 6
+
+
+def test_the_simulated_loop_foretells_less_error_from_more_computed_steps(calibration):
+    foretold = [offer for offer in calibration.frontier() if offer.loop == "simulated"]
+    assert [len(offer.computed) for offer in foretold] == list(range(1, STEPS + 1))
+    errors = [offer.psnr_db for offer in foretold]
+    assert errors == sorted(errors)
+    assert foretold[4].psnr_db > foretold[1].psnr_db + 10

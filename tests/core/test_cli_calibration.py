@@ -44,12 +44,13 @@ def test_plans_by_count_by_speed_and_by_nearness(forecastcache, calibrated, tmp_
         assert code == 0
         return json.loads(out)["offers"]
 
-    assert {offer["loop"] for offer in offers("--computed", 4)} == {"open", "closed"}
+    loops = {offer["loop"] for offer in offers("--computed", 4)}
+    assert loops == {"open", "simulated", "closed"}
     assert {len(offer["computed"]) for offer in offers("--speedup", 3)} == {3}
     (near,) = offers("--psnr", 1)
     assert near["psnr_db"] >= 1
     picture = tmp_path / "frontier.png"
-    assert len(offers("--picture", picture)) == 11  # ten planned, one fitted
+    assert len(offers("--picture", picture)) == 21  # ten planned, ten simulated, one fitted
     with Image.open(picture) as image:
         assert image.width > 500
     code, out, _ = forecastcache("plan", calibrated)

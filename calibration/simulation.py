@@ -1,0 +1,105 @@
+"""Simulation: the closed loop foretold from the Gram matrix, without the model.
+
+In closed loop a forecast that misses moves the sample away from the plain trajectory, and at the
+next computed step the network answers to that. Let it answer as if its idea of the clean picture
+hardly changed: a displacement d of the sample at noise level sigma moves the answer by
+rho d / sigma, and by something unforeseeable of length tau |d| / sigma. Then every inner product
+that a closed-loop fit needs follows from those of the plain trajectories, and the rows of any
+schedule, with the error they end at, from numbers a file holds already.
+
+The noise levels follow from the sampler x_{s+1} = a_s x_s + b_s g_s itself: the displacement that
+an unchanged idea of the picture carries to zero shrinks by sigma_{s+1} / sigma_s = a_s + b_s /
+sigma_s in every step, and sigma ends at 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecastcache.calibration.gram import RIDGE, solve
+from forecastcache.calibration.sampler import Motion
+from forecastcache.predictors.row import Row
+
+
+@dataclass(frozen=True)
+class Response:
+    """How the network answers to a displaced sample; as found on the zoo's models.
+
+    Attributes:
+        rho: part of the displacement that it takes for noise.
+        tau: length of what else its answer moves by, as a part of the same.
+    """
+
+    rho: float = 0.8
+    tau: float = 0.2
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """What the simulation of one schedule came to.
+
+    Attributes:
+        rows: one for each forecast step.
+        error: squared distance of the final samples from the plain ones, a number, foretold.
+    """
+
+    rows: tuple[Row, ...]
+    error: float
+
+
+def noise_levels(motion: Motion) -> np.ndarray:
+    """Sigma of every step, `(T,)`, from how the sampler moves."""
+    levels = np.zeros(len(motion.keep) + 1)
+    for step in reversed(range(len(motion.keep))):
+        levels[step] = (levels[step + 1] - motion.move[step]) / motion.keep[step]
+    return levels[:-1]
+
+
+def simulate(
+    gram: np.ndarray,
+    motion: Motion,
+    computed: Sequence[int],
+    response: Response = Response(),  # frozen
+    ridge: float = RIDGE,
+) -> Simulated:
+    """The closed-loop rows of a schedule, foretold.
+
+    Args:
+        gram: of the plain trajectories' guided outputs, `(T, T)`, a number of the sample.
+        motion: of the sampler.
+        computed: the computed steps, rising from 0.
+        response: of the network.
+        ridge: as a part of the mean diagonal.
+    """
+    total, count = len(gram), len(computed)
+    levels = noise_levels(motion)
+    # Features and displacements are combinations of the plain outputs and, for each computed
+    # step, of what could not be foreseen of its answer.
+    products = np.zeros((total + count, total + count))
+    products[:total, :total] = gram
+    plain = np.eye(total + count)[:total]
+    away = np.zeros(total + count)
+    known: list[np.ndarray] = []
+    rows = []
+    for step in range(total):
+        keep, move = motion.keep[step], motion.move[step]
+        if step in computed:
+            unforeseen = np.zeros(total + count)
+            unforeseen[total + len(known)] = 1.0
+            size = (response.tau / levels[step]) ** 2 * (away @ products @ away)
+            products[total + len(known), total + len(known)] = size
+            answer = plain[step] + response.rho / levels[step] * away + unforeseen
+            known.append(answer)
+        else:
+            past = np.stack(known)
+            seen = past @ products
+            aim = plain[step] - keep / move * away
+            weights, _ = solve(seen @ past.T, seen @ aim, ridge)
+            answer = weights @ past
+            steps = tuple(c for c in computed if c < step)
+            rows.append(Row(target=step, computed=steps, weights=tuple(weights.tolist())))
+        away = keep * away + move * (answer - plain[step])
+    return Simulated(tuple(rows), float(away @ products @ away))

@@ -1,0 +1,88 @@
+"""The closed loop foretold: exact where the network answers as the simulation has it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler
+from torch import Tensor
+
+import forecastcache as fc
+from forecastcache.calibration.closed_loop import roll
+from forecastcache.calibration.gram import open_loop_rows
+from forecastcache.calibration.recording import record
+from forecastcache.calibration.simulation import Response, noise_levels, simulate
+
+from .toys import STEPS, Toy, curved, starts
+
+COMPUTED = (0, 3, 6, 9)
+
+
+def sure_of_its_picture(sample: Tensor, sigma: Tensor) -> Tensor:
+    """A network whose idea of the clean picture depends on the noise level alone."""
+    there = torch.sin(3 * sigma + torch.arange(sample.shape[1]))
+    return (sample - there) / sigma
+
+
+def test_the_noise_levels_are_the_samplers():
+    pipe = Toy(curved)
+    recording, _ = record(pipe, lambda: pipe(starts(4)), 4)
+    np.testing.assert_allclose(
+        noise_levels(recording.motion), pipe.scheduler.sigmas[:-1], atol=1e-4
+    )
+    ddim = Toy(curved, DDIMScheduler(clip_sample=False))
+    recording, _ = record(ddim, lambda: ddim(starts(4)), 4)
+    kept = ddim.scheduler.alphas_cumprod[ddim.scheduler.timesteps]
+    np.testing.assert_allclose(noise_levels(recording.motion), (1 - kept).sqrt(), atol=1e-3)
+
+
+@pytest.mark.parametrize("computed", [COMPUTED, (0, 1, 2, 7), (0, 11), (0,)])
+def test_it_is_the_closed_loop_where_the_network_answers_so(computed):
+    pipe, start = Toy(sure_of_its_picture), starts(8)
+    recording, plain = record(pipe, lambda: pipe(start), 8)
+    rolled = roll(pipe, lambda: pipe(start), plain, recording.motion, computed, ridge=1e-9)
+    foretold = simulate(
+        recording.gram / recording.elements, recording.motion, computed, Response(1, 0), 1e-9
+    )
+    error = (rolled.final - plain[-1]).square().mean().item()
+    assert foretold.error == pytest.approx(error, rel=0.02, abs=1e-9)
+    for mine, its in zip(foretold.rows, rolled.rows, strict=True):
+        assert (mine.target, mine.computed) == (its.target, its.computed)
+        if len(mine.weights) < 3:  # more of these features are all but dependent
+            np.testing.assert_allclose(mine.weights, its.weights, rtol=0.02, atol=1e-3)
+
+
+def test_all_computed_it_foretells_no_error():
+    pipe, start = Toy(curved), starts(3)
+    recording, _ = record(pipe, lambda: pipe(start), 3)
+    foretold = simulate(recording.gram, recording.motion, range(STEPS))
+    assert foretold.rows == ()
+    assert foretold.error == 0
+
+
+def test_what_cannot_be_foreseen_adds_to_the_error():
+    pipe, start = Toy(curved), starts(12)
+    recording, _ = record(pipe, lambda: pipe(start), 12)
+    errors = [
+        simulate(recording.gram, recording.motion, COMPUTED, Response(0.8, tau)).error
+        for tau in (0.0, 0.3, 1.0)
+    ]
+    assert errors[0] < errors[1] < errors[2]
+
+
+def test_its_rows_serve_other_prompts_better_than_open_loop():
+    pipe, late = Toy(curved), (0, 4, 8, 11)
+    recording, _ = record(pipe, lambda: pipe(starts(40)), 40)
+    others = starts(40, seed=1)
+    aim = pipe(others).images
+
+    def error(predictor: fc.Predictor) -> float:
+        with fc.attach(pipe, fc.Listed(late), predictor):
+            return (pipe(others).images - aim).square().mean().item()
+
+    foretold = simulate(recording.gram / recording.elements, recording.motion, late)
+    assert error(fc.Learned(foretold.rows)) < error(
+        fc.Learned(open_loop_rows(recording.gram, late))
+    )
+    assert error(fc.Learned(foretold.rows)) < error(fc.Taylor(order=1))
