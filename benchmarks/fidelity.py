@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import forecastcache as fc
 from forecastcache import zoo
 from forecastcache.adapter import Granularity
 from forecastcache.attachment import denoisers
-from forecastcache.calibration.artifact import Calibration
+from forecastcache.calibration.artifact import Calibration, Loop
 from forecastcache.calibration.memo import Memo
 from forecastcache.calibration.search import search
 from forecastcache.calibration.sizes import decibels
@@ -37,6 +38,7 @@ LATE = fc.Listed(range(0, 49, 6))  # 9 as well
 PREDICTORS = (
     "reuse", "taylor:order=1", "taylor:order=2", "newton:order=2", "hermite", "bdf", "exponential",
 )  # fmt: skip
+LOOPS: tuple[Loop, ...] = ("open", "simulated", "closed")
 DOCUMENT = Path(__file__).parents[1] / "docs" / "fidelity.md"
 
 
@@ -94,12 +96,14 @@ def rows(name: str) -> list[dict[str, Any]]:
     measure("TaylorSeer as published", REFERENCE, fc.Taylor(order=1), "module")
     for place, schedule in (("reference rule", REFERENCE), ("uniform, ends late", LATE)):
         measure(f"Taylor 1, {place}", schedule, fc.Taylor(order=1))
-        for loop in ("open", "closed"):
-            rows_of = calibration.predictor(schedule, "open" if loop == "open" else "closed")
-            measure(f"{loop} loop, {place}", schedule, rows_of)
+        for loop in LOOPS:
+            measure(f"{loop} loop, {place}", schedule, calibration.predictor(schedule, loop))
     for spec in (*PREDICTORS, "open loop"):
         best = best_schedule(searching, 9, spec, calibration)
         measure(f"{spec}, its best schedule", best, predictor_of(spec, best, calibration))
+    bare = replace(calibration, sizes=tuple(replace(it, fits=()) for it in calibration.sizes))
+    for count in (5, 9):
+        measure(f"simulated loop, planned {count}", *bare.choose(count))
     for count in sorted({len(fit.computed) for fit in calibration.fits}):
         measure(f"closed loop, searched {count}", *calibration.choose(count))
     return found

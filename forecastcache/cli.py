@@ -8,6 +8,7 @@ from typing import NoReturn
 import typer
 
 from forecastcache.commands.calibrate import calibrate
+from forecastcache.commands.evaluate import evaluate
 from forecastcache.commands.explain import explain
 from forecastcache.commands.listing import list_
 from forecastcache.commands.memory import memory
@@ -20,7 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-for command in (run, calibrate, plan, explain, memory, list_):
+for command in (run, calibrate, plan, evaluate, explain, memory, list_):
     app.command(name=command.__name__.rstrip("_"))(command)
 
 

@@ -21,6 +21,7 @@ from rich.table import Table
 from forecastcache.budget import in_mebibytes
 from forecastcache.planning import Plan
 
+WIDE = 200  # columns
 FEW = 64  # samples below which a Fréchet distance says nothing
 
 
@@ -109,6 +110,19 @@ def print_offers(offers: Sequence[dict[str, Any]], steps: int) -> None:
             " ".join(map(str, computed)),
         )
     Console().print(table)
+
+
+def print_rows(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    """The rows of an evaluation."""
+    table = Table(*titles)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for line in lines:
+        table.add_row(*map(escape, line))
+    console = Console()
+    if not console.is_terminal:  # a file or a pipe has no edge to break lines at
+        console = Console(width=WIDE)
+    console.print(table)
 
 
 @contextmanager

@@ -224,7 +224,13 @@ class Request:
         return pictures
 
     def _seeds(self, count: int) -> tuple[int, ...]:
-        return tuple(self.seeds) or tuple(range(self.seed, self.seed + count))
+        if not self.seeds:
+            return tuple(range(self.seed, self.seed + count))
+        if len(self.seeds) < count:
+            raise RequestError(
+                f"{len(self.seeds)} seeds are given for {count} pictures: give one for each"
+            )
+        return tuple(self.seeds[:count])
 
     def _repeat(self, conditions: list[Any]) -> list[Any]:
         count = self.count or len(conditions)

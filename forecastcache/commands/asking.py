@@ -86,6 +86,8 @@ def plainly_warned() -> Iterator[None]:
     """Says at the end what was warned of: a line each, without the place in the code."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
+        for kind in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+            warnings.simplefilter("ignore", kind)  # for the authors of what is below us
         yield
     for text in dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught):
         print(f"forecastcache: {text}", file=sys.stderr)

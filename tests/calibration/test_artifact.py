@@ -43,7 +43,9 @@ def test_it_serves_any_schedule_in_open_loop(calibration):
 
 def test_it_serves_in_closed_loop_what_was_fitted(calibration):
     assert calibration.predictor(fc.Listed(COMPUTED)).rows == calibration.fits[0].rows
-    with pytest.raises(CalibrationError, match=r"for the steps 0 5 .*--schedule 0,5,.*'simulated'"):
+    with pytest.raises(
+        CalibrationError, match=r"for the steps 0 5 .*--schedule 0,5,.*'simulated'"
+    ):
         calibration.predictor(fc.Listed((0, 5)))
 
 

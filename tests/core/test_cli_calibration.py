@@ -121,6 +121,10 @@ def test_prompts_come_with_seeds_and_arguments_of_their_own(forecastcache, tmp_p
     code, _, err = forecastcache("run", *model, "--out", tmp_path)
     assert code == 2
     assert "asks for 2 kinds of call: run takes one" in err
+    prompts.write_text("".join(json.dumps(line) + "\n" for line in lines[::2]))
+    code, _, err = forecastcache("run", *model, "--out", tmp_path, "--count", 3)
+    assert code == 2
+    assert "2 seeds are given for 3 pictures: give one for each" in err
 
 
 def test_the_rows_are_drawn(forecastcache, calibrated, tmp_path):

@@ -1,0 +1,86 @@
+"""Charts: an evaluation at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from forecastcache.whole import whole
+
+Row = dict[str, Any]
+LABELLED = 12  # rows, at most, whose names fit into a chart
+
+
+def fidelity_against_speed(rows: Sequence[Row], path: Path) -> None:
+    """Save latent PSNR against the FLOPs that are spared, with the front that none surpasses."""
+    figure, axes = _empty("times fewer FLOPs than the plain run", "latent PSNR, dB")
+    points = [(row["flops_ratio"], row["latent_psnr_db"], row) for row in _usable(rows)]
+    for kind, marker in (("forecast", "o"), ("rival", "s")):
+        of_kind = [point for point in points if point[2]["kind"] == kind]
+        axes.plot([x for x, _, _ in of_kind], [y for _, y, _ in of_kind], marker, label=kind)
+    axes.plot(*zip(*_front([(x, y) for x, y, _ in points])), "-", color="grey", zorder=0)
+    axes.margins(x=0.3, y=0.1)
+    if len(points) <= LABELLED:
+        for x, y, row in points:
+            axes.annotate(f" {row['name']}", (x, y), fontsize=6)
+    axes.legend()
+    _save(figure, path)
+
+
+def memory_against_fidelity(rows: Sequence[Row], path: Path) -> None:
+    """Save latent PSNR against the bytes that a cache holds."""
+    figure, axes = _empty("cache, bytes", "latent PSNR, dB")
+    axes.set_xscale("log")
+    points = [row for row in _usable(rows) if row.get("cache_bytes")]
+    for site in dict.fromkeys(row["name"].rpartition(", ")[2] for row in points):
+        of_site = [row for row in points if row["name"].endswith(f", {site}")]
+        axes.plot(
+            [row["cache_bytes"] for row in of_site],
+            [row["latent_psnr_db"] for row in of_site],
+            "o",
+            label=site,
+        )
+    if points:
+        axes.legend(title="site")
+    _save(figure, path)
+
+
+def error_by_step(rows: Sequence[Row], path: Path) -> None:
+    """Save the PSNR of the latents after every step, from where they leave the plain ones."""
+    figure, axes = _empty("step", "latent PSNR, dB")
+    shown = [row for row in _usable(rows) if row["latent_psnr_by_step"]]
+    for row in shown:
+        values = [float("nan") if it is None else it for it in row["latent_psnr_by_step"]]
+        axes.plot(values, label=row["name"] if len(shown) <= LABELLED else None)
+    if 0 < len(shown) <= LABELLED:
+        axes.legend(fontsize=6)
+    _save(figure, path)
+
+
+def _usable(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row.get("latent_psnr_db") is not None and row["flops_ratio"]]
+
+
+def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Points than which none is both faster and nearer, slowest first."""
+    front: list[tuple[float, float]] = []
+    for x, y in sorted(points, key=lambda point: (-point[0], -point[1])):
+        if not front or y > front[-1][1]:
+            front.append((x, y))
+    return front[::-1] or [(1.0, float("nan"))]
+
+
+def _empty(across: str, up: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot(xlabel=across, ylabel=up)
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with whole(path) as partial:
+        figure.savefig(partial, dpi=150, format="png")

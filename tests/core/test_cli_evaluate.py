@@ -1,0 +1,68 @@
+"""forecastcache evaluate: one table of predictors and rivals."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from PIL import Image
+
+MODEL = ("zoo:dit-digits", "--steps", 8, "--count", 2)
+
+
+def test_a_table_of_predictors_and_rivals(forecastcache, tmp_path):
+    out = tmp_path / "out"
+    asked = (
+        *MODEL, "--predictor", "reuse", "--predictor", "taylor:order=1", "--interval", "2..3",
+        "--site", "output,hidden", "--rival", "steps:count=4", "--rival", "taylorseer:interval=3",
+        "--out", out,
+    )  # fmt: skip
+    code, printed, err = forecastcache("evaluate", *asked, "--json")
+    rows = json.loads(printed)["rows"]
+    assert (code, len(rows)) == (0, 2 * 2 * 2 + 2), err
+    assert rows[0]["name"] == "reuse every:2, output"
+    assert all(0 <= row["judged"] <= 1 for row in rows if "error" not in row)
+    assert rows[-1]["error"] == "diffusers has no cache for DiTTransformer2DModel"
+    saved = json.loads((out / "rows.json").read_text())
+    assert saved["rows"] == rows
+    assert saved["model"] == "zoo:dit-digits"
+    assert (out / "table.md").read_text().count("\n") == len(rows) + 2
+    for name in ("fidelity-against-speed", "memory-against-fidelity", "error-by-step"):
+        with Image.open(out / f"{name}.png") as image:
+            assert image.width > 500
+    code, printed, _ = forecastcache("evaluate", *asked)  # from what was kept
+    assert code == 0
+    assert "taylor:order=1 every:3, hidden" in printed
+
+
+def test_a_calibration_stands_in_the_table(forecastcache, tmp_path):
+    file = tmp_path / "dit.cal"
+    assert forecastcache("calibrate", *MODEL[:3], "--count", 4, "--out", file, "--json")[0] == 0
+    code, printed, _ = forecastcache(
+        "evaluate", *MODEL, "--calibration", file, "--computed", "3,4", "--out", tmp_path / "out",
+        "--json",
+    )  # fmt: skip
+    rows = json.loads(printed)["rows"]
+    assert (code, [row["computed"] for row in rows]) == (0, [3, 4])
+    assert rows[0]["name"] == "calibration, 3 computed, output"
+
+
+def test_mistakes_get_one_line(forecastcache, tmp_path):
+    out = ("--out", tmp_path / "out")
+    mistakes = {
+        (): "there is nothing to evaluate: give --predictor, --rival or --sweep",
+        ("--predictor", "none", "--interval", "3"): "row 'none every:3 output'",
+        ("--predictor", "reuse", "--interval", "x"): "--interval x is none: write 3..8",
+        ("--predictor", "reuse", "--interval", "3", "--site", "roof"): "the options: sites.0",
+        ("--rival", "magic"): "no rival is called 'magic'",
+        ("--sweep", tmp_path / "none"): "cannot be read",
+        ("--sweep", tmp_path / "none", "--rival", "steps"): "leave out --predictor",
+        ("--calibration", tmp_path / "none", "--computed", "3"): "is no file: make one",
+        ("--calibration", tmp_path / "none"): "needs --computed, such as 6,9,12",
+    }
+    for arguments, complaint in mistakes.items():
+        code, printed, err = forecastcache("evaluate", *MODEL, *arguments, *out)
+        assert (code, printed) == (2, ""), arguments
+        assert err.count("\n") == 1, err
+        assert re.search(complaint, err), err
+    assert not (tmp_path / "out").exists()
