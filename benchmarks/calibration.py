@@ -35,7 +35,7 @@ def costs(pipe: Any, name: str) -> list[dict[str, Any]]:
     request = Request.of(name, split="calibration", count=BATCH, seed=1000)
 
     def plain() -> None:
-        request.sample(pipe)
+        request.run(pipe)
 
     recording, _ = recorded(pipe, plain, BATCH)
     took, alone, ratio = paired(lambda: recorded(pipe, plain, BATCH), plain, PAIRS)
@@ -55,14 +55,14 @@ def by_prompts(pipe: Any, name: str) -> list[dict[str, Any]]:
     found, sums, samples = [], [], []
     for before, count in pairwise((0, *COUNTS)):
         new = Request.joined(each[before:count])
-        recording, states = recorded(pipe, lambda new=new: new.sample(pipe), count - before)
+        recording, states = recorded(pipe, lambda new=new: new.run(pipe), count - before)
         sums.append(recording)
         samples.append(states)
         together = sum(sums[1:], sums[0])
         plain = [torch.cat(parts) for parts in zip(*samples)]
         known = Request.joined(each[:count])
         rolled = roll(
-            pipe, lambda known=known: known.sample(pipe), plain, together.motion, LATE.steps
+            pipe, lambda known=known: known.run(pipe), plain, together.motion, LATE.steps
         )
         opened = open_loop_rows(together.gram, LATE.steps)
         found.append(

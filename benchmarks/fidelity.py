@@ -63,13 +63,13 @@ class Ground:
                 model, schedule.computed(self.request.steps), lambda: len(track.guided)
             )
             with remembering, fc.attach(self.pipe, schedule, predictor, site=site):
-                self.request.sample(self.pipe)
+                self.request.run(self.pipe)
         errors = (track.samples[-1] - self.plain).double().square().flatten(1).mean(1)
         return sum(map(decibels, errors.tolist())) / self.count
 
     def _final(self) -> Tensor:
         with tracked(self.pipe, self.count) as track:
-            self.request.sample(self.pipe)
+            self.request.run(self.pipe)
         return track.samples[-1]
 
 

@@ -139,7 +139,7 @@ def _recorded(pipe: Any, part: Request, path: Path, keep: bool) -> Recording:
         read: dict[str, Any] = {name: known[name].numpy() for name in ARRAYS}
         read |= {name: int(known[name]) for name in COUNTS}
         return Recording(**read)
-    recording, samples = record(pipe, lambda: part.sample(pipe), len(part))
+    recording, samples = record(pipe, lambda: part.run(pipe), len(part))
     tensors = {name: torch.from_numpy(getattr(recording, name)) for name in ARRAYS}
     tensors |= {name: torch.tensor(getattr(recording, name)) for name in COUNTS}
     if keep:

@@ -83,7 +83,7 @@ class Course:
         with in_parts(model, adapter_for(model), self.micro_batch):
             return roll(
                 self.pipe,
-                lambda: self.request.sample(self.pipe),
+                lambda: self.request.run(self.pipe),
                 self.plain,
                 self.recording.motion,
                 computed,

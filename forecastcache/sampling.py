@@ -203,18 +203,8 @@ class Request:
 
         Pictures `(n, 3, h, w)`, or clips `(n, frames, 3, h, w)`.
         """
-        arguments = self.arguments(pipe) | changes
-        count = len(arguments.get("class_labels", arguments.get("prompt", ()))) or int(
-            arguments["batch_size"]
-        )
-        generators = [torch.Generator().manual_seed(seed) for seed in self._seeds(count)]
         name = type(pipe).__name__
-        try:
-            output = pipe(**arguments, generator=generators)
-        except ForecastCacheError:
-            raise
-        except (ValueError, TypeError) as error:
-            raise RequestError(f"{name} cannot be called so: {_reason(error)}") from error
+        output = self._call(pipe, changes)
         samples = getattr(output, "images", getattr(output, "frames", None))
         if samples is None:
             raise RequestError(f"{name} returns neither images nor frames: nothing to compare")
@@ -222,6 +212,24 @@ class Request:
         if not pictures.isfinite().all():
             raise RequestError(f"{name} made pictures with NaN or infinity: change what is asked")
         return pictures
+
+    def run(self, pipe: Any) -> None:
+        """Sample for what is seen on the way; where the pipeline can, nothing is decoded."""
+        self._call(pipe, {"output_type": "latent"})
+
+    def _call(self, pipe: Any, changes: Mapping[str, Any]) -> Any:
+        arguments = self.arguments(pipe) | changes
+        count = len(arguments.get("class_labels", arguments.get("prompt", ()))) or int(
+            arguments["batch_size"]
+        )
+        generators = [torch.Generator().manual_seed(seed) for seed in self._seeds(count)]
+        try:
+            return pipe(**arguments, generator=generators)
+        except ForecastCacheError:
+            raise
+        except (ValueError, TypeError) as error:
+            name = type(pipe).__name__
+            raise RequestError(f"{name} cannot be called so: {_reason(error)}") from error
 
     def _seeds(self, count: int) -> tuple[int, ...]:
         if not self.seeds:
