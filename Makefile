@@ -47,7 +47,7 @@ SCHEDULES := every:7 0,6,12,18,24,30,36,42,48 search:5 search:6 search:7 search:
 calibrations: .venv/.dev
 	for model in dit flux qwen hunyuan; do \
 	    $(BIN)/forecastcache calibrate zoo:$$model-digits $(SCHEDULES:%=--schedule %) \
-	        --out forecastcache/zoo/$$model-digits/calibration.safetensors || exit 1; \
+	        --out forecastcache/zoo/calibrations/$$model-digits.safetensors || exit 1; \
 	done
 
 clean:

@@ -66,7 +66,7 @@ def find(source: str | Path) -> Path:
 
 
 def _shipped(name: str) -> Path:
-    path = zoo.place(name) / NAME
+    path = zoo.calibration(name)
     if not path.is_file():
         raise CalibrationError(
             f"{name} has no calibration beside it: make one with "

@@ -14,6 +14,7 @@ from forecastcache.commands.listing import list_
 from forecastcache.commands.memory import memory
 from forecastcache.commands.plan import plan
 from forecastcache.commands.run import run
+from forecastcache.commands.trace import trace
 from forecastcache.errors import ForecastCacheError
 
 app = typer.Typer(
@@ -21,7 +22,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-for command in (run, calibrate, plan, evaluate, explain, memory, list_):
+for command in (run, calibrate, plan, evaluate, trace, explain, memory, list_):
     app.command(name=command.__name__.rstrip("_"))(command)
 
 

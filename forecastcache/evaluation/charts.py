@@ -9,9 +9,11 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from forecastcache.evaluation.trace import Trace
 from forecastcache.whole import whole
 
 Row = dict[str, Any]
+TINY = 1e-16
 LABELLED = 12  # rows, at most, whose names fit into a chart
 
 
@@ -84,3 +86,32 @@ def _empty(across: str, up: str) -> tuple[Figure, Axes]:
 def _save(figure: Figure, path: Path) -> None:
     with whole(path) as partial:
         figure.savefig(partial, dpi=150, format="png")
+
+
+def trajectories(seen: Trace, path: Path) -> None:
+    """Save the paths of features and their differences, the first step dark."""
+    figure = Figure(figsize=(15, 3.3), layout="constrained")
+    panels = figure.subplots(1, len(seen.paths))
+    for order, (axes, points) in enumerate(zip(panels, seen.paths)):
+        axes.plot(*points.T, color="grey", linewidth=0.5, zorder=0)
+        axes.scatter(*points.T, c=range(len(points)), s=12)
+        name = "features" if order == 0 else f"differences of order {order}"
+        axes.set_title(f"{name} ({seen.explained[order]:.0%})", fontsize=9)
+        axes.tick_params(labelsize=6)
+    _save(figure, path)
+
+
+def projections(seen: Trace, path: Path) -> None:
+    """Save how far each feature lies outside the span of those before it, and the spectrum."""
+    figure = Figure(figsize=(10, 3.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    steps = range(1, len(seen.fidelity) + 1)
+    left.semilogy(steps, 1 - seen.fidelity + TINY, label="all before it")
+    left.semilogy(steps, 1 - seen.fidelity_newest + TINY, label="the newest three")
+    left.set(xlabel="step", ylabel="1 - projection fidelity")
+    left.legend()
+    right.semilogy(range(1, len(seen.spectrum) + 1), seen.spectrum + TINY, marker=".")
+    right.set(xlabel="direction", ylabel="share of the Gram matrix's trace")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    _save(figure, path)

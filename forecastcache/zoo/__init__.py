@@ -91,6 +91,15 @@ def place(name: str) -> Path:
     return Path(__file__).parent / _known(name)
 
 
+def calibration(name: str) -> Path:
+    """Where the calibration of a zoo model lies, if it has one.
+
+    Raises:
+        UnknownNameError: listing the models there are.
+    """
+    return Path(__file__).parent / "calibrations" / f"{_known(name)}.safetensors"
+
+
 def entry(name: str) -> Entry:
     """What is known of a zoo model.
 

@@ -24,6 +24,7 @@ SAMPLES = 300
 CLIPS = 100
 BATCH = 50
 COLUMNS = 10
+COLOURS = 128  # of a grid
 
 CARD = """\
 ---
@@ -167,7 +168,8 @@ def _save_grid(pictures: Tensor, path: Path) -> None:
         rows = [torch.cat(list(row), dim=2) for row in shown.split(columns)]
     grid = (torch.cat(rows, dim=1).permute(1, 2, 0) * 255).round().byte().numpy()
     size = (grid.shape[1] * 2, grid.shape[0] * 2)
-    Image.fromarray(grid).resize(size, Image.Resampling.NEAREST).save(path)
+    picture = Image.fromarray(grid).resize(size, Image.Resampling.NEAREST)
+    picture.quantize(COLOURS).save(path, optimize=True)
 
 
 if __name__ == "__main__":

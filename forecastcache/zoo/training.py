@@ -147,4 +147,4 @@ def _draw_curve(losses: list[float], name: str, path: Path) -> None:
         title=name, xlabel="step", ylabel=f"loss (mean of {window})", yscale="log"
     )
     axes.plot(torch.arange(1, len(smooth) + 1) * window, smooth)
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=80)

@@ -1,0 +1,69 @@
+"""forecastcache trace: how the features of a plain run move."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from forecastcache import zoo
+from forecastcache.arguments import choose, require_writable
+from forecastcache.commands.asking import load_and_ask, requests_fields
+from forecastcache.commands.options import (
+    DTYPES,
+    AsJson,
+    Classes,
+    Device,
+    Dtype,
+    Guidance,
+    Model,
+    Prompts,
+    Seed,
+    Steps,
+)
+from forecastcache.errors import OptionError
+from forecastcache.whole import whole
+
+
+def trace(
+    model: Model,
+    steps: Steps = 50,
+    seed: Seed = 0,
+    count: Annotated[int, typer.Option(min=1, help="samples")] = 4,
+    classes: Classes = None,
+    prompts: Prompts = None,
+    guidance_scale: Guidance = None,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+    out: Annotated[Path, typer.Option(help="folder of pictures and data")] = Path(
+        "forecastcache-trace"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Sample MODEL plainly and draw how its outputs move from step to step."""
+    chosen_dtype = choose("dtype", dtype, DTYPES)
+    require_writable(out)
+    fields, *others = requests_fields(steps, seed, count, classes, prompts, guidance_scale)
+    if others:
+        raise OptionError(f"--prompts {prompts} asks for several kinds of call: give one")
+    # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
+    from forecastcache.evaluation import charts
+    from forecastcache.evaluation.trace import trace as traced
+
+    pipe, (request,) = load_and_ask(model, device, chosen_dtype, [fields])
+    seen = traced(pipe, request)
+    stem = model.removeprefix(zoo.PREFIX).strip("/").replace("/", "-")
+    saved = [
+        out / f"{stem}-{name}" for name in ("trajectories.png", "projections.png", "trace.json")
+    ]
+    charts.trajectories(seen, saved[0])
+    charts.projections(seen, saved[1])
+    figures = {"model": model, **seen.figures()}
+    with whole(saved[2]) as partial:
+        partial.write_text(json.dumps(figures) + "\n")
+    if as_json:
+        print(json.dumps(figures, indent=2))
+    else:
+        print(*saved, sep="\n")

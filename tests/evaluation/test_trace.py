@@ -1,0 +1,53 @@
+"""How features move: on curves where the answer is known."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from forecastcache.evaluation.trace import of_features
+
+
+def test_a_straight_line_is_known_from_two_points():
+    generator = np.random.default_rng(0)
+    start, slope = generator.standard_normal((2, 30))
+    seen = of_features(start + np.arange(12)[:, None] * slope)
+    np.testing.assert_allclose(seen.fidelity[1:], 1, atol=1e-6)
+    np.testing.assert_allclose(seen.fidelity_newest[1:], 1, atol=1e-6)
+    assert seen.fidelity[0] < 0.999
+    assert seen.explained[0] == pytest.approx(1)
+    np.testing.assert_allclose(seen.spectrum[2:], 0, atol=1e-12)
+    assert [len(path) for path in seen.paths] == [12, 11, 10, 9, 8]
+    assert np.abs(seen.paths[2]).max() < 1e-6  # a line's second differences
+
+
+def test_what_comes_new_is_seen():
+    seen = of_features(np.eye(8))
+    np.testing.assert_allclose(seen.fidelity, 0, atol=1e-6)
+    np.testing.assert_allclose(seen.spectrum, 1 / 8)
+
+
+def test_the_newest_three_tell_less_than_all():
+    generator = np.random.default_rng(1)
+    basis = generator.standard_normal((5, 40))
+    seen = of_features(generator.standard_normal((20, 5)) @ basis)
+    np.testing.assert_allclose(seen.fidelity[5:], 1, atol=1e-6)
+    assert seen.fidelity_newest[5:].mean() < 0.95
+
+
+def test_the_command_draws_and_writes(forecastcache, tmp_path):
+    model = ("zoo:dit-digits", "--steps", 8, "--count", 1)
+    code, printed, _ = forecastcache("trace", *model, "--out", tmp_path)
+    files = printed.split()
+    assert (code, len(files)) == (0, 3)
+    for file in files[:2]:
+        with Image.open(file) as image:
+            assert image.width > 500
+    with open(files[2]) as file:
+        data = json.load(file)
+    assert len(data["projection_fidelity"]) == 7
+    code, _, err = forecastcache("trace", *model[:2], 5, "--out", tmp_path)
+    assert (code, "5 steps are too few to trace: ask for 6" in err) == (2, True)
