@@ -43,7 +43,7 @@ bench-fidelity: .venv/.dev
 	$(BIN)/python benchmarks/fidelity.py
 
 # What ships beside each zoo model; made again whenever a model is.
-SCHEDULES := every:7 0,6,12,18,24,30,36,42,48 search:5 search:6 search:7 search:9 search:12 search:16
+SCHEDULES := every:7 0,6,12,18,24,30,36,42,48 search:5 search:9
 calibrations: .venv/.dev
 	for model in dit flux qwen hunyuan; do \
 	    $(BIN)/forecastcache calibrate zoo:$$model-digits $(SCHEDULES:%=--schedule %) \

@@ -22,6 +22,7 @@ from forecastcache.errors import CalibrationError
 from forecastcache.predictor import LinearPredictor
 from forecastcache.predictors.explanation import Explanation, explain
 from forecastcache.predictors.learned import Learned
+from forecastcache.predictors.reuse import Reuse
 from forecastcache.predictors.row import Row
 from forecastcache.schedule import Listed, Schedule
 from forecastcache.step import Step
@@ -138,7 +139,8 @@ class Calibration:
     def _evenly(self, computed: int) -> tuple[tuple[int, ...], float]:
         """The best of the schedules spread evenly, and its error, as simulated."""
         total = self.recording.steps
-        spread = {evenly(computed, total, last) for last in range(computed - 1, total)}
+        latest = range(max(computed - 1, total - 1 - total // computed), total)
+        spread = {evenly(computed, total, last) for last in latest}
         errors = {steps: self._simulated(self.sizes[0], steps).error for steps in spread}
         best = min(errors, key=lambda steps: (errors[steps], steps))
         return best, errors[best]
@@ -149,10 +151,16 @@ class Calibration:
         Raises:
             CalibrationError: a trajectory cannot have so many computed steps.
         """
-        schedule = self.plan(computed)
-        fitted = any(fit.computed == schedule.steps for fit in self.fits)
-        unfitted: Loop = "simulated" if self.recording.motion.first_order else "open"
-        return schedule, self.predictor(schedule, "closed" if fitted else unfitted)
+        schedule, loop = self.plan(computed), self._loop(computed)
+        if computed == self.recording.steps:  # of which no step is left to forecast
+            return schedule, Reuse()
+        return schedule, self.predictor(schedule, loop)
+
+    def _loop(self, computed: int) -> Loop:
+        """Whose rows serve so many computed steps best."""
+        if any(len(fit.computed) == computed for fit in self.fits):
+            return "closed"
+        return "simulated" if self.recording.motion.first_order else "open"
 
     def explanations(self, computed: int) -> list[Explanation]:
         """What each row of `choose(computed)` does, at the first size.
@@ -197,6 +205,15 @@ class Calibration:
                 computed, error = self._evenly(count)
                 offers.append(Offer(computed, "simulated", decibels(error)))
         return tuple(sorted(offers, key=lambda it: (len(it.computed), it.loop)))
+
+    def offers(self) -> tuple[Offer, ...]:
+        """Of the frontier what `choose` gives, one offer for each count of computed steps."""
+        best: dict[int, Offer] = {}
+        for offer in self.frontier():
+            count = len(offer.computed)
+            if offer.loop == self._loop(count):
+                best[count] = max(offer, best.get(count, offer), key=lambda it: it.psnr_db)
+        return tuple(best.values())
 
     @property
     def _weight(self) -> np.ndarray:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from forecastcache.attachment import denoisers
 from forecastcache.calibration.artifact import Calibration
 from forecastcache.calibration.course import Course
 from forecastcache.calibration.file import ARRAYS
@@ -71,7 +74,9 @@ def calibrate(
         raise CalibrationError(
             f"{min(counts)} prompt is too few: give {FEWEST} at least, 50 are usual"
         )
-    folder = _open(out, f"{identity.model_dump_json()}\n{requests}\n{micro_batch}\n")
+    for parts in divided:
+        team.mine(parts)  # refuses too many processes
+    folder = _open(out, _note(pipe, identity, requests, micro_batch, depth))
     courses = []
     for number, (request, parts) in enumerate(zip(requests, divided)):
         stage = "recording" + f" {_name(request)}" * (len(requests) > 1)
@@ -113,6 +118,15 @@ def _identity(pipe: Any, requests: Sequence[Request]) -> Identity:
     return first
 
 
+def _note(
+    pipe: Any, identity: Identity, requests: Sequence[Request], micro_batch: int, depth: int | None
+) -> str:
+    """All that what is kept depends on."""
+    (model, *_), _ = denoisers(pipe)
+    source = f"{getattr(pipe, 'name_or_path', '')} in {next(model.parameters()).dtype}"
+    return f"{source}\n{identity.model_dump_json()}\n{requests}\n{micro_batch} {depth}\n"
+
+
 def _name(request: Request) -> str:
     height, width = request.call.get("height"), request.call.get("width")
     return f"{height}x{width}" if height and width else "the pipeline's own size"
@@ -124,10 +138,10 @@ def _open(out: Path, of: str) -> Path:
     note = folder / "of.txt"
     if note.exists() and note.read_text() != of:
         raise CalibrationError(
-            f"{folder} holds part of a calibration of another model, sampler, guidance or set of "
-            "prompts: remove it, or give another --out"
+            f"{folder} holds part of a calibration of another model, dtype, sampler, guidance, "
+            "set of prompts or --micro-batch: remove it, or give another --out"
         )
-    with whole(note) as unfinished:
+    with _kept(note) as unfinished:
         unfinished.write_text(of)
     return folder
 
@@ -138,20 +152,15 @@ def _recorded(pipe: Any, part: Request, path: Path, keep: bool) -> Recording:
     if known and ("samples" in known or not keep):
         read: dict[str, Any] = {name: known[name].numpy() for name in ARRAYS}
         read |= {name: int(known[name]) for name in COUNTS}
-        return Recording(**read)
+        return Recording(**read, precision=known["precision"].item())
     recording, samples = record(pipe, lambda: part.run(pipe), len(part))
     tensors = {name: torch.from_numpy(getattr(recording, name)) for name in ARRAYS}
     tensors |= {name: torch.tensor(getattr(recording, name)) for name in COUNTS}
+    tensors["precision"] = torch.tensor(recording.precision, dtype=torch.float64)
     if keep:
         tensors["samples"] = torch.stack(samples)
-    try:
-        with whole(path) as unfinished:
-            save_file({name: it.contiguous() for name, it in tensors.items()}, unfinished)
-    except (OSError, SafetensorError) as error:
-        raise CalibrationError(
-            f"{path} cannot be written ({error}): make room, and start again; what was recorded "
-            "before is kept"
-        ) from None
+    with _kept(path) as unfinished:
+        save_file({name: it.contiguous() for name, it in tensors.items()}, unfinished)
     return recording
 
 
@@ -162,23 +171,35 @@ def _summed(mine: Sequence[Recording], parts: int, team: Team) -> Recording:
         name: team.total([np.asarray(getattr(each, name)) for each in mine], parts)
         for name in (*ARRAYS[1:], *COUNTS)
     }
-    return Recording(together.times, **{
-        name: int(total) if name in COUNTS else total for name, total in sums.items()
-    })  # fmt: skip
+    sums |= {name: int(sums[name]) for name in COUNTS}
+    return Recording(times=together.times, precision=together.precision, **sums)
 
 
 def _fitted(
     courses: Sequence[Course], wanted: Wanted, folder: Path, tries: int, team: Team, tell: Tell
 ) -> list[Fit]:
     """The fit of one schedule at each size, now or before."""
-    note = folder / f"fit-{wanted}-{tries}.json".replace(":", "-")
+    name = sha256(f"{wanted} {tries}".encode()).hexdigest()[:16]
+    note = folder / f"fit-{name}.json"
     if team.all(note.exists()):
         return [Fit.model_validate(fit) for fit in json.loads(note.read_text())]
     computed = wanted.computed or courses[0].search(wanted.count, tries, tell)
     fits = [course.fit(computed) for course in courses]
-    with whole(note) as unfinished:
+    with _kept(note) as unfinished:
         unfinished.write_text(json.dumps([fit.model_dump() for fit in fits]))
     return fits
+
+
+@contextmanager
+def _kept(path: Path) -> Iterator[Path]:
+    try:
+        with whole(path) as unfinished:
+            yield unfinished
+    except (OSError, SafetensorError) as error:
+        raise CalibrationError(
+            f"{path} cannot be written ({error}): make room, and start again; what was recorded "
+            "before is kept"
+        ) from None
 
 
 def _samples(paths: Sequence[Path]) -> list[Tensor]:

@@ -80,7 +80,7 @@ class Course:
         self, computed: Sequence[int], fitted: int | None, memo: Memo | None = None
     ) -> Rolled:
         (model, *_), _ = denoisers(self.pipe)
-        with in_parts(model, adapter_for(model), self.micro_batch):
+        with in_parts(model, adapter_for(model), self.share.sizes):
             return roll(
                 self.pipe,
                 lambda: self.request.run(self.pipe),

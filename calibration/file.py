@@ -30,6 +30,7 @@ class Said(BaseModel):
     size: str
     prompts: int
     elements: int
+    precision: float
     fits: tuple[Fit, ...]
 
 
@@ -51,6 +52,7 @@ class About(BaseModel):
                 size=size.name,
                 prompts=size.recording.prompts,
                 elements=size.recording.elements,
+                precision=size.recording.precision,
                 fits=size.fits,
             )
             for size in sizes
@@ -94,7 +96,9 @@ def read(path: Path) -> tuple[About, tuple[Size, ...]]:
     sizes = []
     for number, said in enumerate(about.sizes):
         held: dict[str, Any] = {name: arrays[f"{number}.{name}"] for name in ARRAYS}
-        recording = Recording(**held, prompts=said.prompts, elements=said.elements)
+        recording = Recording(
+            **held, prompts=said.prompts, elements=said.elements, precision=said.precision
+        )
         sizes.append(Size(said.size, recording, said.fits))
     return about, tuple(sizes)
 

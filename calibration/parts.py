@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,13 +16,17 @@ from forecastcache.calibration.standing_in import standing_in
 
 
 @contextmanager
-def in_parts(model: nn.Module, adapter: Adapter, size: int) -> Iterator[None]:
-    """Let `model` see at most `size` samples at once, whatever its batch; nothing is left after.
+def in_parts(model: nn.Module, adapter: Adapter, sizes: Sequence[int]) -> Iterator[None]:
+    """Let `model` see the samples of its batch part by part; nothing is left after.
+
+    A batch that holds every sample several times, for the halves of guidance, is split so that
+    each part has all that belongs to its samples: the network sees the same batches whoever else
+    is calibrating.
 
     Args:
         model: whose calls are split.
         adapter: that serves it; names the arguments that all samples share.
-        size: samples at a time.
+        sizes: samples in each part.
     """
     forward = model.forward
     signature = inspect.signature(forward)
@@ -30,35 +34,45 @@ def in_parts(model: nn.Module, adapter: Adapter, size: int) -> Iterator[None]:
     def split(*args: Any, **kwargs: Any) -> Any:
         given = dict(signature.bind(*args, **kwargs).arguments)
         count = next(len(x) for x in given.values() if isinstance(x, Tensor) and x.dim() > 1)
-        if count <= size:
+        if len(sizes) == 1:
             return forward(*args, **kwargs)
+        where = _places(sizes, count)
         answers = [
             forward(
                 **{
-                    name: value
-                    if name in adapter.shared
-                    else _part(value, slice(start, start + size), count)
+                    name: value if name in adapter.shared else _part(value, place, count)
                     for name, value in given.items()
                 }
             )
-            for start in range(0, count, size)
+            for place in where
         ]
-        return _joined(answers)
+        return _joined(answers, torch.cat(where).argsort())
 
     with standing_in(model, split):
         yield
 
 
-def _part(value: Any, where: slice, count: int) -> Any:
-    batched = (isinstance(value, Tensor) and value.dim() > 0) or isinstance(value, list)
-    return value[where] if batched and len(value) == count else value
+def _places(sizes: Sequence[int], count: int) -> list[Tensor]:
+    """Rows of a batch of `count`, some multiple of all samples, that belong to each part."""
+    rows = torch.arange(count).view(-1, sum(sizes))
+    return [part.flatten() for part in rows.split(list(sizes), dim=1)]
 
 
-def _joined(answers: list[Any]) -> Any:
+def _part(value: Any, where: Tensor, count: int) -> Any:
+    if isinstance(value, Tensor) and value.dim() > 0 and len(value) == count:
+        return value[where.to(value.device)]
+    if isinstance(value, list) and len(value) == count:
+        return [value[row] for row in where.tolist()]
+    return value
+
+
+def _joined(answers: list[Any], order: Tensor) -> Any:
     leaves = [pytree.tree_flatten(answer)[0] for answer in answers]
     nest = pytree.tree_flatten(answers[0])[1]
     whole = [
-        torch.cat(pieces) if isinstance(pieces[0], Tensor) else pieces[0]
+        torch.cat(pieces)[order.to(pieces[0].device)]
+        if isinstance(pieces[0], Tensor)
+        else pieces[0]
         for pieces in zip(*leaves)
     ]
     return pytree.tree_unflatten(whole, nest)

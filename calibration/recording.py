@@ -34,6 +34,7 @@ class Recording:
         products: of (x_s, g_s, x_{s+1}), `(T, 3, 3)`.
         prompts: that were sampled.
         elements: numbers in all their samples.
+        precision: of the samples as the pipeline held them, a part of their size.
     """
 
     times: np.ndarray
@@ -42,6 +43,7 @@ class Recording:
     products: np.ndarray
     prompts: int
     elements: int
+    precision: float
 
     def __add__(self, other: Recording) -> Recording:
         """Raises CalibrationError: they are of other steps, times or branches."""
@@ -51,8 +53,9 @@ class Recording:
                 "two prompts ran over different steps, times or branches of guidance: calibrate "
                 "with one size, one number of steps and one guidance"
             )
-        sums = (getattr(self, it.name) + getattr(other, it.name) for it in fields(self)[1:])
-        return Recording(self.times, *sums)
+        names = (it.name for it in fields(self)[1:-1])
+        sums = (getattr(self, name) + getattr(other, name) for name in names)
+        return Recording(self.times, *sums, max(self.precision, other.precision))
 
     @property
     def steps(self) -> int:
@@ -62,7 +65,7 @@ class Recording:
     @cached_property
     def motion(self) -> Motion:
         """How the sampler moves."""
-        return MotionSum.of(self.products).motion()
+        return MotionSum.of(self.products).motion(self.precision)
 
 
 def record(pipe: Any, run: Callable[[], object], prompts: int) -> tuple[Recording, list[Tensor]]:
@@ -116,6 +119,7 @@ def record(pipe: Any, run: Callable[[], object], prompts: int) -> tuple[Recordin
         motion.products,
         prompts,
         track.samples[0].numel(),
+        track.precision,
     )
     return recording, track.samples
 

@@ -24,16 +24,18 @@ class Motion:
         keep: a_s, `(T,)`.
         move: b_s, `(T,)`.
         missed: relative residual, the largest of all steps.
+        precision: with which the samples were held.
     """
 
     keep: np.ndarray
     move: np.ndarray
     missed: float
+    precision: float = 0.0
 
     @property
     def first_order(self) -> bool:
         """Whether that is all that the sampler does."""
-        return self.missed <= TOLERANCE
+        return self.missed <= max(TOLERANCE, self.precision)
 
     def require_first_order(self, sampler: str) -> None:
         """Refuse a sampler that does more, by name.
@@ -73,8 +75,8 @@ class MotionSum:
             flat = np.stack([tensor.double().flatten().numpy() for tensor in three])
             self.products[step] += flat @ flat.T
 
-    def motion(self) -> Motion:
-        """The least-squares a_s and b_s."""
+    def motion(self, precision: float = 0.0) -> Motion:
+        """The least-squares a_s and b_s, of samples held with this precision."""
         found, missed = [], []
         for products in self.products:
             coefficients, *_ = np.linalg.lstsq(products[:2, :2], products[:2, 2], rcond=1e-12)
@@ -82,4 +84,4 @@ class MotionSum:
             missed.append(max(float(whole @ products @ whole), 0.0) / max(products[2, 2], 1e-300))
             found.append(coefficients)
         keep, move = np.array(found).T
-        return Motion(keep, move, float(np.sqrt(max(missed))))
+        return Motion(keep, move, float(np.sqrt(max(missed))), precision)

@@ -55,7 +55,7 @@ def search(objective: Objective, computed: int, total: int, tries: int, seed: in
         objective: the error of a schedule.
         computed: how many steps.
         total: steps of a trajectory.
-        tries: most evaluations of the objective, but for the starts.
+        tries: most evaluations of the objective.
         seed: of the order in which moves are tried.
     """
     errors: dict[tuple[int, ...], float] = {}
@@ -66,7 +66,7 @@ def search(objective: Objective, computed: int, total: int, tries: int, seed: in
         return errors[steps]
 
     best = sorted(starts(computed, total)[:tries], key=remembered)[:CLIMBS]
-    each = max(1, (tries - len(errors)) // len(best))
+    each = (tries - len(errors)) // len(best)
     found = [climb(remembered, start, total, each + 1, seed + i) for i, start in enumerate(best)]
     nearest = min(found, key=lambda it: it.error)
     return Found(nearest.computed, nearest.error, len(errors))

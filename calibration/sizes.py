@@ -20,8 +20,8 @@ class Fit(BaseModel):
     Attributes:
         computed: the computed steps.
         rows: one for each forecast step.
-        psnr_db: of the final samples to the plain ones, on prompts that the rows were not fitted
-            to where there were any, else on those that they were; data range 2.
+        psnr_db: of the final samples to the plain ones, on prompts held out while rows of the same
+            schedule were fitted to the others; these rows are fitted to all. Data range 2.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

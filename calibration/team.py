@@ -1,7 +1,7 @@
 """Team: the processes that share one calibration, each with its own prompts.
 
-Sums over prompts are taken part by part and added up in the order of the parts, whoever had them:
-any number of processes comes to the same numbers, to the last bit.
+The network sees the same parts of the prompts and sums are added up in the order of the parts,
+whoever has them: any number of processes comes to the same numbers.
 """
 
 from __future__ import annotations

@@ -164,6 +164,12 @@ class Request:
     def split(self, pipe: Any, size: int) -> list[Request]:
         """This request in parts of at most `size` samples, which together ask for the same."""
         arguments = self.arguments(pipe)
+        if "batch_size" in arguments:  # nothing is said of what is to be made
+            count = arguments["batch_size"]
+            seeds = self._seeds(count)
+            starts = range(0, count, size)
+            shares = [seeds[start : start + size] for start in starts]
+            return [replace(self, count=len(share), seeds=share) for share in shares]
         classes = [str(number) for number in arguments.get("class_labels", ())]
         prompts = arguments.get("prompt", ())
         seeds = self._seeds(len(classes) + len(prompts))
@@ -181,8 +187,10 @@ class Request:
     @classmethod
     def joined(cls, parts: Sequence[Request]) -> Request:
         """One request of what `split` gave, or of some of it; the seeds stay."""
+        unconditional = not (parts[0].classes or parts[0].prompts)
         return replace(
             parts[0],
+            count=sum(map(len, parts)) if unconditional else None,
             classes=tuple(name for part in parts for name in part.classes),
             prompts=tuple(text for part in parts for text in part.prompts),
             seeds=tuple(seed for part in parts for seed in part.seeds),
@@ -190,7 +198,7 @@ class Request:
 
     def __len__(self) -> int:
         """Samples of a part that `split` gave."""
-        return len(self.classes) + len(self.prompts)
+        return len(self.classes) + len(self.prompts) or self.count or COUNT
 
     def guidance(self, pipe: Any) -> float | None:
         """The guidance scale that is asked for; None for the pipeline's own."""

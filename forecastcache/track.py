@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from forecastcache.errors import AttachError
@@ -24,11 +25,13 @@ class Track:
         samples: x_0 to x_s, where s steps have been made, on the host.
         guided: g_0 to g_{s-1}.
         run: the run's timesteps.
+        precision: of the samples as the pipeline holds them, a part of their size.
     """
 
     samples: list[Tensor] = field(default_factory=list)
     guided: list[Tensor] = field(default_factory=list)
     run: Tensor | None = None
+    precision: float = 0.0
 
     def open(self, run: Tensor) -> None:
         self.run = run
@@ -56,6 +59,7 @@ def tracked(pipe: Any, count: int | None = None) -> Iterator[Track]:
         if track.run is not scheduler.timesteps:  # made anew for every run
             track.open(scheduler.timesteps)
             track.samples.append(_copy(sample[:count]))
+            track.precision = torch.finfo(sample.dtype).eps
         moved = step(model_output, timestep, sample, *args, **kw)
         after = moved[0] if isinstance(moved, tuple) else moved.prev_sample
         track.guided.append(_copy(model_output[:count]))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 
 @contextmanager
@@ -15,7 +15,7 @@ def whole(path: Path) -> Iterator[Path]:
     Where writing fails, what was written is removed, and an earlier `path` stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # several may write
+    partial = path.with_name(f"{path.name}.{uuid4().hex[:8]}.partial")  # several may write
     try:
         yield partial
         partial.replace(path)

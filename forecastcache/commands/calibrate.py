@@ -65,6 +65,8 @@ def calibrate(
     chosen_dtype = choose("dtype", dtype, DTYPES)
     wanted = [Wanted.parse(text, steps) for text in schedule]
     require_writable(out.parent)
+    if out.is_dir():
+        raise OptionError(f"--out {out} is a folder: give the name of a file in it")
     fields = requests_fields(steps, seed, count, classes, prompts, guidance_scale, size)
     counts = [it["count"] or len(it.get("prompts", ())) or COUNT for it in fields]
     if any(it < FEWEST for it in counts):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,6 +31,7 @@ from forecastcache.errors import OptionError
 
 if TYPE_CHECKING:
     from forecastcache.evaluation.entries import Entry
+    from forecastcache.sampling import Request
 
 COUNT = 16
 
@@ -41,17 +43,23 @@ def evaluate(
     ] = [],  # noqa: B006  # typer copies it
     schedule: Annotated[list[str], typer.Option(help="every:5 or 0,6,12; may be repeated")] = [],  # noqa: B006
     interval: Annotated[str | None, typer.Option(help="3..8 or 3,5,7: every:N each")] = None,
-    site: Annotated[str, typer.Option(help="one or several: output,module")] = "output",
+    site: Annotated[
+        str | None, typer.Option(help="one or several: output,module [output]")
+    ] = None,
     rival: Annotated[
         list[str],
         typer.Option(help="steps:count=12,solver=unipc, taylorseer:interval=5, ...; repeated"),
     ] = [],  # noqa: B006
     calibration: Annotated[str | None, typer.Option(help="file, zoo:NAME or hub id")] = None,
     computed: Annotated[str | None, typer.Option(help="by the calibration: 6,9,12")] = None,
-    sweep: Annotated[Path | None, typer.Option(help="YAML or JSON with all of this")] = None,
+    sweep: Annotated[
+        Path | None, typer.Option(help="YAML or JSON: predictors, schedules, sites, rivals")
+    ] = None,
     steps: Steps = 50,
     seed: Seed = 0,
-    count: Annotated[int, typer.Option(min=2, help="samples")] = COUNT,
+    count: Annotated[
+        int | None, typer.Option(min=2, help=f"samples [all of the file, else {COUNT}]")
+    ] = None,
     classes: Classes = None,
     prompts: Prompts = None,
     guidance_scale: Guidance = None,
@@ -64,10 +72,18 @@ def evaluate(
 ) -> None:
     """Sample MODEL in many ways and hold each against the plain run, a row each."""
     chosen_dtype = choose("dtype", dtype, DTYPES)
+    if sweep is not None and any((predictor, schedule, interval, rival, site)):
+        raise OptionError(
+            "--sweep says what to compare: leave out --predictor, --schedule, --interval, --site "
+            "and --rival"
+        )
+    if (calibration is None) != (computed is None):
+        raise OptionError("--calibration and --computed go together: give both, or none")
     require_writable(out)
     fields, *others = requests_fields(steps, seed, count, classes, prompts, guidance_scale)
     if others:
         raise OptionError(f"--prompts {prompts} asks for several kinds of call: give one")
+    fields["count"] = count or len(fields.get("prompts", ())) or COUNT
     # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
     from forecastcache.evaluation import charts, tables
     from forecastcache.evaluation.sweep import Sweep, run
@@ -75,29 +91,35 @@ def evaluate(
     asked = {
         "predictors": predictor,
         "schedules": [*schedule, *(f"every:{n}" for n in _intervals(interval))],
-        "sites": site.split(","),
+        "sites": (site or "output").split(","),
         "rivals": rival,
     }
-    if sweep is not None and any((predictor, schedule, interval, rival)):
-        raise OptionError("--sweep says what to compare: leave out --predictor, --rival and such")
     chosen = Sweep.read(sweep) if sweep else Sweep.of("the options", asked)
-    entries = [*chosen.entries(steps), *_calibrated(calibration, computed, steps)]
+    learned = _Learned(calibration, computed) if calibration and computed else None
+    entries = [*chosen.entries(steps), *(learned.entries(steps) if learned else ())]
     if not entries:
         raise OptionError("there is nothing to evaluate: give --predictor, --rival or --sweep")
     pipe, (request,) = load_and_ask(model, device, chosen_dtype, [fields])
     pipe.set_progress_bar_config(disable=True)
-    request.arguments(pipe)  # refuses before the first run
+    arguments = request.arguments(pipe)  # refuses before the first run
+    if learned:
+        learned.require(pipe, request)
     about = {
         "model": model,
         "request": json.loads(json.dumps(asdict(request), default=str)),
         "dtype": chosen_dtype,
+        "device": device,
+        "calibration": learned and learned.digest,
         "versions": {name: version(name) for name in ("torch", "diffusers")},
     }
+    judge = None
+    if model.startswith(zoo.PREFIX):
+        from forecastcache.zoo.appraisal import critic
+
+        judge = critic(model, arguments)
     out.mkdir(parents=True, exist_ok=True)
     with progress(quiet=as_json) as tell, plainly_warned():
-        rows = run(
-            pipe, request, entries, out / "rows.jsonl", about, _critic(model, pipe, request), tell
-        )
+        rows = run(pipe, request, entries, out / "rows.jsonl", about, judge, tell)
     saved = {name: out / name for name in ("rows.csv", "table.md", "rows.json")}
     tables.save_csv(rows, saved["rows.csv"])
     saved["table.md"].write_text(tables.markdown(rows), encoding="utf-8")
@@ -129,38 +151,31 @@ def _intervals(text: str | None) -> list[int]:
         raise OptionError(f"--interval {text} is none: write 3..8 or 3,5,7") from None
 
 
-def _counts(text: str | None) -> list[int]:
-    try:
-        return [int(part) for part in (text or "").split(",")]
-    except ValueError:
-        raise OptionError(
-            "--calibration needs --computed, such as 6,9,12: the steps that may be computed"
-        ) from None
+class _Learned:
+    """The rows of a calibration file."""
 
+    def __init__(self, source: str, computed: str) -> None:
+        from forecastcache.calibration import hub
+        from forecastcache.calibration.artifact import Calibration
 
-def _calibrated(calibration: str | None, computed: str | None, steps: int) -> list[Entry]:
-    if calibration is None:
-        return []
-    counts = _counts(computed)
-    from forecastcache.calibration.artifact import Calibration
-    from forecastcache.evaluation.entries import Forecast
+        try:
+            self.counts = [int(part) for part in computed.split(",")]
+        except ValueError:
+            raise OptionError(f"--computed {computed} is none: write such as 6,9,12") from None
+        self.source, self.file = source, Calibration.load(source)
+        self.digest = sha256(hub.find(source).read_bytes()).hexdigest()[:16]
 
-    file = Calibration.load(calibration)
-    file.identity.require_steps(steps)
-    return [
-        Forecast(predictor, schedule, "output", f"calibration, {count} computed")
-        for count in counts
-        for schedule, predictor in [file.choose(count)]
-    ]
+    def entries(self, steps: int) -> list[Entry]:
+        from forecastcache.evaluation.entries import Forecast
 
+        self.file.identity.require_steps(steps)
+        return [
+            Forecast(predictor, schedule, "output", f"{self.source} computed:{count}")
+            for count in self.counts
+            for schedule, predictor in [self.file.choose(count)]
+        ]
 
-def _critic(model: str, pipe: Any, request: Any) -> Any:
-    """The judge of a zoo model's samples; None for other models."""
-    if not model.startswith(zoo.PREFIX):
-        return None
-    from forecastcache.zoo.appraisal import Critic
-    from forecastcache.zoo.judge import Judge
+    def require(self, pipe: Any, request: Request) -> None:
+        from forecastcache.calibration.identity import Identity
 
-    recipe, arguments = zoo.recipe(model), request.arguments(pipe)
-    asked = recipe.asked(arguments.get("class_labels", arguments.get("prompt")))
-    return Critic(Judge.load(), asked, recipe.real())
+        self.file.identity.require(Identity.of(pipe, request.steps, request.guidance(pipe)))

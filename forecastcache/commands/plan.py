@@ -49,13 +49,13 @@ def plan(
     if computed is not None:
         offers = [offer for offer in offers if len(offer.computed) == computed]
     elif speedup is not None:
-        within = [offer for offer in offers if steps / len(offer.computed) >= speedup]
+        within = [offer for offer in file.offers() if steps / len(offer.computed) >= speedup]
         most = max((len(offer.computed) for offer in within), default=0)
         if not most:
             raise OptionError(f"--speedup {speedup:g} is above {steps}, the number of steps")
         offers = [offer for offer in within if len(offer.computed) == most]
     elif psnr is not None:
-        near = [offer for offer in offers if offer.psnr_db >= psnr]
+        near = [offer for offer in file.offers() if offer.psnr_db >= psnr]
         offers = near[:1]
     else:
         offers = [offer for offer in offers if len(offer.computed) <= SHOWN]

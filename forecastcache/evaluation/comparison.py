@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import Tensor
 
-from forecastcache import zoo
 from forecastcache.adapter import Granularity
 from forecastcache.attachment import attach
 from forecastcache.evaluation.metrics import psnr, ssim
@@ -17,9 +16,7 @@ from forecastcache.predictor import Predictor
 from forecastcache.report import Report
 from forecastcache.sampling import Request
 from forecastcache.schedule import Schedule
-from forecastcache.zoo import data
-from forecastcache.zoo.appraisal import Critic, Scores
-from forecastcache.zoo.judge import Judge
+from forecastcache.zoo.appraisal import Scores, critic, legible
 
 
 @dataclass(frozen=True)
@@ -129,9 +126,7 @@ def _sample(pipe: Any, request: Request, label: str) -> tuple[Tensor, float]:
 def _judge(
     zoo_model: str, pipe: Any, request: Request, plain: Tensor, forecast: Tensor
 ) -> tuple[Scores | None, Scores | None]:
-    if len(plain) < 2 or plain.shape[-2:] != (data.SIZE, data.SIZE):
-        return None, None  # of one sample no distribution can be told; other sizes it cannot read
-    recipe, arguments = zoo.recipe(zoo_model), request.arguments(pipe)
-    asked = recipe.asked(arguments.get("class_labels", arguments.get("prompt")))
-    critic = Critic(Judge.load(), asked, recipe.real())
-    return critic.score(plain), critic.score(forecast)
+    if not legible(plain):
+        return None, None
+    judge = critic(zoo_model, request.arguments(pipe))
+    return judge.score(plain), judge.score(forecast)

@@ -14,7 +14,7 @@ from forecastcache.evaluation.entries import Applied, Entry
 from forecastcache.evaluation.metrics import psnr, ssim
 from forecastcache.sampling import Request
 from forecastcache.track import Track, tracked
-from forecastcache.zoo.appraisal import Critic
+from forecastcache.zoo.appraisal import Critic, legible
 
 RANGE = 2.0  # of latents, as of pictures in [-1, 1]
 
@@ -41,7 +41,7 @@ def measure(
     report = applied.session and applied.session.report()
     steps = applied.changes.get("num_inference_steps", request.steps)
     near = psnr(samples, plain)
-    scores = critic.score(samples) if critic else None
+    scores = critic.score(samples) if critic and legible(samples) else None
     along = _latent_psnr(track, plain_track) if steps == request.steps else []
     return {
         "name": entry.name,

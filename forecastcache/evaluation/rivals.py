@@ -21,7 +21,22 @@ from forecastcache.attachment import denoisers
 from forecastcache.errors import ForecastCacheError, OptionError, UnknownNameError
 from forecastcache.evaluation.entries import Applied, Entry
 
-SOLVERS = {"dpm++": DPMSolverMultistepScheduler, "unipc": UniPCMultistepScheduler}
+
+class DPMSolver(DPMSolverMultistepScheduler):  # type: ignore[misc]
+    """DPM++ for pipelines that hand every scheduler noise levels, which it sets by itself."""
+
+    def set_timesteps(
+        self,
+        num_inference_steps: int | None = None,
+        device: Any = None,
+        sigmas: Any = None,
+        mu: float | None = None,
+    ) -> None:
+        steps = len(sigmas) if num_inference_steps is None else num_inference_steps
+        super().set_timesteps(steps, device, mu=mu)
+
+
+SOLVERS = {"dpm++": DPMSolver, "unipc": UniPCMultistepScheduler}
 
 
 @dataclass(frozen=True)
@@ -29,17 +44,15 @@ class FewerSteps:
     """The same model, asked for fewer steps.
 
     Attributes:
+        name: as it was asked for.
         steps: that it is asked for.
         solver: `dpm++` (2M) or `unipc`; None for the pipeline's own.
     """
 
+    name: str
     steps: int
     solver: str | None = None
     kind: str = "rival"
-
-    @property
-    def name(self) -> str:
-        return f"{self.steps} steps, {self.solver or 'own sampler'}"
 
     @contextmanager
     def on(self, pipe: Any) -> Iterator[Applied]:
@@ -68,7 +81,7 @@ class DiffusersCache:
     """A cache that diffusers has built in.
 
     Attributes:
-        name: with its settings.
+        name: as it was asked for.
         config: as `enable_cache` takes it.
     """
 
@@ -81,6 +94,8 @@ class DiffusersCache:
         (model, *_), _ = denoisers(pipe)
         if not hasattr(model, "enable_cache"):
             raise OptionError(f"diffusers has no cache for {type(model).__name__}")
+        if hasattr(self.config, "taylor_factors_dtype"):  # bfloat16 by default: a floor of 2e-3
+            self.config.taylor_factors_dtype = model.dtype
         model.enable_cache(self.config)
         try:
             yield Applied()
@@ -92,27 +107,26 @@ class DiffusersCache:
 class CacheDiT:
     """cache-dit's DBCache with its TaylorSeer, at computed steps that are given.
 
+    It leaves forwards of its own on some models, FLUX for one: have it run last.
+
     Attributes:
+        name: as it was asked for.
         computed: the steps.
         total: steps of a trajectory.
         order: of the Taylor series.
     """
 
+    name: str
     computed: tuple[int, ...]
     total: int
     order: int = 1
     kind: str = "rival"
-
-    @property
-    def name(self) -> str:
-        return f"cache-dit taylorseer:order={self.order}, {len(self.computed)} computed"
 
     @contextmanager
     def on(self, pipe: Any) -> Iterator[Applied]:
         import cache_dit
         from cache_dit import DBCacheConfig, TaylorSeerCalibratorConfig
 
-        logging.disable(logging.WARNING)  # it tells of every block that it touches
         mask = [int(step in self.computed) for step in range(self.total)]
         leading = next((i for i, step in enumerate(self.computed) if step != i), self.total)
         config = DBCacheConfig(
@@ -124,53 +138,51 @@ class CacheDiT:
             num_inference_steps=self.total,
         )
         series = TaylorSeerCalibratorConfig(taylorseer_order=self.order)
-        cache_dit.enable_cache(pipe, cache_config=config, calibrator_config=series)
+        heard = logging.root.manager.disable
+        logging.disable(logging.WARNING)  # it tells of every block that it touches
         try:
+            cache_dit.enable_cache(pipe, cache_config=config, calibrator_config=series)
             yield Applied()
         finally:
             cache_dit.disable_cache(pipe)
-            logging.disable(logging.NOTSET)
+            logging.disable(heard)
 
 
-def _taylorseer(options: Mapping[str, str], lite: bool) -> Entry:
-    interval, order = int(options.get("interval", 5)), int(options.get("order", 1))
+def _taylorseer(spec: str, options: Mapping[str, str], total: int) -> Entry:
     config = TaylorSeerCacheConfig(
-        cache_interval=interval,
+        cache_interval=int(options.get("interval", 5)),
         disable_cache_before_step=int(options.get("first", 3)),
-        max_order=order,
-        use_lite_mode=lite,
+        max_order=int(options.get("order", 1)),
+        use_lite_mode=spec.startswith("taylorseer-lite"),
     )
-    name = f"diffusers TaylorSeer{' lite' * lite}: interval {interval}, order {order}"
-    return DiffusersCache(name, config)
+    return DiffusersCache(spec, config)
 
 
-def _first_block(options: Mapping[str, str], total: int) -> Entry:
-    threshold = float(options.get("threshold", 0.05))
-    config = FirstBlockCacheConfig(threshold=threshold)
-    return DiffusersCache(f"diffusers FirstBlockCache: threshold {threshold:g}", config)
+def _first_block(spec: str, options: Mapping[str, str], total: int) -> Entry:
+    return DiffusersCache(spec, FirstBlockCacheConfig(float(options.get("threshold", 0.05))))
 
 
-def _steps(options: Mapping[str, str], total: int) -> Entry:
+def _steps(spec: str, options: Mapping[str, str], total: int) -> Entry:
     solver = options.get("solver")
     if solver is not None and solver not in SOLVERS:
         known = ", ".join(SOLVERS)
         raise UnknownNameError(f"solver {solver!r} is not known: write one of {known}")
-    return FewerSteps(int(options.get("count", max(1, total // 5))), solver)
+    return FewerSteps(spec, int(options.get("count", max(1, total // 5))), solver)
 
 
-def _cache_dit(options: Mapping[str, str], total: int) -> Entry:
+def _cache_dit(spec: str, options: Mapping[str, str], total: int) -> Entry:
     if importlib.util.find_spec("cache_dit") is None:
         raise OptionError("cache-dit is not installed: pip install 'forecastcache[peers]'")
     interval = int(options.get("interval", 7))
     first = int(options.get("first", 4))  # its first differences exist from the fourth step on
     computed = (*range(first), *range(first - 1 + interval, total, interval))
-    return CacheDiT(computed, total, int(options.get("order", 1)))
+    return CacheDiT(spec, computed, total, int(options.get("order", 1)))
 
 
-RIVALS: dict[str, Callable[[Mapping[str, str], int], Entry]] = {
+RIVALS: dict[str, Callable[[str, Mapping[str, str], int], Entry]] = {
     "steps": _steps,
-    "taylorseer": lambda options, total: _taylorseer(options, lite=False),
-    "taylorseer-lite": lambda options, total: _taylorseer(options, lite=True),
+    "taylorseer": _taylorseer,
+    "taylorseer-lite": _taylorseer,
     "first-block": _first_block,
     "cache-dit": _cache_dit,
 }
@@ -204,7 +216,7 @@ def rival(spec: str, total: int) -> Entry:
             f"{name} has no option {unknown[0]!r}; it takes {', '.join(OPTIONS[name])}"
         )
     try:
-        return RIVALS[name](options, total)
+        return RIVALS[name](spec, options, total)
     except ForecastCacheError:
         raise
     except ValueError as error:

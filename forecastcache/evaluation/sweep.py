@@ -14,7 +14,7 @@ from forecastcache.adapter import Granularity
 from forecastcache.errors import ForecastCacheError, OptionError
 from forecastcache.evaluation.entries import Entry, Forecast
 from forecastcache.evaluation.measure import flops, measure
-from forecastcache.evaluation.rivals import rival
+from forecastcache.evaluation.rivals import CacheDiT, rival
 from forecastcache.sampling import Request
 from forecastcache.spec import parse, parse_schedule
 from forecastcache.zoo.appraisal import Critic
@@ -77,6 +77,11 @@ class Sweep(BaseModel):
         Raises:
             ForecastCacheError: one of them cannot be; it is named.
         """
+        if bool(self.predictors) != bool(self.schedules):
+            raise OptionError(
+                "predictors and schedules go together: give --predictor, and --schedule or "
+                "--interval"
+            )
         entries: list[Entry] = [
             _named(f"{predictor} {schedule} {site}", _forecast, predictor, schedule, site, total)
             for site in self.sites
@@ -125,7 +130,12 @@ def run(
         critic: that judges samples.
         tell: hears how far it is.
     """
+    entries = sorted(entries, key=lambda entry: isinstance(entry, CacheDiT))  # it leaves its mark
     known = _known(kept, about)
+    for entry in entries:
+        if entry.kind == "forecast":
+            with entry.on(pipe):  # to refuse before the first row
+                pass
     warm = [entry for entry in entries if entry.name not in known]
     flops_plain = 0
     if warm:
@@ -139,7 +149,7 @@ def run(
                 row["flops_ratio"] = flops_plain / row["flops"] if row["flops"] else None
             known[entry.name] = {"about": about, **row}
             with kept.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(known[entry.name]) + "\n")
+                file.write("\n" + json.dumps(known[entry.name]))
         rows.append({key: it for key, it in known[entry.name].items() if key != "about"})
         tell("rows", number + 1, len(entries))
     return rows
@@ -158,5 +168,17 @@ def _row(pipe: Any, request: Request, entry: Entry, critic: Critic | None) -> di
 def _known(kept: Path, about: dict[str, Any]) -> dict[str, dict[str, Any]]:
     if not kept.exists():
         return {}
-    rows = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines() if line]
-    return {row["name"]: row for row in rows if row["about"] == about}
+    rows = map(_parsed, kept.read_text(encoding="utf-8").splitlines())
+    return {
+        row["name"]: row
+        for row in rows
+        if row and row["about"] == about and "error" not in row  # a failure is tried again
+    }
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    try:
+        row: dict[str, Any] = json.loads(line)
+    except json.JSONDecodeError:  # cut off when an earlier call was killed, or empty
+        return None
+    return row

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from forecastcache import zoo
 from forecastcache.zoo import data
 from forecastcache.zoo.judge import Judge, Verdict
 from forecastcache.zoo.pictures import set_in_motion, trained_on
@@ -45,6 +47,18 @@ class Critic:
         features = self._judge.features(samples * 2 - 1)
         right = self._judge.verdict(features).agrees(self._asked)
         return Scores(right.float().mean().item(), frechet_distance(features, self._real))
+
+
+def critic(name: str, arguments: Mapping[str, Any]) -> Critic:
+    """Of what the pipeline of a zoo model is asked for by these arguments."""
+    recipe = zoo.recipe(name)
+    asked = recipe.asked(arguments.get("class_labels", arguments.get("prompt")))
+    return Critic(Judge.load(), asked, recipe.real())
+
+
+def legible(samples: Tensor) -> bool:
+    """Whether they are of the judge's size, and enough to have a distribution."""
+    return len(samples) >= 2 and samples.shape[-2:] == (data.SIZE, data.SIZE)
 
 
 def frechet_distance(features: Tensor, reference: Tensor) -> float:

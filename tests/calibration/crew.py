@@ -15,7 +15,7 @@ from forecastcache.calibration.wanted import Wanted
 from forecastcache.errors import CalibrationError
 from forecastcache.sampling import Request, load
 
-STEPS, COUNT, MICRO_BATCH = 8, 7, 1
+STEPS, COUNT, MICRO_BATCH = 8, 13, 2
 MODEL = "zoo:dit-digits"
 
 

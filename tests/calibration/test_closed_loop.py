@@ -65,6 +65,17 @@ def test_other_samplers_are_refused_by_name(kind):
         recording.motion.require_first_order(kind.__name__)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_what_half_precision_rounds_is_no_higher_order(dtype):
+    start = starts(8).to(dtype)
+    recording, _ = recorded(Toy(curved), start)
+    assert recording.precision == torch.finfo(dtype).eps
+    recording.motion.require_first_order("FlowMatchEulerDiscreteScheduler")
+    other, _ = recorded(Toy(curved, DPMSolverMultistepScheduler()), start)
+    with pytest.raises(CalibrationError, match="of higher order"):
+        other.motion.require_first_order("DPMSolverMultistepScheduler")
+
+
 def test_recordings_add_up_over_prompts():
     pipe, start = Toy(curved), starts(5)
     whole, _ = recorded(pipe, start)

@@ -30,9 +30,11 @@ def test_a_table_of_predictors_and_rivals(forecastcache, tmp_path):
     for name in ("fidelity-against-speed", "memory-against-fidelity", "error-by-step"):
         with Image.open(out / f"{name}.png") as image:
             assert image.width > 500
-    code, printed, _ = forecastcache("evaluate", *asked)  # from what was kept
+    code, printed, _ = forecastcache("evaluate", *asked)
     assert code == 0
     assert "taylor:order=1 every:3, hidden" in printed
+    again = json.loads((out / "rows.json").read_text())["rows"]
+    assert [row.get("seconds") for row in again] == [row.get("seconds") for row in rows]
 
 
 def test_a_calibration_stands_in_the_table(forecastcache, tmp_path):
@@ -44,7 +46,11 @@ def test_a_calibration_stands_in_the_table(forecastcache, tmp_path):
     )  # fmt: skip
     rows = json.loads(printed)["rows"]
     assert (code, [row["computed"] for row in rows]) == (0, [3, 4])
-    assert rows[0]["name"] == "calibration, 3 computed, output"
+    assert rows[0]["name"] == f"{file} computed:3, output"
+    code, _, err = forecastcache(
+        "evaluate", *MODEL, "--calibration", file, "--computed", 3, "--guidance-scale", 5
+    )
+    assert (code, "of guidance 2.0, but 5.0 is asked for" in err) == (2, True)
 
 
 def test_mistakes_get_one_line(forecastcache, tmp_path):
@@ -58,7 +64,9 @@ def test_mistakes_get_one_line(forecastcache, tmp_path):
         ("--sweep", tmp_path / "none"): "cannot be read",
         ("--sweep", tmp_path / "none", "--rival", "steps"): "leave out --predictor",
         ("--calibration", tmp_path / "none", "--computed", "3"): "is no file: make one",
-        ("--calibration", tmp_path / "none"): "needs --computed, such as 6,9,12",
+        ("--calibration", tmp_path / "none"): "go together: give both, or none",
+        ("--predictor", "reuse"): "predictors and schedules go together",
+        ("--rival", "steps", "--computed", "3"): "go together: give both, or none",
     }
     for arguments, complaint in mistakes.items():
         code, printed, err = forecastcache("evaluate", *MODEL, *arguments, *out)

@@ -75,6 +75,14 @@ def test_rivals_run_and_leave_nothing(pipe, request_, spec):
     assert torch.equal(request_.sample(pipe), plain)
 
 
+def test_a_solver_that_sets_its_own_noise_levels_serves_pipelines_that_hand_them_over():
+    pipe = load("zoo:qwen-digits")
+    pipe.set_progress_bar_config(disable=True)
+    request = Request.of("zoo:qwen-digits", steps=STEPS, count=2)
+    row = measure(pipe, request, rival("steps:count=5,solver=dpm++", STEPS))
+    assert 10 < row["latent_psnr_db"] < 60
+
+
 def test_cache_dit_runs(request_):
     pytest.importorskip("cache_dit")
     pipe = load(MODEL)  # of its own: cache-dit leaves its mark
@@ -97,11 +105,14 @@ def test_an_interrupted_sweep_goes_on(pipe, request_, tmp_path):
     kept, about = tmp_path / "rows.jsonl", {"model": MODEL}
     with pytest.raises(Killed):
         run(pipe, request_, entries, kept, about, tell=kill)
-    before = [json.loads(line) for line in kept.read_text().splitlines()]
+    before = [json.loads(line) for line in kept.read_text().splitlines() if line]
     assert len(before) == 2
     rows = run(pipe, request_, entries, kept, about)
     assert [row["seconds"] for row in rows[:2]] == [row["seconds"] for row in before]
     assert [row["name"] for row in rows] == [entry.name for entry in entries]
+    with kept.open("a") as file:
+        file.write('\n{"name": "cut o')  # as a kill may leave it
+    assert run(pipe, request_, entries[:1], kept, about) == rows[:1]
     other = run(pipe, request_, entries[:1], kept, {"model": "another"})
     assert other[0]["seconds"] != rows[0]["seconds"]
 
@@ -132,7 +143,7 @@ def test_a_sweep_is_every_predictor_at_every_schedule_and_site(tmp_path):
     entries = Sweep.read(path).entries(STEPS)
     assert len(entries) == 2 * 2 * 2 + 1
     assert entries[0].name == "taylor:order=1 every:3, output"
-    assert entries[-1].name == "4 steps, own sampler"
+    assert entries[-1].name == "steps:count=4"
     path.write_text(json.dumps({"predictors": ["reuse"], "schedules": ["every:2"]}))
     assert len(Sweep.read(path).entries(STEPS)) == 1
 
@@ -159,7 +170,8 @@ def test_other_sweeps_are_refused(tmp_path, text, complaint):
     [
         ({"predictors": ["none"], "schedules": ["every:2"]}, "row 'none every:2 output': .*none"),
         ({"predictors": ["reuse"], "schedules": ["0,12"]}, "row 'reuse 0,12 output': .*step 12"),
-        ({"rivals": ["steps:count=5", "steps:count=5"]}, "'5 steps, own sampler' stands twice"),
+        ({"rivals": ["steps:count=5", "steps:count=5"]}, "'steps:count=5' stands twice"),
+        ({"predictors": ["reuse"]}, "predictors and schedules go together"),
         ({"rivals": ["magic"]}, "row 'magic': no rival is called 'magic': write one of steps"),
         ({"rivals": ["steps:speed=2"]}, "steps has no option 'speed'; it takes count, solver"),
         ({"rivals": ["steps:count=x"]}, "is no rival: invalid literal"),
