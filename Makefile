@@ -15,7 +15,7 @@ help:
 	@echo "make lint, make types, make bench, make bench-fidelity, make calibrations, make test-slow, make clean"
 
 demo: .venv/.demo
-	$(BIN)/forecastcache run zoo:flux-digits
+	$(BIN)/forecastcache run zoo:flux-digits --calibration zoo:flux-digits --computed 9
 
 test: .venv/.dev
 	$(BIN)/python -m pytest -n $(JOBS)
@@ -47,6 +47,7 @@ SCHEDULES := every:7 0,6,12,18,24,30,36,42,48 search:5 search:9
 calibrations: .venv/.dev
 	for model in dit flux qwen hunyuan; do \
 	    $(BIN)/forecastcache calibrate zoo:$$model-digits $(SCHEDULES:%=--schedule %) \
+	        --tries $$([ $$model = dit ] || [ $$model = qwen ] && echo 200 || echo 60) \
 	        --out forecastcache/zoo/calibrations/$$model-digits.safetensors || exit 1; \
 	done
 

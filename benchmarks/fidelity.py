@@ -152,8 +152,8 @@ def main() -> None:
     torch.manual_seed(0)
     names = sys.argv[1:] or [zoo.PREFIX + name for name in zoo.MODELS]
     path = RESULTS / "fidelity.json"
-    known = json.loads(path.read_text())["rows"] if path.exists() else []
     fresh = [row for name in names for row in rows(name)]
+    known = json.loads(path.read_text())["rows"] if path.exists() else []
     kept = [row for row in known if row["model"] not in names]
     order = [zoo.PREFIX + name for name in zoo.MODELS]
     found = sorted(kept + fresh, key=lambda row: order.index(row["model"]))

@@ -139,7 +139,8 @@ class Calibration:
     def _evenly(self, computed: int) -> tuple[tuple[int, ...], float]:
         """The best of the schedules spread evenly, and its error, as simulated."""
         total = self.recording.steps
-        latest = range(max(computed - 1, total - 1 - total // computed), total)
+        # Not the very last step: it moves the sample little, and its answer is the least foreseen.
+        latest = range(max(computed - 1, total - 1 - total // computed), max(total - 1, computed))
         spread = {evenly(computed, total, last) for last in latest}
         errors = {steps: self._simulated(self.sizes[0], steps).error for steps in spread}
         best = min(errors, key=lambda steps: (errors[steps], steps))

@@ -67,7 +67,7 @@ def test_what_is_left_of_another_calibration_is_refused(pipe, tmp_path):
     left = tmp_path / "dit.cal.parts"
     left.mkdir()
     (left / "of.txt").write_text("something else")
-    with pytest.raises(CalibrationError, match=r"another model.*or set of prompts: remove it"):
+    with pytest.raises(CalibrationError, match=r"another model.*or --micro-batch: remove it"):
         calibrate(pipe, [request()], out)
 
 
