@@ -47,7 +47,6 @@ SCHEDULES := every:7 0,6,12,18,24,30,36,42,48 search:5 search:9
 calibrations: .venv/.dev
 	for model in dit flux qwen hunyuan; do \
 	    $(BIN)/forecastcache calibrate zoo:$$model-digits $(SCHEDULES:%=--schedule %) \
-	        --tries $$([ $$model = dit ] || [ $$model = qwen ] && echo 200 || echo 60) \
 	        --out forecastcache/zoo/calibrations/$$model-digits.safetensors || exit 1; \
 	done
 
