@@ -45,6 +45,26 @@ def requests_fields(
     ]
 
 
+def request_fields(
+    steps: int,
+    seed: int,
+    count: int | None,
+    classes: str | None,
+    prompts: Path | None,
+    guidance_scale: float | None,
+    size: str | None = None,
+) -> dict[str, Any]:
+    """Likewise, where all prompts are to be called alike."""
+    sizes = [size] if size else []
+    fields, *others = requests_fields(steps, seed, count, classes, prompts, guidance_scale, sizes)
+    if others:
+        raise OptionError(
+            f"--prompts {prompts} asks for {1 + len(others)} kinds of call, and one can be had "
+            "here: give every line the same arguments"
+        )
+    return fields
+
+
 def _alike(prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
     groups: dict[str, list[Prompt]] = {}
     for prompt in prompts:

@@ -13,7 +13,7 @@ import typer
 
 from forecastcache import zoo
 from forecastcache.arguments import choose, require_writable
-from forecastcache.commands.asking import load_and_ask, plainly_warned, requests_fields
+from forecastcache.commands.asking import load_and_ask, plainly_warned, request_fields
 from forecastcache.commands.options import (
     DTYPES,
     AsJson,
@@ -80,9 +80,7 @@ def evaluate(
     if (calibration is None) != (computed is None):
         raise OptionError("--calibration and --computed go together: give both, or none")
     require_writable(out)
-    fields, *others = requests_fields(steps, seed, count, classes, prompts, guidance_scale)
-    if others:
-        raise OptionError(f"--prompts {prompts} asks for several kinds of call: give one")
+    fields = request_fields(steps, seed, count, classes, prompts, guidance_scale)
     fields["count"] = count or len(fields.get("prompts", ())) or COUNT
     # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
     from forecastcache.evaluation import charts, tables

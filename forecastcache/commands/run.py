@@ -16,7 +16,7 @@ from forecastcache.arguments import (
     require_writable,
     schedule_from,
 )
-from forecastcache.commands.asking import load_and_ask, plainly_warned, requests_fields
+from forecastcache.commands.asking import load_and_ask, plainly_warned, request_fields
 from forecastcache.commands.options import (
     DTYPES,
     AsJson,
@@ -99,13 +99,7 @@ def run(
     chosen_schedule.check(steps)
     chosen_predictor.check(steps, chosen_schedule.foreseen(steps))
     require_writable(out)
-    sizes = [size] if size else []
-    fields, *others = requests_fields(steps, seed, count, classes, prompts, guidance_scale, sizes)
-    if others:
-        raise OptionError(
-            f"--prompts {prompts} asks for {1 + len(others)} kinds of call: run takes one; give "
-            "every line the same arguments"
-        )
+    fields = request_fields(steps, seed, count, classes, prompts, guidance_scale, size)
     figures, saved = _run(
         model, device, chosen_dtype, fields, chosen_schedule, chosen_predictor,
         chosen_site, out, learned,

@@ -10,7 +10,7 @@ import typer
 
 from forecastcache import zoo
 from forecastcache.arguments import choose, require_writable
-from forecastcache.commands.asking import load_and_ask, requests_fields
+from forecastcache.commands.asking import load_and_ask, request_fields
 from forecastcache.commands.options import (
     DTYPES,
     AsJson,
@@ -23,7 +23,6 @@ from forecastcache.commands.options import (
     Seed,
     Steps,
 )
-from forecastcache.errors import OptionError
 from forecastcache.whole import whole
 
 
@@ -45,9 +44,7 @@ def trace(
     """Sample MODEL plainly and draw how its outputs move from step to step."""
     chosen_dtype = choose("dtype", dtype, DTYPES)
     require_writable(out)
-    fields, *others = requests_fields(steps, seed, count, classes, prompts, guidance_scale)
-    if others:
-        raise OptionError(f"--prompts {prompts} asks for several kinds of call: give one")
+    fields = request_fields(steps, seed, count, classes, prompts, guidance_scale)
     # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
     from forecastcache.evaluation import charts
     from forecastcache.evaluation.trace import trace as traced

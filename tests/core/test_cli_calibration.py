@@ -120,7 +120,7 @@ def test_prompts_come_with_seeds_and_arguments_of_their_own(forecastcache, tmp_p
     assert (code, figures["sizes"], figures["prompts"]) == (0, ["32x32", "48x48"], 4), err
     code, _, err = forecastcache("run", *model, "--out", tmp_path)
     assert code == 2
-    assert "asks for 2 kinds of call: run takes one" in err
+    assert "asks for 2 kinds of call, and one can be had here" in err
     prompts.write_text("".join(json.dumps(line) + "\n" for line in lines[::2]))
     code, _, err = forecastcache("run", *model, "--out", tmp_path, "--count", 3)
     assert code == 2
