@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -53,9 +53,15 @@ class Recording:
                 "two prompts ran over different steps, times or branches of guidance: calibrate "
                 "with one size, one number of steps and one guidance"
             )
-        names = (it.name for it in fields(self)[1:-1])
-        sums = (getattr(self, name) + getattr(other, name) for name in names)
-        return Recording(self.times, *sums, max(self.precision, other.precision))
+        return Recording(
+            self.times,
+            self.gram + other.gram,
+            self.branches + other.branches,
+            self.products + other.products,
+            self.prompts + other.prompts,
+            self.elements + other.elements,
+            max(self.precision, other.precision),
+        )
 
     @property
     def steps(self) -> int:

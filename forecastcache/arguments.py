@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -100,8 +99,11 @@ def read_prompts(path: Path) -> list[Prompt]:
     except (OSError, UnicodeDecodeError):
         raise OptionError(f"--prompts {path} is no text: give a text file in UTF-8") from None
     lines = {number: line.strip() for number, line in enumerate(text.splitlines(), 1)}
-    read = partial(_object, path) if path.suffix == ".jsonl" else lambda _, line: Prompt(line)
-    prompts = [read(number, line) for number, line in lines.items() if line]
+    kept = {number: line for number, line in lines.items() if line}
+    if path.suffix == ".jsonl":
+        prompts = [_object(path, number, line) for number, line in kept.items()]
+    else:
+        prompts = [Prompt(line) for line in kept.values()]
     if not prompts:
         raise OptionError(f"--prompts {path} is empty: write a prompt a line")
     if len({prompt.seed is None for prompt in prompts}) > 1:

@@ -226,7 +226,7 @@ class Request:
         self._call(pipe, {"output_type": "latent"})
 
     def _call(self, pipe: Any, changes: Mapping[str, Any]) -> Any:
-        arguments = self.arguments(pipe) | changes
+        arguments = {**self.arguments(pipe), **changes}
         count = len(arguments.get("class_labels", arguments.get("prompt", ()))) or int(
             arguments["batch_size"]
         )

@@ -91,7 +91,8 @@ class DiffusersCache:
 
     @contextmanager
     def on(self, pipe: Any) -> Iterator[Applied]:
-        (model, *_), _ = denoisers(pipe)
+        models, _ = denoisers(pipe)
+        model: Any = models[0]
         if not hasattr(model, "enable_cache"):
             raise OptionError(f"diffusers has no cache for {type(model).__name__}")
         if hasattr(self.config, "taylor_factors_dtype"):  # bfloat16 by default: a floor of 2e-3
