@@ -36,7 +36,7 @@ def paired(
     )
 
 
-def record(name: str, rows: list[dict[str, Any]]) -> None:
+def record(name: str, rows: list[dict[str, Any]], **more: str) -> None:
     """Print the rows and keep them under results/, with versions, machine and command."""
     for row in rows:
         print("  ".join(f"{key} {value}" for key, value in row.items()))
@@ -47,6 +47,7 @@ def record(name: str, rows: list[dict[str, Any]]) -> None:
         "diffusers": diffusers.__version__,
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        **more,
         "rows": rows,
     }
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from forecastcache.calibration.standing_in import standing_in
+from forecastcache.standing_in import standing_in
 
 ROOM = 2 << 30  # bytes
 
@@ -66,7 +66,7 @@ class Memo:
             self._keep(key, answer)
             return answer
 
-        with standing_in(model, recall):
+        with standing_in(model, "forward", recall):
             yield
 
     def _keep(self, key: Key, answer: Any) -> None:

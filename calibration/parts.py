@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from forecastcache.adapter import Adapter
-from forecastcache.calibration.standing_in import standing_in
+from forecastcache.standing_in import standing_in
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def in_parts(model: nn.Module, adapter: Adapter, sizes: Sequence[int]) -> Iterat
         ]
         return _joined(answers, torch.cat(where).argsort())
 
-    with standing_in(model, split):
+    with standing_in(model, "forward", split):
         yield
 
 

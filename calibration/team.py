@@ -1,4 +1,4 @@
-"""Team: the processes that share one calibration, each with its own prompts.
+"""Team: the processes that share one piece of work, each with its own part.
 
 The network sees the same parts of the prompts and sums are added up in the order of the parts,
 whoever has them: any number of processes comes to the same numbers.
@@ -25,7 +25,7 @@ PATIENCE = timedelta(hours=6)  # that one process waits for another's prompts
 
 @dataclass(frozen=True)
 class Team:
-    """The processes of one calibration.
+    """The processes of one piece of work.
 
     Attributes:
         rank: of this one.
@@ -72,6 +72,18 @@ class Team:
                 distributed.all_reduce(shared)  # the others' are zeros: adding them rounds nothing
         total: np.ndarray = np.add.reduce(every, axis=0)
         return total
+
+    def gathered(self, mine: T) -> list[T]:
+        """What each process brings, in the order of their ranks.
+
+        Raises:
+            CalibrationError: another process has ended before its time.
+        """
+        every: list[T] = [mine] * self.size
+        if self.size > 1:
+            with _losing_none():
+                distributed.all_gather_object(every, mine)
+        return every
 
     def all(self, true: bool) -> bool:
         """Whether it is true for every process.
@@ -138,7 +150,7 @@ def _losing_none() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise CalibrationError(
-            "another process of this calibration has ended before its time "
-            f"({str(error).splitlines()[0]}): see what it said, and start again; what was "
-            "recorded is kept"
+            "another process has ended before its time "
+            f"({str(error).splitlines()[0]}): see what it said, and start again; what was done "
+            "is kept"
         ) from error

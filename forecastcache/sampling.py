@@ -221,9 +221,9 @@ class Request:
             raise RequestError(f"{name} made pictures with NaN or infinity: change what is asked")
         return pictures
 
-    def run(self, pipe: Any) -> None:
+    def run(self, pipe: Any, **changes: Any) -> None:
         """Sample for what is seen on the way; where the pipeline can, nothing is decoded."""
-        self._call(pipe, {"output_type": "latent"})
+        self._call(pipe, {**changes, "output_type": "latent"})
 
     def _call(self, pipe: Any, changes: Mapping[str, Any]) -> Any:
         arguments = {**self.arguments(pipe), **changes}

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from forecastcache.errors import AttachError
+from forecastcache.standing_in import standing_in
 
 
 @dataclass
@@ -66,11 +67,8 @@ def tracked(pipe: Any, count: int | None = None) -> Iterator[Track]:
         track.samples.append(_copy(after[:count]))
         return moved
 
-    scheduler.step = follow
-    try:
+    with standing_in(scheduler, "step", follow):
         yield track
-    finally:
-        del scheduler.step
 
 
 def _copy(tensor: Tensor) -> Tensor:

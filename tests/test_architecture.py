@@ -25,7 +25,7 @@ FOLDERS = {
 }
 # From the ground up; a module imports modules of lower floors only, or of its own folder.
 FLOORS = (
-    ("step", "errors", "noise", "whole"),
+    ("step", "errors", "noise", "whole", "standing_in"),
     ("options", "history", "size"),
     ("adapter",),
     ("schedule", "predictor", "taps", "patch", "clock", "track"),
@@ -40,7 +40,8 @@ FLOORS = (
     ("source",),
     ("sampling",),
     ("planning",),
-    ("calibration", "evaluation", "testing"),
+    ("calibration", "testing"),
+    ("evaluation",),
     ("arguments", "console"),
     ("commands", "zoo.train"),
     ("cli",),

@@ -27,9 +27,13 @@ def fidelity_against_speed(rows: Sequence[Row], path: Path) -> None:
     axes.plot(*zip(*_front([(x, y) for x, y, _ in points])), "-", color="grey", zorder=0)
     axes.margins(x=0.3, y=0.1)
     if len(points) <= LABELLED:
+        middle = sum(axes.get_xlim()) / 2
         for x, y, row in points:
-            axes.annotate(f" {row['name']}", (x, y), fontsize=6)
-    axes.legend()
+            text, side = (
+                (f" {row['name']}", "left") if x < middle else (f"{row['name']} ", "right")
+            )
+            axes.annotate(text, (x, y), fontsize=6, ha=side)
+    _explain(axes)
     _save(figure, path)
 
 
@@ -38,16 +42,26 @@ def memory_against_fidelity(rows: Sequence[Row], path: Path) -> None:
     figure, axes = _empty("cache, bytes", "latent PSNR, dB")
     axes.set_xscale("log")
     points = [row for row in _usable(rows) if row.get("cache_bytes")]
-    for site in dict.fromkeys(row["name"].rpartition(", ")[2] for row in points):
-        of_site = [row for row in points if row["name"].endswith(f", {site}")]
+    for line, of_line in _lines(points).items():
         axes.plot(
-            [row["cache_bytes"] for row in of_site],
-            [row["latent_psnr_db"] for row in of_site],
+            [row["cache_bytes"] for row in of_line],
+            [row["latent_psnr_db"] for row in of_line],
             "o",
-            label=site,
+            label=line,
         )
-    if points:
-        axes.legend(title="site")
+    _explain(axes)
+    _save(figure, path)
+
+
+def error_against_interval(rows: Sequence[Row], path: Path) -> None:
+    """Save latent PSNR against the mean distance between computed steps, a line a predictor."""
+    figure, axes = _empty("mean interval between computed steps", "latent PSNR, dB")
+    points = [row for row in _usable(rows) if row["interval"]]
+    for line, of_line in _lines(points).items():
+        pairs = sorted((row["interval"], row["latent_psnr_db"]) for row in of_line)
+        ours = of_line[0]["kind"] == "forecast"
+        axes.plot(*zip(*pairs), "o-" if ours else "s:", markersize=4, linewidth=1, label=line)
+    _explain(axes)
     _save(figure, path)
 
 
@@ -58,9 +72,21 @@ def error_by_step(rows: Sequence[Row], path: Path) -> None:
     for row in shown:
         values = [float("nan") if it is None else it for it in row["latent_psnr_by_step"]]
         axes.plot(values, label=row["name"] if len(shown) <= LABELLED else None)
-    if 0 < len(shown) <= LABELLED:
-        axes.legend(fontsize=6)
+    _explain(axes)
     _save(figure, path)
+
+
+def _lines(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows that make one line, by its name."""
+    return {
+        line: [row for row in rows if row["line"] == line]
+        for line in dict.fromkeys(row["line"] for row in rows)
+    }
+
+
+def _explain(axes: Axes) -> None:
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=6)
 
 
 def _usable(rows: Sequence[Row]) -> list[Row]:
@@ -114,4 +140,16 @@ def projections(seen: Trace, path: Path) -> None:
     right.set(xlabel="direction", ylabel="share of the Gram matrix's trace")
     for axes in (left, right):
         axes.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def feature_error_against_interval(rows: Sequence[Row], path: Path) -> None:
+    """Save relative errors of features, forecast in open loop, a line a predictor."""
+    figure, axes = _empty("mean interval between computed steps", "relative error of features")
+    axes.set_yscale("log")
+    points = [row for row in rows if row.get("feature_error")]
+    for line, of_line in _lines(points).items():
+        pairs = sorted((row["interval"], row["feature_error"]) for row in of_line)
+        axes.plot(*zip(*pairs), "o-", markersize=4, linewidth=1, label=line)
+    _explain(axes)
     _save(figure, path)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
-from forecastcache.evaluation.entries import Applied, Entry
-from forecastcache.evaluation.metrics import psnr, ssim
+from forecastcache.evaluation.entries import Applied, Entry, Plain
+from forecastcache.evaluation.flops import Flops, flops
+from forecastcache.evaluation.metrics import Perceptual, psnr, ssim
+from forecastcache.evaluation.peak import Peak
+from forecastcache.report import Report
 from forecastcache.sampling import Request
 from forecastcache.track import Track, tracked
 from forecastcache.zoo.appraisal import Critic, legible
@@ -19,87 +22,119 @@ from forecastcache.zoo.appraisal import Critic, legible
 RANGE = 2.0  # of latents, as of pictures in [-1, 1]
 
 
-def measure(
-    pipe: Any, request: Request, entry: Entry, critic: Critic | None = None
-) -> dict[str, Any]:
-    """Sample plainly and by `entry`, in turn, and hold one against the other.
+@dataclass(frozen=True)
+class Call:
+    """One call of a pipeline.
+
+    Attributes:
+        samples: pictures `(n, 3, h, w)` or clips `(n, frames, 3, h, w)` in [0, 1].
+        track: the latents on the way to them.
+        steps: of the sampler.
+        seconds: of the whole call, decoding included.
+        peak_bytes: most that was held; None where the system does not tell.
+        report: of a forecast run.
+    """
+
+    samples: Tensor
+    track: Track
+    steps: int
+    seconds: float
+    peak_bytes: int | None
+    report: Report | None
+
+    @classmethod
+    def of(cls, pipe: Any, request: Request, applied: Applied) -> Call:
+        """Make it.
+
+        Args:
+            pipe: a diffusers pipeline, with what is to be measured put on.
+            request: what to ask it for.
+            applied: what was put on.
+        """
+        with tracked(pipe, None) as track:
+            peak = Peak(pipe.device)
+            started = perf_counter()
+            samples = request.sample(pipe, **applied.changes)
+            seconds = perf_counter() - started
+        steps = applied.changes.get("num_inference_steps", request.steps)
+        report = applied.session and applied.session.report()
+        return cls(samples, track, steps, seconds, peak.bytes, report)
+
+
+class Measure:
+    """Holds ways of sampling one request against the plain run.
 
     Args:
         pipe: a diffusers pipeline with nothing attached.
-        request: what to ask it for; the same for every entry of an evaluation.
-        entry: the way of sampling.
+        request: what to ask it for.
         critic: that judges the samples, where there is one.
-
-    Returns:
-        The figures, ready for JSON: seconds of both calls, PSNR and SSIM of the pictures, PSNR of
-        the latents at the end and after every step, FLOPs of one sample, the bytes of the cache.
     """
-    with tracked(pipe, None) as plain_track:
-        plain, seconds_plain = _timed(pipe, request, Applied())
-    with entry.on(pipe) as applied, tracked(pipe, None) as track:
-        samples, seconds = _timed(pipe, request, applied)
-    report = applied.session and applied.session.report()
-    steps = applied.changes.get("num_inference_steps", request.steps)
-    near = psnr(samples, plain)
-    scores = critic.score(samples) if critic and legible(samples) else None
-    along = _latent_psnr(track, plain_track) if steps == request.steps else []
-    return {
-        "name": entry.name,
-        "kind": entry.kind,
-        "steps": steps,
-        "computed": len(report.computed) if report else None,
-        "seconds": seconds,
-        "seconds_plain": seconds_plain,
-        "speedup": seconds_plain / seconds,
-        "psnr_db": near if math.isfinite(near) else None,
-        "ssim": ssim(samples, plain),
-        "latent_psnr_db": _finite(_near(track.samples[-1], plain_track.samples[-1])),
-        "latent_psnr_by_step": along,
-        "judged": scores and scores.accuracy,
-        "frechet": scores and scores.frechet,
-        "cache_bytes": report and report.cache_bytes,
-        "cache_bytes_planned": report and report.cache_bytes_planned,
-        "peak_bytes": _peak(pipe),
-    }
+
+    def __init__(self, pipe: Any, request: Request, critic: Critic | None = None) -> None:
+        self._pipe, self._request, self._critic = pipe, request, critic
+        self._perceptual = Perceptual()
+        request.sample(pipe, num_inference_steps=2)  # what is called first is slow
+        self._flops = flops(pipe, request, Plain())
+
+    def __call__(self, entry: Entry) -> tuple[dict[str, Any], Tensor]:
+        """Sample plainly and by `entry`, in turn.
+
+        Returns:
+            The figures, ready for JSON, of which PSNR is None where nothing differs; and the
+            samples.
+        """
+        plain = Call.of(self._pipe, self._request, Applied())
+        with entry.on(self._pipe, self._request) as applied:
+            call = Call.of(self._pipe, self._request, applied)
+        spent = flops(self._pipe, self._request, entry)
+        report = call.report
+        computed = len(report.computed) if report else spent.computed(self._flops)
+        figures = {
+            "steps": call.steps,
+            "computed": computed,
+            "interval": plain.steps / computed if computed else None,
+            "seconds": call.seconds,
+            "seconds_plain": plain.seconds,
+            "speedup": plain.seconds / call.seconds,
+            "cache_bytes": report and report.cache_bytes,
+            "cache_bytes_planned": report and report.cache_bytes_planned,
+            "peak_bytes": call.peak_bytes,
+            "peak_bytes_plain": plain.peak_bytes,
+            **self._costs(spent),
+            **self._fidelity(call, plain),
+        }
+        return figures, call.samples
+
+    def _costs(self, spent: Flops) -> Mapping[str, Any]:
+        ratio = self._flops.total / spent.total if spent.total else None
+        return {"flops": spent.total, "flops_plain": self._flops.total, "flops_ratio": ratio}
+
+    def _fidelity(self, call: Call, plain: Call) -> Mapping[str, Any]:
+        lpips = self._perceptual(call.samples, plain.samples)
+        judge = self._critic if legible(call.samples) else None
+        scores = judge and judge.score(call.samples)
+        alike = call.steps == plain.steps
+        return {
+            "psnr_db": _finite(psnr(call.samples, plain.samples)),
+            "ssim": ssim(call.samples, plain.samples),
+            "lpips": lpips,
+            "lpips_missing": self._perceptual.missing,
+            "latent_psnr_db": latent_psnr(call.track.samples[-1], plain.track.samples[-1]),
+            "latent_psnr_by_step": _by_step(call.track, plain.track) if alike else [],
+            "judged": scores and scores.accuracy,
+            "frechet": scores and scores.frechet,
+        }
 
 
-def flops(pipe: Any, request: Request, entry: Entry | None = None) -> int:
-    """Of one whole call for one sample, as torch's FLOP counter counts them."""
-    (one, *_) = request.split(pipe, 1)
-    if entry is None:
-        return _counted(pipe, one, Applied())
-    with entry.on(pipe) as applied:
-        return _counted(pipe, one, applied)
-
-
-def _counted(pipe: Any, request: Request, applied: Applied) -> int:
-    with FlopCounterMode(display=False) as counter:
-        request.sample(pipe, **applied.changes)
-    return int(counter.get_total_flops())
-
-
-def _timed(pipe: Any, request: Request, applied: Applied) -> tuple[Tensor, float]:
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    started = perf_counter()
-    samples = request.sample(pipe, **applied.changes)
-    return samples, perf_counter() - started
-
-
-def _latent_psnr(track: Track, plain: Track) -> list[float | None]:
-    return [_finite(_near(mine, its)) for mine, its in zip(track.samples[1:], plain.samples[1:])]
-
-
-def _near(latents: Tensor, plain: Tensor) -> float:
-    """PSNR in dB, mean over samples."""
+def latent_psnr(latents: Tensor, plain: Tensor) -> float | None:
+    """PSNR in dB with a data range of 2, mean over samples; None if one of them is identical."""
     errors = (latents - plain).double().square().flatten(1).mean(1)
-    return float((10 * (RANGE**2 / errors).log10()).mean())
+    return _finite(float((10 * (RANGE**2 / errors).log10()).mean()))
+
+
+def _by_step(track: Track, plain: Track) -> list[float | None]:
+    return [latent_psnr(mine, its) for mine, its in zip(track.samples[1:], plain.samples[1:])]
 
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _peak(pipe: Any) -> int | None:
-    """Bytes that torch held on the pipeline's GPU at the most; None on other devices."""
-    return torch.cuda.max_memory_allocated() if pipe.device.type == "cuda" else None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
+from typing import Any
 
 from torch import Tensor
 from torchmetrics.functional.image import (
     peak_signal_noise_ratio,
     structural_similarity_index_measure,
 )
+from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
 
 def psnr(pictures: Tensor, reference: Tensor) -> float:
@@ -40,3 +43,29 @@ def ssim(pictures: Tensor, reference: Tensor) -> float:
     )
     assert isinstance(similarity, Tensor)
     return float(similarity)
+
+
+class Perceptual:
+    """LPIPS (Zhang et al., 1801.03924) by AlexNet, where its weights are to be had.
+
+    They come by way of torchvision, which downloads them once.
+
+    Attributes:
+        missing: why there is none; None where there is.
+    """
+
+    missing: str | None = None
+
+    @cached_property
+    def _metric(self) -> Any:
+        try:
+            return LearnedPerceptualImagePatchSimilarity("alex", normalize=True)
+        except (ImportError, OSError, RuntimeError) as error:  # nowhere, out of reach, or broken
+            self.missing = " ".join(str(error).split())
+            return None
+
+    def __call__(self, pictures: Tensor, reference: Tensor) -> float | None:
+        """Mean over pictures or frames `(..., 3, h, w)` in [0, 1]; None where it is missing."""
+        if self._metric is None:
+            return None
+        return float(self._metric(pictures.flatten(0, -4), reference.flatten(0, -4)))

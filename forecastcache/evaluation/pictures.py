@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,8 @@ MOST = 12  # pictures in a row
 CLIPS = 4  # on a sheet
 MILLISECONDS = 120  # that a frame is shown
 ENLARGED = 192  # pixels, about: the height of a clip that was made small
+STRIP = 8  # samples side by side
+STRIPS = 24  # one under the other
 
 
 def contact_sheet(plain: Tensor, forecast: Tensor, title: str, caption: str, path: Path) -> None:
@@ -57,6 +59,44 @@ def contact_sheet(plain: Tensor, forecast: Tensor, title: str, caption: str, pat
             axes.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
+    with whole(path) as partial:
+        figure.savefig(partial, dpi=150, format="png")
+
+
+def save_strip(samples: Tensor, path: Path) -> None:
+    """Save the first samples side by side, no higher than they need be to be told apart.
+
+    Args:
+        samples: pictures `(n, 3, h, w)`, or clips `(n, frames, 3, h, w)`, of which the middle
+            frame is shown, in [0, 1].
+        path: of the PNG; written whole or not at all.
+    """
+    if samples.dim() == 5:
+        samples = samples[:, samples.shape[1] // 2]
+    row = torch.cat(list(samples[:STRIP]), dim=-1).movedim(0, -1)
+    image = Image.fromarray((row * 255).round().byte().numpy())
+    if image.height > ENLARGED:
+        image = image.resize((image.width * ENLARGED // image.height, ENLARGED))
+    with whole(path) as partial:
+        image.save(partial, "PNG")
+
+
+def sheet(strips: Mapping[str, Path], path: Path) -> None:
+    """Save strips that `save_strip` made one under the other, the first two dozen.
+
+    Args:
+        strips: their paths by what stands beside them.
+        path: of the PNG; written whole or not at all.
+    """
+    shown = list(strips.items())[:STRIPS]
+    images = [np.asarray(Image.open(strip)) for _, strip in shown]
+    height, width, _ = images[0].shape
+    figure = Figure(figsize=(6, len(shown) * (6 * height / width + 0.2)), layout="constrained")
+    grid = figure.subplots(len(shown), squeeze=False)[:, 0]
+    for axes, (name, _), image in zip(grid, shown, images):
+        axes.imshow(image, interpolation="nearest")
+        axes.set_title(name, loc="left", fontsize=7, pad=2)
+        axes.set_axis_off()
     with whole(path) as partial:
         figure.savefig(partial, dpi=150, format="png")
 

@@ -18,13 +18,15 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "speedup": ("times as fast", "{:.2f}".format),
     "flops_ratio": ("times fewer FLOPs", "{:.2f}".format),
     "cache_bytes": ("cache bytes", "{:,}".format),
-    "peak_bytes": ("peak bytes", "{:,}".format),
+    "peak_bytes": ("peak MB", lambda it: f"{it / 1e6:,.0f}"),
     "latent_psnr_db": ("latent PSNR, dB", "{:.1f}".format),
     "psnr_db": ("PSNR, dB", "{:.1f}".format),
     "ssim": ("SSIM", "{:.4f}".format),
+    "lpips": ("LPIPS", "{:.4f}".format),
     "judged": ("judged as asked", "{:.0%}".format),
     "frechet": ("Fréchet distance", "{:.1f}".format),
 }
+RATIOS = ("latent_psnr_db", "psnr_db")  # that identical samples have none of
 
 
 def cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
@@ -39,17 +41,28 @@ def cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
         if "error" in row:
             lines.append([f"{row['name']}: {row['error']}"] + [""] * (len(used) - 1))
         else:
-            lines.append(
-                ["" if row.get(key) is None else form(row[key]) for key, (_, form) in used.items()]
-            )
+            lines.append([_cell(row, key, form) for key, (_, form) in used.items()])
     return [title for title, _ in used.values()], lines
 
 
+def _cell(row: Row, key: str, form: Callable[[Any], str]) -> str:
+    if row.get(key) is None:
+        return "identical" if key in RATIOS and key in row else ""
+    return form(row[key])
+
+
+def remarks(rows: Sequence[Row]) -> list[str]:
+    """What a reader of the table should know, a line each."""
+    missing = dict.fromkeys(row["lpips_missing"] for row in rows if row.get("lpips_missing"))
+    return [f"No LPIPS: {reason}" for reason in missing]
+
+
 def markdown(rows: Sequence[Row]) -> str:
-    """A table for a document."""
+    """A table for a document, with the remarks below."""
     titles, lines = cells(rows)
     table = [titles, ["---", *["---:"] * (len(titles) - 1)], *lines]
-    return "\n".join("| " + " | ".join(line) + " |" for line in table) + "\n"
+    below = "".join(f"\n{remark}\n" for remark in remarks(rows))
+    return "\n".join("| " + " | ".join(line) + " |" for line in table) + "\n" + below
 
 
 def save_csv(rows: Sequence[Row], path: Path) -> None:

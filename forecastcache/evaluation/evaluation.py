@@ -1,0 +1,172 @@
+"""Evaluation: many ways of sampling one request, held against the plain run in one table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from forecastcache import zoo
+from forecastcache.attachment import denoisers
+from forecastcache.calibration.team import Team
+from forecastcache.errors import ForecastCacheError, OptionError
+from forecastcache.evaluation import charts, pictures, tables
+from forecastcache.evaluation.entries import Entry
+from forecastcache.evaluation.kept import Kept, Row
+from forecastcache.evaluation.measure import Measure
+from forecastcache.evaluation.rivals import CacheDiT
+from forecastcache.sampling import Request
+from forecastcache.whole import whole
+from forecastcache.zoo.appraisal import Critic, critic
+
+Tell = Callable[[str, int, int], None]
+CHARTS = (
+    charts.fidelity_against_speed,
+    charts.error_against_interval,
+    charts.memory_against_fidelity,
+    charts.error_by_step,
+)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How ways of sampling stand. In a notebook it shows as its table.
+
+    Attributes:
+        about: of which model, request and versions, ready for JSON.
+        rows: the figures of each, likewise.
+        strips: pictures of samples by the name of their row, where they were kept.
+    """
+
+    about: Row
+    rows: list[Row]
+    strips: dict[str, Path]
+
+    def markdown(self) -> str:
+        """The table, for a document."""
+        return tables.markdown(self.rows)
+
+    _repr_markdown_ = markdown
+
+    def figures(self) -> Row:
+        """Everything, ready for JSON."""
+        return {**self.about, "rows": self.rows}
+
+    def save(self, folder: Path) -> list[Path]:
+        """Write tables and pictures; gives their paths."""
+        folder.mkdir(parents=True, exist_ok=True)
+        csv, table, data = (folder / name for name in ("rows.csv", "table.md", "rows.json"))
+        tables.save_csv(self.rows, csv)
+        for path, text in (
+            (table, self.markdown()),
+            (data, json.dumps(self.figures(), indent=2) + "\n"),
+        ):
+            with whole(path) as partial:
+                partial.write_text(text, encoding="utf-8")
+        saved = [csv, table, data]
+        for draw in CHARTS:
+            saved.append(folder / f"{draw.__name__.replace('_', '-')}.png")
+            draw(self.rows, saved[-1])
+        if self.strips:
+            saved.append(folder / "samples.png")
+            pictures.sheet(self.strips, saved[-1])
+        return saved
+
+
+def evaluate(
+    pipe: Any,
+    request: Request,
+    entries: Sequence[Entry],
+    model: str = "",
+    out: Path | None = None,
+    tell: Tell = lambda stage, done, of: None,
+    team: Team = Team(),  # noqa: B008  # frozen
+) -> Evaluation:
+    """Sample a request in many ways and hold each against the plain run beside it.
+
+    Args:
+        pipe: a diffusers pipeline with nothing attached.
+        request: what to ask it for.
+        entries: the ways, such as `Sweep(...).entries(steps)`.
+        model: its name; samples of a zoo model are judged.
+        out: folder that rows are kept in as they come; those that an earlier call left there are
+            not measured again. None keeps nothing.
+        tell: hears how far it is.
+        team: the processes that share the rows.
+
+    Raises:
+        ForecastCacheError: a row of ours cannot be, before anything is measured; or it failed. A
+            rival that fails has its error in its row.
+    """
+    arguments = request.arguments(pipe)  # refuses before the first run
+    for entry in entries:
+        _refuse(pipe, request, entry)
+    about = _about(pipe, request, model)
+    judge = critic(model, arguments) if model.startswith(zoo.PREFIX) else None
+    kept = Kept(out, about, team.rank)
+    mine = entries[team.rank :: team.size]
+    own = _measured(pipe, request, mine, kept, judge, tell)
+    names = [entry.name for entry in entries]
+    rows = [row for part in team.gathered(own) for row in part]
+    rows.sort(key=lambda row: names.index(row["name"]))
+    return Evaluation(about, rows, kept.strips(names))
+
+
+def _refuse(pipe: Any, request: Request, entry: Entry) -> None:
+    if entry.kind != "forecast":
+        return
+    try:
+        with entry.on(pipe, request):
+            pass
+    except ForecastCacheError as error:
+        raise OptionError(f"row {entry.name!r}: {error}") from None
+
+
+def _about(pipe: Any, request: Request, model: str) -> Row:
+    (network, *_), _ = denoisers(pipe)
+    about = {
+        "model": model or getattr(pipe, "name_or_path", type(pipe).__name__),
+        "request": asdict(request),
+        "dtype": str(network.dtype).removeprefix("torch."),
+        "device": pipe.device.type,
+        "versions": {name: version(name) for name in ("torch", "diffusers")},
+    }
+    ready: Row = json.loads(json.dumps(about, default=str))
+    return ready
+
+
+def _measured(
+    pipe: Any,
+    request: Request,
+    entries: Sequence[Entry],
+    kept: Kept,
+    judge: Critic | None,
+    tell: Tell,
+) -> list[Row]:
+    known = [row for entry in entries if (row := kept.get(entry)) is not None]
+    rest = [entry for entry in entries if kept.get(entry) is None]
+    rest.sort(key=lambda entry: isinstance(entry, CacheDiT))  # it leaves its mark
+    if not rest:
+        return known
+    measure = Measure(pipe, request, judge)
+    for entry in rest:
+        row: Row = {
+            "name": entry.name,
+            "kind": entry.kind,
+            "line": getattr(entry, "line", entry.name.partition(":")[0]),
+        }
+        samples = None
+        try:
+            figures, samples = measure(entry)
+            row |= figures
+        except Exception as error:  # a rival may fail in any way: the table shows it
+            if entry.kind != "rival":
+                raise
+            row |= {"error": " ".join(str(error).split()) or type(error).__name__}
+        kept.add(entry, row, samples)
+        known.append(row)
+        tell("rows", len(known), len(entries))
+    return known

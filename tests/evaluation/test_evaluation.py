@@ -1,0 +1,206 @@
+"""Evaluations: rows that say what happened, kept as they come."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+
+import pytest
+import torch
+from PIL import Image
+
+import forecastcache as fc
+from forecastcache.errors import OptionError
+from forecastcache.evaluation import charts, tables
+from forecastcache.evaluation.entries import Forecast, Plain
+from forecastcache.evaluation.evaluation import evaluate
+from forecastcache.evaluation.flops import flops
+from forecastcache.evaluation.measure import Measure
+from forecastcache.evaluation.metrics import Perceptual
+from forecastcache.evaluation.peak import Peak
+from forecastcache.evaluation.sweep import Sweep
+from forecastcache.sampling import Request, load
+
+from ..conftest import make_unconditional
+
+STEPS = 10
+MODEL = "zoo:flux-digits"
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    pipe = load(MODEL)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.fixture(scope="module")
+def request_():
+    return Request.of(MODEL, steps=STEPS, count=3)
+
+
+@pytest.fixture(scope="module")
+def measure(pipe, request_):
+    return Measure(pipe, request_)
+
+
+def ours(schedule: fc.Schedule) -> Forecast:
+    return Forecast(fc.Taylor(order=1), schedule, "output", "taylor", str(schedule))
+
+
+class Failing:
+    name, line, kind = "broken", "broken", "rival"
+
+    def on(self, pipe, request):
+        raise RuntimeError("out of\nideas")
+
+
+@pytest.mark.parametrize("entry", [ours(fc.Every(1)), Plain()], ids=lambda it: it.kind)
+def test_all_computed_is_the_plain_run(measure, entry):
+    row, _ = measure(entry)
+    assert row["psnr_db"] is None  # identical
+    assert row["latent_psnr_db"] is None
+    assert row["ssim"] == pytest.approx(1)
+    assert (row["computed"], row["interval"], row["flops_ratio"]) == (STEPS, 1, 1)
+    assert row["latent_psnr_by_step"] == [None] * STEPS
+
+
+def test_a_row_says_what_the_session_says(measure):
+    row, samples = measure(ours(fc.Listed((0, 1, 5))))
+    assert (row["computed"], row["steps"]) == (3, STEPS)
+    assert row["cache_bytes"] == row["cache_bytes_planned"] > 0
+    by_step = row["latent_psnr_by_step"]
+    assert by_step[:2] == [None, None]  # not forecast yet
+    assert by_step[2] > by_step[-1] == pytest.approx(row["latent_psnr_db"])
+    assert 2 < row["flops_ratio"] < STEPS / 3
+    assert samples.shape == (3, 3, 32, 32)
+
+
+def test_flops_tell_at_which_steps_the_network_ran(pipe, request_):
+    plain = flops(pipe, request_, Plain())
+    forecast = flops(pipe, request_, ours(fc.Listed((0, 4, 5))))
+    assert plain.computed(plain) == len(plain.by_step) == STEPS
+    assert len(set(plain.by_step)) == 1
+    assert forecast.computed(plain) == 3
+    assert [step for step, spent in enumerate(forecast.by_step) if spent] == [0, 4, 5]
+    one = flops(pipe, request_.split(pipe, 1)[0], Plain())
+    assert plain.by_step[1] == 3 * one.by_step[1]  # of all samples
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell")
+def test_a_peak_is_of_its_own_stretch_of_work():
+    large = torch.ones(100_000_000)
+    before = Peak(torch.device("cpu"))
+    another = torch.ones(50_000_000)
+    with_both = before.bytes
+    del large, another
+    after = Peak(torch.device("cpu")).bytes
+    assert with_both - after == pytest.approx(600e6, rel=0.1)
+
+
+def test_lpips_is_measured_or_said_to_be_missing():
+    perceptual = Perceptual()
+    pictures = torch.rand(2, 3, 64, 64)
+    distance = perceptual(pictures, pictures.flip(0))
+    assert (distance is None) == (perceptual.missing is not None)
+    if distance is None:
+        rows = [{"name": "a", "kind": "plain", "lpips_missing": perceptual.missing}]
+        assert tables.markdown(rows).endswith(f"\nNo LPIPS: {perceptual.missing}\n")
+    else:
+        assert distance > perceptual(pictures, pictures) == pytest.approx(0, abs=1e-6)
+
+
+def test_an_interrupted_evaluation_goes_on(pipe, request_, tmp_path):
+    class Killed(BaseException):
+        pass
+
+    def kill(stage: str, done: int, of: int) -> None:
+        if done == 2:
+            raise Killed
+
+    def kept() -> list[dict]:
+        lines = (tmp_path / "rows-0.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines if line]
+
+    entries = [ours(fc.Every(n)) for n in (2, 3, 4)]
+    with pytest.raises(Killed):
+        evaluate(pipe, request_, entries, out=tmp_path, tell=kill)
+    before = kept()
+    assert len(before) == 2
+    rows = evaluate(pipe, request_, entries, out=tmp_path).rows
+    assert [row["seconds"] for row in rows[:2]] == [row["seconds"] for row in before]
+    assert [row["name"] for row in rows] == [entry.name for entry in entries]
+    with (tmp_path / "rows-0.jsonl").open("a") as file:
+        file.write('\n{"name": "cut o')  # as a kill may leave it
+    assert evaluate(pipe, request_, entries[:1], out=tmp_path).rows == rows[:1]
+    other = Request.of(MODEL, steps=STEPS, count=3, seed=9)
+    assert evaluate(pipe, other, entries[:1], out=tmp_path).rows[0] != rows[0]
+    # Of the same name, and yet another: a calibration may have been made again, for one.
+    renamed = Forecast(fc.Taylor(order=2), fc.Every(2), "output", "taylor", str(fc.Every(2)))
+    assert renamed.name == entries[0].name
+    (again,) = evaluate(pipe, request_, [renamed], out=tmp_path).rows
+    assert again["latent_psnr_db"] != rows[0]["latent_psnr_db"]
+
+
+def test_a_rival_that_fails_says_why_and_is_tried_again(pipe, request_, tmp_path):
+    rows = evaluate(pipe, request_, [Failing()], out=tmp_path).rows
+    assert rows == [
+        {"name": "broken", "kind": "rival", "line": "broken", "error": "out of ideas"}
+    ]
+    done = {"name": "a", "computed": 3, "kind": "forecast"}
+    assert "| broken: out of ideas |" in tables.markdown([*rows, done])
+    heard = []
+    evaluate(pipe, request_, [Failing()], out=tmp_path, tell=lambda *it: heard.append(it))
+    assert heard == [("rows", 1, 1)]
+
+
+def test_a_row_of_ours_that_cannot_be_is_named_before_anything_is_sampled():
+    heard = []
+    entry = Forecast(fc.Reuse(), fc.Every(2), "block", "reuse", "every:2")
+    with pytest.raises(OptionError, match="row 'reuse every:2, block': UNet2DModel is served by"):
+        evaluate(
+            make_unconditional(), Request(steps=STEPS, count=2), [Plain(), entry],
+            tell=lambda *it: heard.append(it),
+        )  # fmt: skip
+    assert not heard
+
+
+def test_a_row_of_ours_that_fails_ends_the_evaluation(pipe, request_, monkeypatch):
+    monkeypatch.setattr(Failing, "kind", "plain")
+    with pytest.raises(RuntimeError, match="out of"):
+        evaluate(pipe, request_, [Failing()])
+
+
+def test_tables_charts_and_samples_hold_the_rows(pipe, request_, tmp_path):
+    sweep = Sweep(predictors=("taylor:order=1",), schedules=("every:2", "every:3"))
+    found = evaluate(pipe, request_, sweep.entries(STEPS), MODEL, tmp_path)
+    saved = found.save(tmp_path)
+    rows = found.rows
+    with (tmp_path / "rows.csv").open() as file:
+        read = list(csv.DictReader(file))
+    assert [float(row["speedup"]) for row in read] == [row["speedup"] for row in rows]
+    assert "latent_psnr_by_step" not in read[0]
+    assert found._repr_markdown_().splitlines()[2].startswith("| plain, again | 10 |")
+    assert json.loads((tmp_path / "rows.json").read_text()) == found.figures()
+    with Image.open(tmp_path / "samples.png") as image:
+        assert image.height > image.width / 3  # three strips
+    assert [path.name for path in saved if path.suffix == ".png"] == [
+        "fidelity-against-speed.png", "error-against-interval.png", "memory-against-fidelity.png",
+        "error-by-step.png", "samples.png",
+    ]  # fmt: skip
+    for path in saved:
+        assert path.stat().st_size > 0
+
+
+def test_charts_of_nothing_are_empty(pipe, request_, tmp_path):
+    rows = evaluate(pipe, request_, [ours(fc.Every(2)), ours(fc.Every(3))]).rows
+    for draw in (
+        charts.fidelity_against_speed, charts.memory_against_fidelity, charts.error_by_step,
+        charts.error_against_interval,
+    ):  # fmt: skip
+        draw(rows, tmp_path / "chart.png")
+        draw([], tmp_path / "empty.png")
+        assert (tmp_path / "chart.png").stat().st_size > (tmp_path / "empty.png").stat().st_size
+    points = [(1, 5), (2, 4), (1.5, 3), (3, 1), (2.5, 2)]
+    assert charts._front(points) == [(1, 5), (2, 4), (2.5, 2), (3, 1)]
