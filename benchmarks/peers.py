@@ -1,7 +1,7 @@
 """Our rows against what people would otherwise use: docs/peers.md.
 
-python benchmarks/peers.py [zoo:NAME ...]       measures; interrupted, it goes on
-python benchmarks/peers.py --report             writes the tables of what was measured
+python benchmarks/peers.py [zoo:NAME ...]    measures and writes; interrupted, it goes on
+python benchmarks/peers.py --report          writes the tables of what was measured before
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ from forecastcache.sampling import Request, load
 ROOT = Path(__file__).parents[1]
 DOCUMENT, PICTURE = ROOT / "docs" / "peers.md", ROOT / "docs" / "peers.png"
 WORK = ROOT / "build" / "peers"
-COUNT = 24  # held-out samples
-OURS = range(3, 19)  # computed steps of our rows
-FEWER = range(6, 23)  # steps of better and worse solvers
+COUNT = {"zoo:hunyuan-digits": 8}  # held-out clips
+PICTURES = 16  # held out, of the others
+OURS = range(4, 19)  # computed steps of our rows
+FEWER = range(6, 20)  # steps of better and worse solvers
 NOISE = 0.05  # of seconds: a rival may take so much longer and still count as no dearer
 FAMILIES = {
     "fewer steps": lambda name: name.startswith("steps") and "solver" not in name,
@@ -55,8 +56,8 @@ FAMILIES = {
 Row = dict[str, Any]
 
 
-def rows(model: str) -> list[Row]:
-    folder = WORK / model.removeprefix(zoo.PREFIX)
+def measure(model: str) -> None:
+    folder = folder_of(model)
     folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "settings.json"
     if not settings.exists():
@@ -77,13 +78,22 @@ def rows(model: str) -> list[Row]:
     def tell(stage: str, done: int, of: int) -> None:
         print(f"{model}: {done} of {of} rows", flush=True)
 
-    request = Request.of(model, count=COUNT, steps=STEPS)
-    found = evaluate(pipe, request, sweep.entries(STEPS), model, folder, tell)
-    found.save(folder)
+    request = Request.of(model, count=COUNT.get(model, PICTURES), steps=STEPS)
+    evaluate(pipe, request, sweep.entries(STEPS), model, folder, tell).save(folder)
+
+
+def folder_of(model: str) -> Path:
+    return WORK / model.removeprefix(zoo.PREFIX)
+
+
+def rows(model: str) -> list[Row]:
+    """What was measured of a model; nothing if it was not."""
+    path = folder_of(model) / "rows.json"
+    found = json.loads(path.read_text())["rows"] if path.exists() else []
     left_out = ("latent_psnr_by_step", "lpips", "lpips_missing")
     return [
         {"model": model, **{key: it for key, it in row.items() if key not in left_out}}
-        for row in found.rows
+        for row in found
     ]
 
 
@@ -225,14 +235,13 @@ def report() -> None:
 
 def main() -> None:
     logging.set_verbosity_error()
-    if sys.argv[1:] == ["--report"]:
-        return report()
-    torch.manual_seed(0)
-    names = sys.argv[1:] or [zoo.PREFIX + name for name in zoo.MODELS]
-    for name in names:
-        rows(name)
-    made = [zoo.PREFIX + name for name in zoo.MODELS if (WORK / name / "rows.json").exists()]
-    record("peers", [row for name in made for row in rows(name)], cache_dit=version("cache-dit"))
+    models = [zoo.PREFIX + name for name in zoo.MODELS]
+    if sys.argv[1:] != ["--report"]:
+        torch.manual_seed(0)
+        for model in sys.argv[1:] or models:
+            measure(model)
+        found = [row for model in models for row in rows(model)]
+        record("peers", found, cache_dit=version("cache-dit"))
     report()
 
 

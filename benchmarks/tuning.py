@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from forecastcache.calibration.search import climb, evenly
-from forecastcache.evaluation.entries import Entry, Plain
+from forecastcache.entry import Entry
+from forecastcache.evaluation.entries import Plain
 from forecastcache.evaluation.flops import Flops, counted
 from forecastcache.evaluation.measure import latent_psnr
-from forecastcache.evaluation.rivals import rival
+from forecastcache.rivals.cache_dit import LEADING
+from forecastcache.rivals.spec import rival
 from forecastcache.sampling import Request, load
 from forecastcache.track import tracked
 
@@ -22,8 +24,7 @@ STEPS = 50
 BUDGETS = range(6, 19)  # computed steps
 PROMPTS = 6
 SEED = 1000  # as calibrations have it
-LEADING = 4  # computed steps without which cache-dit has no first difference
-CLIMB = 10  # masks tried from the best even one
+CLIMB = 5  # masks tried from the best even one
 SLACK = 1.02  # of a budget's FLOPs: encoders and decoders are part of a call
 GRIDS: dict[str, Mapping[str, Sequence[Any]]] = {
     "taylorseer-lite": {
@@ -58,8 +59,9 @@ class Trials:
         self.request = Request.of(
             model, split="calibration", seed=SEED, count=PROMPTS, steps=STEPS
         )
-        self._renew()
-        self.plain, self.spent = self._run(Plain())
+        self.pipe = load(model)
+        self.pipe.set_progress_bar_config(disable=True)
+        self.plain, self.spent = self._counted(Plain())
 
     def chosen(self) -> Iterator[str]:
         """Settings worth a row: the best of each family for each budget.
@@ -70,22 +72,24 @@ class Trials:
             yield from self._best(self._tried(specs(name, grid)))
         for options in CACHE_DIT:
             for budget in BUDGETS:
-                self._renew()  # cache-dit leaves forwards of its own behind
                 yield from self._mask(options, budget)
 
-    def _renew(self) -> None:
-        self.pipe = load(self.model)
-        self.pipe.set_progress_bar_config(disable=True)
-
-    def _run(self, entry: Entry) -> tuple[Any, Flops]:
+    def _final(self, entry: Entry, call: Callable[[Callable[[], None]], Any]) -> tuple[Any, Any]:
+        """The latents that it ends at, and what `call` makes of the call."""
         with entry.on(self.pipe, self.request) as applied, tracked(self.pipe) as track:
-            spent = counted(self.pipe, lambda: self.request.run(self.pipe, **applied.changes))
-        return track.samples[-1], spent
+            said = call(lambda: self.request.run(self.pipe, **applied.changes))
+        return track.samples[-1], said
+
+    def _counted(self, entry: Entry) -> tuple[Any, Flops]:
+        return self._final(entry, lambda call: counted(self.pipe, call))
+
+    def _psnr(self, final: Any) -> float:
+        near = latent_psnr(final, self.plain)
+        return math.inf if near is None else near
 
     def _trial(self, spec: str) -> Trial:
-        final, spent = self._run(rival(spec, STEPS))
-        near = latent_psnr(final, self.plain) or math.inf
-        return Trial(spec, near, spent.computed(self.spent), spent.total)
+        final, spent = self._counted(rival(spec, STEPS))
+        return Trial(spec, self._psnr(final), spent.computed(self.spent), spent.total)
 
     def _tried(self, chosen: Iterable[str]) -> list[Trial]:
         tried = []
@@ -120,7 +124,8 @@ class Trials:
         def error(computed: tuple[int, ...]) -> float:
             if computed[:LEADING] != tuple(range(LEADING)):
                 return math.inf
-            return -self._trial(spec(computed)).psnr_db
+            final, _ = self._final(rival(spec(computed), STEPS), lambda call: call())
+            return -self._psnr(final)
 
         later = budget - LEADING
         starts = [

@@ -21,7 +21,7 @@ from rich.table import Table
 from forecastcache.budget import in_mebibytes
 from forecastcache.planning import Plan
 
-WIDE = 200  # columns
+WIDE = 1000  # columns
 FEW = 64  # samples below which a Fréchet distance says nothing
 
 

@@ -20,6 +20,7 @@ FOLDERS = {
     "forecastcache.calibration": ROOT / "calibration",
     "forecastcache.commands": ROOT / "forecastcache" / "commands",
     "forecastcache.evaluation": ROOT / "forecastcache" / "evaluation",
+    "forecastcache.rivals": ROOT / "forecastcache" / "rivals",
     "forecastcache.testing": ROOT / "forecastcache" / "testing",
     "forecastcache.zoo": ROOT / "forecastcache" / "zoo",
 }
@@ -39,8 +40,9 @@ FLOORS = (
     ("zoo",),
     ("source",),
     ("sampling",),
+    ("entry",),
     ("planning",),
-    ("calibration", "testing"),
+    ("calibration", "testing", "rivals"),
     ("evaluation",),
     ("arguments", "console"),
     ("commands", "zoo.train"),

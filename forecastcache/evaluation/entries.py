@@ -1,55 +1,19 @@
-"""Entries: the ways of sampling that an evaluation holds against a plain run."""
+"""Entries of an evaluation that are ours: forecast runs, and the plain run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 from forecastcache.adapter import Granularity
 from forecastcache.attachment import attach
 from forecastcache.calibration.identity import Identity
+from forecastcache.entry import Applied
 from forecastcache.predictor import Predictor
 from forecastcache.sampling import Request
 from forecastcache.schedule import Schedule
-from forecastcache.session import Session
-
-
-@dataclass(frozen=True)
-class Applied:
-    """A pipeline that an entry has been put on.
-
-    Attributes:
-        changes: arguments of the pipeline's call that are other than in the plain run.
-        session: of a forecast run, for its report.
-    """
-
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    session: Session | None = None
-
-
-class Entry(Protocol):
-    """A way of sampling.
-
-    Attributes:
-        name: in a few words; no two entries of an evaluation have the same.
-        line: what it shares with the entries that it makes one line with in a chart.
-        kind: `forecast` for ours, `rival` for what else there is, `plain` for neither.
-    """
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def line(self) -> str: ...
-
-    @property
-    def kind(self) -> str: ...
-
-    def on(self, pipe: Any, request: Request) -> AbstractContextManager[Applied]:
-        """Put it on a pipeline that is to serve `request`; nothing is left after."""
-        ...
 
 
 @dataclass(frozen=True)

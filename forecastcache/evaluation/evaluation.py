@@ -12,12 +12,12 @@ from typing import Any
 from forecastcache import zoo
 from forecastcache.attachment import denoisers
 from forecastcache.calibration.team import Team
+from forecastcache.entry import Entry
 from forecastcache.errors import ForecastCacheError, OptionError
 from forecastcache.evaluation import charts, pictures, tables
-from forecastcache.evaluation.entries import Entry
 from forecastcache.evaluation.kept import Kept, Row
 from forecastcache.evaluation.measure import Measure
-from forecastcache.evaluation.rivals import CacheDiT
+from forecastcache.evaluation.standing import lead, measured
 from forecastcache.sampling import Request
 from forecastcache.whole import whole
 from forecastcache.zoo.appraisal import Critic, critic
@@ -112,6 +112,9 @@ def evaluate(
     names = [entry.name for entry in entries]
     rows = [row for part in team.gathered(own) for row in part]
     rows.sort(key=lambda row: names.index(row["name"]))
+    rivals = measured(rows, "rival")
+    for row in measured(rows, "forecast"):
+        row["lead_db"] = lead(row, rivals, "FLOPs")
     return Evaluation(about, rows, kept.strips(names))
 
 
@@ -148,7 +151,6 @@ def _measured(
 ) -> list[Row]:
     known = [row for entry in entries if (row := kept.get(entry)) is not None]
     rest = [entry for entry in entries if kept.get(entry) is None]
-    rest.sort(key=lambda entry: isinstance(entry, CacheDiT))  # it leaves its mark
     if not rest:
         return known
     measure = Measure(pipe, request, judge)

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from forecastcache.evaluation.entries import Entry
+from forecastcache.entry import Entry
 from forecastcache.evaluation.pictures import save_strip
 
 Row = dict[str, Any]

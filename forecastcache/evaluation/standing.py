@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 Row = dict[str, Any]
 Cost = Literal["computed steps", "FLOPs", "seconds"]
-# Of a whole call; seconds as a part of those of the plain run beside it, which cancels the machine.
+# Of a whole call; seconds as parts of those of the plain run beside it, so that machines cancel.
 COSTS: dict[Cost, Callable[[Row], float]] = {
     "computed steps": lambda row: float(row["computed"]),
     "FLOPs": lambda row: float(row["flops"]),

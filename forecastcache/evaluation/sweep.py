@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from forecastcache.adapter import Granularity
 from forecastcache.calibration.artifact import Calibration
+from forecastcache.entry import Entry
 from forecastcache.errors import ForecastCacheError, OptionError
-from forecastcache.evaluation.entries import Entry, Forecast, Plain
-from forecastcache.evaluation.rivals import rival
+from forecastcache.evaluation.entries import Forecast, Plain
+from forecastcache.rivals.spec import rival
 from forecastcache.spec import parse, parse_schedule
 
 

@@ -20,6 +20,7 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "cache_bytes": ("cache bytes", "{:,}".format),
     "peak_bytes": ("peak MB", lambda it: f"{it / 1e6:,.0f}"),
     "latent_psnr_db": ("latent PSNR, dB", "{:.1f}".format),
+    "lead_db": ("lead, dB", "{:+.1f}".format),
     "psnr_db": ("PSNR, dB", "{:.1f}".format),
     "ssim": ("SSIM", "{:.4f}".format),
     "lpips": ("LPIPS", "{:.4f}".format),
@@ -53,8 +54,12 @@ def _cell(row: Row, key: str, form: Callable[[Any], str]) -> str:
 
 def remarks(rows: Sequence[Row]) -> list[str]:
     """What a reader of the table should know, a line each."""
+    leads = any(row.get("lead_db") is not None for row in rows)
     missing = dict.fromkeys(row["lpips_missing"] for row in rows if row.get("lpips_missing"))
-    return [f"No LPIPS: {reason}" for reason in missing]
+    return [
+        *["Lead: latent PSNR above the nearest of the rivals that take no more FLOPs."] * leads,
+        *(f"No LPIPS: {reason}" for reason in missing),
+    ]
 
 
 def markdown(rows: Sequence[Row]) -> str:

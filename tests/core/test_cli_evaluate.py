@@ -14,20 +14,25 @@ def test_a_table_of_predictors_and_rivals(forecastcache, tmp_path):
     out = tmp_path / "out"
     asked = (
         *MODEL, "--predictor", "reuse", "--predictor", "taylor:order=1", "--interval", "2..3",
-        "--site", "output,hidden", "--rival", "steps:count=4", "--rival", "taylorseer:interval=3",
+        "--site", "output,hidden", "--rival", "steps:count=4", "--rival", "steps:count=2000",
         "--out", out,
     )  # fmt: skip
     code, printed, err = forecastcache("evaluate", *asked, "--json")
     rows = json.loads(printed)["rows"]
-    assert (code, len(rows)) == (0, 2 * 2 * 2 + 2), err
-    assert rows[0]["name"] == "reuse every:2, output"
+    assert (code, len(rows)) == (0, 1 + 2 * 2 * 2 + 2), err
+    assert [row["name"] for row in rows[:2]] == ["plain, again", "reuse every:2, output"]
     assert all(0 <= row["judged"] <= 1 for row in rows if "error" not in row)
-    assert rows[-1]["error"] == "diffusers has no cache for DiTTransformer2DModel"
+    assert "cannot be larger than" in rows[-1]["error"]
     saved = json.loads((out / "rows.json").read_text())
     assert saved["rows"] == rows
     assert saved["model"] == "zoo:dit-digits"
-    assert (out / "table.md").read_text().count("\n") == len(rows) + 2
-    for name in ("fidelity-against-speed", "memory-against-fidelity", "error-by-step"):
+    table = (out / "table.md").read_text()
+    assert table.count("\n|") == len(rows) + 1
+    assert rows[0]["lpips"] is not None or "No LPIPS: " in table
+    for name in (
+        "fidelity-against-speed", "error-against-interval", "memory-against-fidelity",
+        "error-by-step", "samples",
+    ):  # fmt: skip
         with Image.open(out / f"{name}.png") as image:
             assert image.width > 500
     code, printed, _ = forecastcache("evaluate", *asked)
@@ -45,8 +50,8 @@ def test_a_calibration_stands_in_the_table(forecastcache, tmp_path):
         "--json",
     )  # fmt: skip
     rows = json.loads(printed)["rows"]
-    assert (code, [row["computed"] for row in rows]) == (0, [3, 4])
-    assert rows[0]["name"] == f"{file} computed:3, output"
+    assert (code, [row["computed"] for row in rows]) == (0, [8, 3, 4])
+    assert rows[1]["name"] == f"{file} computed:3, output"
     code, _, err = forecastcache(
         "evaluate", *MODEL, "--calibration", file, "--computed", 3, "--guidance-scale", 5
     )
@@ -65,8 +70,11 @@ def test_mistakes_get_one_line(forecastcache, tmp_path):
         ("--sweep", tmp_path / "none", "--rival", "steps"): "leave out --predictor",
         ("--calibration", tmp_path / "none", "--computed", "3"): "is no file: make one",
         ("--calibration", tmp_path / "none"): "go together: give both, or none",
+        ("--calibration", "zoo:dit-digits", "--computed", "9"): "is of 50 steps",
         ("--predictor", "reuse"): "predictors and schedules go together",
         ("--rival", "steps", "--computed", "3"): "go together: give both, or none",
+        ("--rival", "steps", "--computed", "x"): "--computed x is none: write 3..8",
+        ("--predictor", "reuse", "--interval", "2", "--size", "big"): "--size big is no size",
     }
     for arguments, complaint in mistakes.items():
         code, printed, err = forecastcache("evaluate", *MODEL, *arguments, *out)

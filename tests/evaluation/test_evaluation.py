@@ -15,7 +15,7 @@ from forecastcache.errors import OptionError
 from forecastcache.evaluation import charts, tables
 from forecastcache.evaluation.entries import Forecast, Plain
 from forecastcache.evaluation.evaluation import evaluate
-from forecastcache.evaluation.flops import flops
+from forecastcache.evaluation.flops import Flops, counted
 from forecastcache.evaluation.measure import Measure
 from forecastcache.evaluation.metrics import Perceptual
 from forecastcache.evaluation.peak import Peak
@@ -78,14 +78,23 @@ def test_a_row_says_what_the_session_says(measure):
 
 
 def test_flops_tell_at_which_steps_the_network_ran(pipe, request_):
-    plain = flops(pipe, request_, Plain())
-    forecast = flops(pipe, request_, ours(fc.Listed((0, 4, 5))))
+    def spent(entry: Forecast | Plain, asked: Request = request_) -> Flops:
+        with entry.on(pipe, asked):
+            return counted(pipe, lambda: asked.run(pipe))
+
+    plain, forecast = spent(Plain()), spent(ours(fc.Listed((0, 4, 5))))
     assert plain.computed(plain) == len(plain.by_step) == STEPS
     assert len(set(plain.by_step)) == 1
     assert forecast.computed(plain) == 3
-    assert [step for step, spent in enumerate(forecast.by_step) if spent] == [0, 4, 5]
-    one = flops(pipe, request_.split(pipe, 1)[0], Plain())
+    assert [step for step, each in enumerate(forecast.by_step) if each] == [0, 4, 5]
+    one = spent(Plain(), request_.split(pipe, 1)[0])
     assert plain.by_step[1] == 3 * one.by_step[1]  # of all samples
+
+
+def test_flops_are_of_the_whole_call(pipe, request_, measure):
+    row, _ = measure(Plain())
+    whole = counted(pipe, lambda: request_.sample(pipe))
+    assert row["flops"] == row["flops_plain"] == whole.total > sum(whole.by_step)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell")
@@ -145,9 +154,7 @@ def test_an_interrupted_evaluation_goes_on(pipe, request_, tmp_path):
 
 def test_a_rival_that_fails_says_why_and_is_tried_again(pipe, request_, tmp_path):
     rows = evaluate(pipe, request_, [Failing()], out=tmp_path).rows
-    assert rows == [
-        {"name": "broken", "kind": "rival", "line": "broken", "error": "out of ideas"}
-    ]
+    assert rows == [{"name": "broken", "kind": "rival", "line": "broken", "error": "out of ideas"}]
     done = {"name": "a", "computed": 3, "kind": "forecast"}
     assert "| broken: out of ideas |" in tables.markdown([*rows, done])
     heard = []
@@ -191,6 +198,19 @@ def test_tables_charts_and_samples_hold_the_rows(pipe, request_, tmp_path):
     ]  # fmt: skip
     for path in saved:
         assert path.stat().st_size > 0
+
+
+def test_a_row_of_ours_says_by_how_much_it_leads(pipe, request_):
+    sweep = Sweep(
+        predictors=("taylor:order=1",), schedules=("every:2",),
+        rivals=("steps:count=3", "steps:count=9"),
+    )  # fmt: skip
+    found = evaluate(pipe, request_, sweep.entries(STEPS))
+    _, mine, three, nine = found.rows  # six computed: only the first of the rivals costs less
+    assert three["flops"] < mine["flops"] < nine["flops"]
+    assert mine["lead_db"] == mine["latent_psnr_db"] - three["latent_psnr_db"]
+    assert "Lead: latent PSNR above the nearest" in found.markdown()
+    assert "lead_db" not in three
 
 
 def test_charts_of_nothing_are_empty(pipe, request_, tmp_path):
