@@ -7,12 +7,13 @@ JOBS ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-slow lint types bench bench-fidelity calibrations clean
+.PHONY: demo test test-slow lint wheel types docs notebooks bench bench-fidelity calibrations clean
 .DEFAULT_GOAL := help
 help:
 	@echo "make demo   sample a trained model plainly and with forecasting, side by side"
 	@echo "make test   run the tests"
-	@echo "make lint, make types, make bench, make bench-fidelity, make calibrations, make test-slow, make clean"
+	@echo "make docs   build the documentation into build/site"
+	@echo "make lint, make types, make notebooks, make bench, make bench-fidelity, make calibrations, make test-slow, make clean"
 
 demo: .venv/.demo
 	$(BIN)/forecastcache run zoo:flux-digits --calibration zoo:flux-digits --computed 9
@@ -27,13 +28,24 @@ lint: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# Against a wheel: type checkers cannot see the folders that an editable install maps.
-types: .venv/.dev
+# A wheel, unpacked: type checkers and mkdocstrings cannot see the folders that an editable install maps.
+SITE := build/types/site
+wheel: .venv/.dev
 	rm -rf build/lib build/types
 	$(BIN)/python -m build --wheel --no-isolation --outdir build/types . > /dev/null
 	rm -rf forecastcache.egg-info  # left behind, it would hide entry points declared later
-	$(PIP) install --quiet --no-deps --target build/types/site build/types/*.whl
-	cd build/types/site && ../../../$(BIN)/python -m mypy --config-file ../../../pyproject.toml -p forecastcache
+	$(PIP) install --quiet --no-deps --target $(SITE) build/types/*.whl
+
+types: wheel
+	cd $(SITE) && ../../../$(BIN)/python -m mypy --config-file ../../../pyproject.toml -p forecastcache
+
+docs: wheel
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo build/site/index.html
+
+# Run, and kept with what they show.
+notebooks: .venv/.dev
+	KEEP_NOTEBOOKS=1 $(BIN)/python -m pytest tests/test_notebooks.py
 
 bench: .venv/.dev
 	$(BIN)/python benchmarks/forecast_step.py

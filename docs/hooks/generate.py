@@ -1,0 +1,264 @@
+"""What the site says that the library itself knows: generated, so that it cannot be out of date.
+
+A page asks for a part with a line `<!-- generated: PART ARGUMENT -->`. The page of a predictor is
+generated as a whole, for every one that `pyproject.toml` declares.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import typer
+from markdown import Markdown
+from markdown.extensions import Extension
+from markdown.inlinepatterns import SimpleTextInlineProcessor
+
+import forecastcache as fc
+from forecastcache.cli import app
+from forecastcache.options import describe_options
+from forecastcache.planning import plan, planned_model
+from forecastcache.predictor import LinearPredictor, Predictor
+from forecastcache.registry import ADAPTERS, PREDICTORS, adapter_for
+from forecastcache.size import Size
+from forecastcache.spec import build
+
+ROOT = Path(__file__).parents[2]
+ASKED = re.compile(r"^<!-- generated: (\w+) ?(\S*) -->$", re.MULTILINE)
+COMPUTED, TARGET = (0, 6, 12), 17
+DEPTH = 2
+CHOSEN = (  # rows of fidelity.md
+    "TaylorSeer as published",
+    "Taylor 1, reference rule",
+    "taylor:order=1, its best schedule",
+    "closed loop, searched 9",
+    "closed loop, searched 5",
+)
+
+
+class PlainFormulas(Extension):
+    """Docstrings write formulas as text: w_{s,c} is no emphasis, and <e_i, e_j> no HTML."""
+
+    def extendMarkdown(self, md: Markdown) -> None:
+        md.inlinePatterns.deregister("html")
+        # After links (160), before emphasis (60).
+        md.inlinePatterns.register(SimpleTextInlineProcessor("(_)", md), "underscore", 70)
+
+
+def on_config(config: Any) -> None:
+    """Give every predictor its place in the navigation."""
+    config.markdown_extensions.append(PlainFormulas())
+    for entry in config.nav:
+        if "Predictors" in entry:
+            entry["Predictors"] += [{name: f"predictors/{name}.md"} for name in ours()]
+
+
+def on_files(files: Any, config: Any) -> None:
+    """Add the pages that no file of docs/ holds."""
+    from mkdocs.structure.files import File
+
+    for path, content in pages().items():
+        files.append(File.generated(config, path, content=content))
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Put in the parts that a page asks for."""
+    return ASKED.sub(lambda asked: PARTS[asked[1]](*asked[2].split()), markdown)
+
+
+def pages() -> dict[str, str]:
+    """The pages that no file of docs/ holds, by their paths in it."""
+    return {
+        **{f"predictors/{name}.md": predictor_page(name) for name in ours()},
+        "contributing.md": (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"),
+        "changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
+    }
+
+
+def ours() -> dict[str, type[Predictor]]:
+    """Our predictors by name; another package that is installed has pages of its own."""
+    here = "forecastcache."
+    return {name: kind for name, kind in PREDICTORS.items() if kind.__module__.startswith(here)}
+
+
+def predictor_page(name: str) -> str:
+    """A predictor's docstring, and what it does with the example's steps."""
+    kind = PREDICTORS.get(name)
+    known = getattr(fc, kind.__name__, None) is kind
+    path = f"forecastcache.{kind.__name__}" if known else f"{kind.__module__}.{kind.__name__}"
+    page = f"""
+# `{name}`
+
+::: {path}
+    options:
+      members: false
+
+## On the command line
+
+`--predictor {name}`; it takes {describe_options(kind) or "no options"}.
+
+## What it does with three steps
+
+"""
+    given = _given(kind)
+    command = " ".join(
+        [
+            f"forecastcache explain {name}",
+            *(f"--set {option}={value}" for option, value in given.items()),
+            f"--computed {','.join(map(str, COMPUTED))} --target {TARGET}",
+        ]
+    )
+    try:
+        made = build(name, given)
+        page += f"As it is made here, it keeps {made.depth} computed features a site.\n\n"
+        shown = fc.explain(made, computed=COMPUTED, target=TARGET)
+    except fc.errors.ForecastCacheError as error:
+        return page + f"No example here: {error}.\n"
+    return page + f"```\n$ {command}\n{shown}\n```\n"
+
+
+def predictors() -> str:
+    """Every predictor in a line."""
+    lines = ["| name | what it does | a row | features kept |", "|---|---|---|---|"]
+    for name, kind in ours().items():
+        summary = (kind.__doc__ or "").strip().partition("\n\n")[0]
+        linear = "yes" if issubclass(kind, LinearPredictor) else "no"
+        try:
+            depth = str(build(name, _given(kind)).depth)
+        except fc.errors.ForecastCacheError:
+            depth = "as its options say"
+        lines.append(f"| [`{name}`]({name}.md) | {_one_line(summary)} | {linear} | {depth} |")
+    return "\n".join(lines)
+
+
+def _given(kind: type[Predictor]) -> dict[str, str]:
+    """What a predictor must be given, where that is predictors: reuse, then taylor."""
+    schema = kind.model_json_schema()
+    types = {
+        name: schema["properties"][name].get("type", "") for name in schema.get("required", ())
+    }
+    parts = [name for name, type_ in types.items() if "predictor" in type_]
+    return dict(zip(parts, ("reuse", "taylor")))
+
+
+def accuracy() -> str:
+    """The README's figures of every predictor."""
+    return "\n".join(_table("README.md", "PSNR at interval"))
+
+
+def memory(name: str) -> str:
+    """The sites of a published model, their tensors, and what they hold at its usual size."""
+    model = planned_model(name)
+    plans = [plan(model, Size(), DEPTH, site) for site in adapter_for(model).granularities]
+    lines = [
+        f"`{plans[0].model}`, configured as `{name}`, one sample of its usual size:",
+        "",
+        "| `site` | where | how many | one feature | MiB |",
+        "|---|---|---:|---|---:|",
+    ]
+    for planned in plans:
+        groups = planned.groups()
+        for i, (pattern, count, site) in enumerate(groups):
+            first = f"`{planned.site}`" if i == 0 else ""
+            where = f"`{pattern}`" if pattern else "the model"
+            feature = " and ".join(" x ".join(map(str, shape)) for shape in site.shapes)
+            held = _mebibytes(planned.branches * count * site.bytes)
+            lines.append(f"| {first} | {where} | {count} | {feature} | {held} |")
+        if len(groups) > 1:
+            lines.append(f"| | in all | | | **{_mebibytes(planned.total_bytes)}** |")
+    branches = plans[0].branches
+    lines += [
+        "",
+        f"MiB are of {DEPTH} features a site in bfloat16 (Taylor of order 1), in "
+        + ("one branch" if branches == 1 else f"{branches} branches of guidance together")
+        + f". `forecastcache memory {name} --site SITE` says the same.",
+    ]
+    return "\n".join(lines)
+
+
+def measured(model: str) -> str:
+    """What a model of the zoo was measured at, from the README and from fidelity.md."""
+    head, rule, *rows = _table("README.md", "times as fast (ceiling")
+    groups = [i for i, row in enumerate(rows) if row.startswith("| `zoo:")]
+    own = next(i for i in groups if f"`{model}`" in rows[i])
+    end = next((i for i in groups if i > own), len(rows))
+    top, _, *lines = _table("docs/fidelity.md", "computed | `zoo:")
+    column = next(i for i, title in enumerate(_cells(top)) if model in title)
+    found = {row[0]: f"| {row[0]} | {row[1]} | {row[column]} |" for row in map(_cells, lines)}
+    return "\n".join(
+        [
+            "60 samples, 50 steps, `Every(5, first=3)` and `Taylor(order=1)`, on two CPU cores;",
+            f"PSNR and SSIM are of the pictures (`forecastcache run {model} --count 60 --site",
+            "SITE`):",
+            "",
+            *(head, rule, *rows[own + 1 : end]),
+            "",
+            "PSNR of the final latents to the plain 50 steps, 64 held-out samples, at `output`",
+            "but for TaylorSeer (`make bench-fidelity`; more in [fidelity](../fidelity.md)):",
+            "",
+            "| | computed | PSNR, dB |",
+            "|---|---:|---:|",
+            *(found[row] for row in CHOSEN),
+        ]
+    )
+
+
+def adapters() -> str:
+    """Every adapter in a line."""
+    lines = ["| adapter | models | sites | guidance |", "|---|---|---|---|"]
+    for name, adapter in ADAPTERS.items():
+        models = ", ".join(f"`{model}`" for model in adapter.models)
+        sites = ", ".join(f"`{site}`" for site in adapter.granularities)
+        guidance = adapter.guidance if adapter.inputs else "as the pipeline does it"
+        served = "any other" if models == "`*`" else models
+        lines.append(f"| `{name}` | {served} | {sites} | {guidance} |")
+    return "\n".join(lines)
+
+
+def commands() -> str:
+    """Every command with its arguments and options."""
+    group: Any = typer.main.get_command(app)
+    lines = []
+    for name, command in group.commands.items():
+        lines += [f"## `{name}`", "", _one_line(command.help), ""]
+        lines += ["| option | what it says |", "|---|---|"]
+        for parameter in command.params:
+            names = ", ".join(f"`{it}`" for it in (*parameter.opts, *parameter.secondary_opts))
+            about = getattr(parameter, "help", None) or ""
+            if parameter.required:
+                about += " (required)"
+            elif parameter.default is not False and parameter.default not in (None, (), []):
+                about += f" [{parameter.default}]"
+            lines.append(f"| {names} | {_one_line(about)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _table(path: str, title: str) -> list[str]:
+    """The lines of the table in a file whose head has `title` in it."""
+    lines = iter((ROOT / path).read_text(encoding="utf-8").splitlines())
+    for line in lines:
+        if line.startswith("|") and title in line:
+            return [line, *takewhile(lambda line: line.startswith("|"), lines)]
+    raise LookupError(f"{path} has no table with {title!r} in its head, which {__file__} copies")
+
+
+def _cells(row: str) -> list[str]:
+    return [cell.strip() for cell in row.strip().strip("|").split("|")]
+
+
+def _mebibytes(count: int) -> str:
+    value = count / 2**20
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+PARTS: dict[str, Callable[..., str]] = {
+    part.__name__: part for part in (accuracy, adapters, commands, measured, memory, predictors)
+}
