@@ -7,13 +7,13 @@ JOBS ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-slow lint wheel types docs notebooks bench bench-fidelity calibrations clean
+.PHONY: demo test test-slow lint wheel types docs notebooks bench bench-fidelity bench-peers calibrations clean
 .DEFAULT_GOAL := help
 help:
 	@echo "make demo   sample a trained model plainly and with forecasting, side by side"
 	@echo "make test   run the tests"
 	@echo "make docs   build the documentation into build/site"
-	@echo "make lint, make types, make notebooks, make bench, make bench-fidelity, make calibrations, make test-slow, make clean"
+	@echo "make lint, make types, make notebooks, make bench, make bench-fidelity, make bench-peers, make calibrations, make test-slow, make clean"
 
 demo: .venv/.demo
 	$(BIN)/forecastcache run zoo:flux-digits --calibration zoo:flux-digits --computed 9
@@ -54,8 +54,14 @@ bench: .venv/.dev
 bench-fidelity: .venv/.dev
 	$(BIN)/python benchmarks/fidelity.py
 
+# Against what people would otherwise use; takes hours, and goes on where it was.
+bench-peers: .venv/.dev
+	$(PIP) install --quiet --editable '.[peers]'
+	$(BIN)/python benchmarks/peers.py
+
 # What ships beside each zoo model; made again whenever a model is.
-SCHEDULES := every:7 0,6,12,18,24,30,36,42,48 search:5 search:9
+COUNTS := 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18
+SCHEDULES := every:7 0,6,12,18,24,30,36,42,48 $(COUNTS:%=search:%)
 calibrations: .venv/.dev
 	for model in dit flux qwen hunyuan; do \
 	    $(BIN)/forecastcache calibrate zoo:$$model-digits $(SCHEDULES:%=--schedule %) \

@@ -35,6 +35,7 @@ from forecastcache.sampling import Request, load
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT, PICTURE = ROOT / "docs" / "peers.md", ROOT / "docs" / "peers.png"
+README = ROOT / "README.md"
 WORK = ROOT / "build" / "peers"
 COUNT = {"zoo:hunyuan-digits": 8}  # held-out clips
 PICTURES = 16  # held out, of the others
@@ -227,10 +228,15 @@ def report() -> None:
         f"torch {result['torch']}, diffusers {result['diffusers']}, cache-dit "
         f"{result['cache_dit']}, Python {result['python']}; {result['machine']}."
     )
-    start, end = "<!-- tables -->", "<!-- end of tables -->"
-    before, _, rest = DOCUMENT.read_text().partition(start)
-    inside = "\n\n".join(parts)
-    DOCUMENT.write_text(f"{before}{start}\n\n{inside}\n\n{end}{rest.partition(end)[2]}")
+    put(DOCUMENT, "tables", "\n\n".join(parts))
+    put(README, "peers", headline(every))
+
+
+def put(path: Path, name: str, inside: str) -> None:
+    """Between two marks of a document."""
+    start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    before, _, rest = path.read_text().partition(start)
+    path.write_text(f"{before}{start}\n\n{inside}\n\n{end}{rest.partition(end)[2]}")
 
 
 def main() -> None:

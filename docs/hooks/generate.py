@@ -180,8 +180,8 @@ def memory(name: str) -> str:
 
 
 def measured(model: str) -> str:
-    """What a model of the zoo was measured at, from the README and from fidelity.md."""
-    head, rule, *rows = _table("README.md", "times as fast (ceiling")
+    """What a model of the zoo was measured at, from sites.md and from fidelity.md."""
+    head, rule, *rows = _table("docs/sites.md", "times as fast (ceiling")
     groups = [i for i, row in enumerate(rows) if row.startswith("| `zoo:")]
     own = next(i for i in groups if f"`{model}`" in rows[i])
     end = next((i for i in groups if i > own), len(rows))

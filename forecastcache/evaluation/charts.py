@@ -153,3 +153,14 @@ def feature_error_against_interval(rows: Sequence[Row], path: Path) -> None:
         axes.plot(*zip(*pairs), "o-", markersize=4, linewidth=1, label=line)
     _explain(axes)
     _save(figure, path)
+
+
+def feature_error_by_step(rows: Sequence[Row], path: Path) -> None:
+    """Save relative errors of features, forecast in open loop, at every step that was forecast."""
+    figure, axes = _empty("step", "relative error of features")
+    axes.set_yscale("log")
+    for row in rows:
+        values = [float("nan") if it is None else it for it in row["feature_error_by_step"]]
+        axes.plot(values, ".-", linewidth=1, label=row["name"])
+    _explain(axes)
+    _save(figure, path)

@@ -31,7 +31,7 @@ CHARTS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """How ways of sampling stand. In a notebook it shows as its table.
 
@@ -44,6 +44,9 @@ class Evaluation:
     about: Row
     rows: list[Row]
     strips: dict[str, Path]
+
+    def __repr__(self) -> str:
+        return f"Evaluation of {len(self.rows)} rows"
 
     def markdown(self) -> str:
         """The table, for a document."""
