@@ -34,7 +34,7 @@ def calibrate(
     prompts: Prompts = None,
     classes: Classes = None,
     count: Annotated[
-        int | None, typer.Option(min=2, help=f"prompts [all of the file, else {COUNT}]")
+        int | None, typer.Option(min=2, help=f"prompts (all of the file, else {COUNT})")
     ] = None,
     schedule: Annotated[
         list[str],

@@ -37,7 +37,7 @@ def evaluate(
     schedule: Annotated[list[str], typer.Option(help="every:5 or 0,6,12; may be repeated")] = [],  # noqa: B006
     interval: Annotated[str | None, typer.Option(help="3..8 or 3,5,7: every:N each")] = None,
     site: Annotated[
-        str | None, typer.Option(help="one or several: output,module [output]")
+        str | None, typer.Option(help="one or several: output,module (output)")
     ] = None,
     rival: Annotated[
         list[str],
@@ -52,7 +52,7 @@ def evaluate(
     steps: Steps = 50,
     seed: Seed = 0,
     count: Annotated[
-        int | None, typer.Option(min=2, help=f"samples [all of the file, else {COUNT}]")
+        int | None, typer.Option(min=2, help=f"samples (all of the file, else {COUNT})")
     ] = None,
     classes: Classes = None,
     prompts: Prompts = None,

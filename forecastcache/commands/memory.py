@@ -19,14 +19,14 @@ def memory(
     model: Annotated[
         str, typer.Argument(help=f"zoo:NAME, a folder, a hub id, {', '.join(published_names())}")
     ],
-    height: Annotated[int | None, typer.Option(min=1, help="pixels [the model's usual]")] = None,
-    width: Annotated[int | None, typer.Option(min=1, help="pixels [the model's usual]")] = None,
+    height: Annotated[int | None, typer.Option(min=1, help="pixels (the model's usual)")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="pixels (the model's usual)")] = None,
     frames: Annotated[int | None, typer.Option(min=1, help="of a video")] = None,
     batch: Annotated[int, typer.Option(min=1, help="pictures or videos at once")] = 1,
     text_tokens: Annotated[int | None, typer.Option(min=1, help="with padding")] = None,
     guidance: Annotated[
         bool | None,
-        typer.Option("--guidance/--no-guidance", help="an unconditional half [model's habit]"),
+        typer.Option("--guidance/--no-guidance", help="an unconditional half (model's habit)"),
     ] = None,
     predictor: Annotated[str, typer.Option(help="a name, or name:option=value,...")] = "taylor",
     order: Order = None,
@@ -36,7 +36,7 @@ def memory(
     ] = None,
     site: Site = "output",
     dtype: Dtype = "bfloat16",
-    storage_dtype: Annotated[str | None, typer.Option(help="of the histories [dtype]")] = None,
+    storage_dtype: Annotated[str | None, typer.Option(help="of the histories (dtype)")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what a cache of MODEL will hold, from its configuration alone."""

@@ -26,6 +26,9 @@ Prompts = Annotated[
     Path | None, typer.Option(help="file: a prompt a line, or .jsonl with seeds and more")
 ]
 Size = Annotated[str | None, typer.Option(help="height and width, such as 1024x768")]
-Guidance = Annotated[float | None, typer.Option("--guidance-scale", min=0, max=1000)]
-Device = Annotated[str, typer.Option()]
+Guidance = Annotated[
+    float | None,
+    typer.Option("--guidance-scale", min=0, max=1000, help="of guidance (the pipeline's own)"),
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, ...")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object")]

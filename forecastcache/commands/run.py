@@ -45,12 +45,12 @@ if TYPE_CHECKING:
 def run(
     model: Model,
     predictor: Annotated[
-        str | None, typer.Option(help="a name, or name:option=value,...; see list [taylor]")
+        str | None, typer.Option(help="a name, or name:option=value,...; see list (taylor)")
     ] = None,
     order: Order = None,
     settings: Settings = [],  # noqa: B006  # typer copies it
-    interval: Annotated[int | None, typer.Option(help="between computed steps [5]")] = None,
-    first: Annotated[int | None, typer.Option(help="leading computed steps [3]")] = None,
+    interval: Annotated[int | None, typer.Option(help="between computed steps (5)")] = None,
+    first: Annotated[int | None, typer.Option(help="leading computed steps (3)")] = None,
     schedule: Annotated[
         str | None, typer.Option(help="the computed steps themselves: 0,1,2,8,20")
     ] = None,
@@ -59,7 +59,7 @@ def run(
         typer.Option(help="file, zoo:NAME or hub id: it gives schedule and predictor"),
     ] = None,
     computed: Annotated[
-        int | None, typer.Option(min=1, help="steps computed, by the calibration [a fifth]")
+        int | None, typer.Option(min=1, help="steps computed, by the calibration (a fifth)")
     ] = None,
     site: Site = "output",
     steps: Steps = 50,

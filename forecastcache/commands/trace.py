@@ -28,6 +28,10 @@ from forecastcache.whole import whole
 
 def trace(
     model: Model,
+    module: Annotated[
+        str | None,
+        typer.Option(help="whose outputs are traced: transformer_blocks.2.attn (the model's)"),
+    ] = None,
     steps: Steps = 50,
     seed: Seed = 0,
     count: Annotated[int, typer.Option(min=1, help="samples")] = 4,
@@ -41,7 +45,7 @@ def trace(
     ),
     as_json: AsJson = False,
 ) -> None:
-    """Sample MODEL plainly and draw how its outputs move from step to step."""
+    """Sample MODEL plainly and draw how its features move from step to step."""
     chosen_dtype = choose("dtype", dtype, DTYPES)
     require_writable(out)
     fields = request_fields(steps, seed, count, classes, prompts, guidance_scale)
@@ -50,14 +54,15 @@ def trace(
     from forecastcache.evaluation.trace import trace as traced
 
     pipe, (request,) = load_and_ask(model, device, chosen_dtype, [fields])
-    seen = traced(pipe, request)
-    stem = model.removeprefix(zoo.PREFIX).strip("/").replace("/", "-")
+    seen = traced(pipe, request, module)
+    name = model.removeprefix(zoo.PREFIX).strip("/").replace("/", "-")
+    stem = name if module is None else f"{name}-{module}"
     saved = [
-        out / f"{stem}-{name}" for name in ("trajectories.png", "projections.png", "trace.json")
+        out / f"{stem}-{what}" for what in ("trajectories.png", "projections.png", "trace.json")
     ]
     charts.trajectories(seen, saved[0])
     charts.projections(seen, saved[1])
-    figures = {"model": model, **seen.figures()}
+    figures = {"model": model, "module": module, **seen.figures()}
     with whole(saved[2]) as partial:
         partial.write_text(json.dumps(figures) + "\n")
     if as_json:

@@ -152,7 +152,7 @@ def _measured(
     judge: Critic | None,
     tell: Tell,
 ) -> list[Row]:
-    known = [row for entry in entries if (row := kept.get(entry)) is not None]
+    known = [was for entry in entries if (was := kept.get(entry)) is not None]
     rest = [entry for entry in entries if kept.get(entry) is None]
     if not rest:
         return known

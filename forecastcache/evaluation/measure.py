@@ -58,7 +58,7 @@ class Call:
             samples = request.sample(pipe, **applied.changes)
             seconds = perf_counter() - started
         steps = applied.changes.get("num_inference_steps", request.steps)
-        report = applied.session and applied.session.report()
+        report = applied.session.report() if applied.session else None
         return cls(samples, track, steps, seconds, peak.bytes, report)
 
 

@@ -1,4 +1,4 @@
-"""Trace: how the outputs of a plain run move, seen from inside.
+"""Trace: how the features of a plain run move, seen from inside.
 
 What a linear forecast can do is decided by the inner products of a trajectory's features: how near
 each lies to the span of those before it, and how many directions they take in all.
@@ -6,12 +6,17 @@ each lies to the span of those before it, and how many directions they take in a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
+from forecastcache.attachment import denoisers
 from forecastcache.errors import OptionError
 from forecastcache.sampling import Request
 from forecastcache.track import tracked
@@ -23,13 +28,13 @@ RIDGE = 1e-10  # of the mean square
 
 @dataclass(frozen=True)
 class Trace:
-    """What one plain run showed of its guided outputs g_0 to g_{T-1}.
+    """What one plain run showed of its features e_0 to e_{T-1}.
 
     Attributes:
-        paths: two principal components of the outputs and of their 1st to 4th differences, each
+        paths: two principal components of the features and of their 1st to 4th differences, each
             `(T - order, 2)`; as in TaylorSeer (2503.06923), Figures 1 and 8 to 12.
         explained: share of the variance that the two hold, of each.
-        fidelity: cosine between each output and its projection on all before it, `(T - 1,)`; L2P
+        fidelity: cosine between each feature and its projection on all before it, `(T - 1,)`; L2P
             (2604.26365), Observation 2.
         fidelity_newest: likewise, on the newest three before it.
         spectrum: eigenvalues of the Gram matrix, largest first, as parts of their sum, `(T,)`.
@@ -52,21 +57,62 @@ class Trace:
         }
 
 
-def trace(pipe: Any, request: Request) -> Trace:
-    """Sample plainly and look at the guided outputs of all samples together.
+def trace(pipe: Any, request: Request, module: str | None = None) -> Trace:
+    """Sample plainly and look at the features of all samples together.
 
     Args:
         pipe: a diffusers pipeline with nothing attached.
         request: what to ask it for.
+        module: whose outputs are the features, by its path in the model, such as
+            `transformer_blocks.2.attn`; None for the guided outputs of the whole model. Where it
+            returns several tensors the largest is taken, where guidance calls it several times a
+            step the first call.
 
     Raises:
-        OptionError: the run is too short to have fourth differences.
+        OptionError: the run is too short to have fourth differences, or has no such module.
     """
-    with tracked(pipe, None) as track:
+    (model, *_), _ = denoisers(pipe)
+    with tracked(pipe, None) as track, _outputs(model, module) as outputs:
         request.run(pipe)
-    if len(track.guided) <= ORDERS:
-        raise OptionError(f"{len(track.guided)} steps are too few to trace: ask for {ORDERS + 1}")
-    return of_features(torch.stack([it.flatten() for it in track.guided]).double().numpy())
+    steps = len(track.guided)
+    if steps <= ORDERS:
+        raise OptionError(f"{steps} steps are too few to trace: ask for {ORDERS + 1}")
+    if module is None:
+        features = track.guided
+    elif outputs and len(outputs) % steps == 0:
+        features = outputs[:: len(outputs) // steps]
+    else:
+        raise OptionError(
+            f"{module} is called {len(outputs)} times in {steps} steps: give a module that runs "
+            "in every step"
+        )
+    return of_features(torch.stack([it.flatten() for it in features]).double().numpy())
+
+
+@contextmanager
+def _outputs(model: nn.Module, module: str | None) -> Iterator[list[Tensor]]:
+    """The outputs of one of a model's modules, call by call."""
+    seen: list[Tensor] = []
+    if module is None:
+        yield seen
+        return
+    try:
+        watched = model.get_submodule(module)
+    except AttributeError as error:
+        raise OptionError(
+            f"{type(model).__name__} has no module {module!r} ({error}): it begins with one of "
+            f"{', '.join(name for name, _ in model.named_children())}"
+        ) from None
+
+    def see(_: nn.Module, given: Any, output: Any) -> None:
+        tensors = [it for it in pytree.tree_leaves(output) if isinstance(it, Tensor)]
+        seen.append(max(tensors, key=Tensor.numel).detach().float().cpu())
+
+    hook = watched.register_forward_hook(see)
+    try:
+        yield seen
+    finally:
+        hook.remove()
 
 
 def of_features(features: np.ndarray) -> Trace:
@@ -94,7 +140,7 @@ def _two_components(features: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _fidelity(gram: np.ndarray, newest: int) -> np.ndarray:
-    """|P g_s| / |g_s| with P the projection on the `newest` features before s."""
+    """|P e_s| / |e_s| with P the projection on the `newest` features before s."""
     found = []
     for step in range(1, len(gram)):
         seen = slice(max(0, step - newest), step)

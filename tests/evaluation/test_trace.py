@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from forecastcache.evaluation.trace import of_features
+from forecastcache.errors import OptionError
+from forecastcache.evaluation.trace import of_features, trace
+from forecastcache.sampling import Request, load
+
+from ..conftest import make_pipeline
 
 
 def test_a_straight_line_is_known_from_two_points():
@@ -38,6 +42,31 @@ def test_the_newest_three_tell_less_than_all():
     assert seen.fidelity_newest[5:].mean() < 0.95
 
 
+def test_a_module_is_traced_where_it_runs():
+    request = Request(steps=8, count=1)
+    whole, block = trace(make_pipeline(), request), trace(make_pipeline(), request, "proj_out_2")
+    assert [len(path) for path in block.paths] == [len(path) for path in whole.paths]
+    assert np.abs(block.fidelity - whole.fidelity).max() > 1e-3
+    # What the first of both calls of a step returns, and nothing is left of the watching.
+    pipe = load("zoo:qwen-digits")
+    pipe.set_progress_bar_config(disable=True)
+    asked = Request.of("zoo:qwen-digits", steps=8, count=1)
+    trace(pipe, asked, "transformer_blocks.1")
+    assert not any(module._forward_hooks for module in pipe.transformer.modules())
+
+
+@pytest.mark.parametrize(
+    ("module", "complaint"),
+    [
+        ("block.9", "no module 'block.9' .*: it begins with one of pos_embed, transformer_blocks"),
+        ("transformer_blocks", "is called 0 times in 8 steps"),
+    ],
+)
+def test_a_module_that_is_not_there_or_does_not_run_is_refused(module, complaint):
+    with pytest.raises(OptionError, match=complaint):
+        trace(make_pipeline(), Request(steps=8, count=1), module)
+
+
 def test_the_command_draws_and_writes(forecastcache, tmp_path):
     model = ("zoo:dit-digits", "--steps", 8, "--count", 1)
     code, printed, _ = forecastcache("trace", *model, "--out", tmp_path)
@@ -49,5 +78,9 @@ def test_the_command_draws_and_writes(forecastcache, tmp_path):
     with open(files[2]) as file:
         data = json.load(file)
     assert len(data["projection_fidelity"]) == 7
+    code, printed, _ = forecastcache(
+        "trace", *model, "--out", tmp_path, "--module", "transformer_blocks.1.attn1"
+    )
+    assert (code, "dit-digits-transformer_blocks.1.attn1-trace.json" in printed) == (0, True)
     code, _, err = forecastcache("trace", *model[:2], 5, "--out", tmp_path)
     assert (code, "5 steps are too few to trace: ask for 6" in err) == (2, True)
