@@ -23,6 +23,7 @@ from forecastcache.options import describe_options
 from forecastcache.planning import plan, planned_model
 from forecastcache.predictor import LinearPredictor, Predictor
 from forecastcache.registry import ADAPTERS, PREDICTORS, adapter_for
+from forecastcache.rivals.spec import RIVALS
 from forecastcache.size import Size
 from forecastcache.spec import build
 
@@ -218,6 +219,17 @@ def adapters() -> str:
     return "\n".join(lines)
 
 
+def rivals() -> str:
+    """Every rival in a line."""
+    lines = ["| rival | what it is | options |", "|---|---|---|"]
+    for name, (entry, options) in RIVALS.items():
+        summary = (entry.__doc__ or "").strip().partition("\n\n")[0]
+        lines.append(
+            f"| `{name}` | {_one_line(summary)} | {_one_line(describe_options(options))} |"
+        )
+    return "\n".join(lines)
+
+
 def commands() -> str:
     """Every command with its arguments and options."""
     group: Any = typer.main.get_command(app)
@@ -260,5 +272,6 @@ def _one_line(text: str) -> str:
 
 
 PARTS: dict[str, Callable[..., str]] = {
-    part.__name__: part for part in (accuracy, adapters, commands, measured, memory, predictors)
+    part.__name__: part
+    for part in (accuracy, adapters, commands, measured, memory, predictors, rivals)
 }
