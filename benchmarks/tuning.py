@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from statistics import median
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from forecastcache.calibration.search import climb, evenly
 from forecastcache.entry import Entry
 from forecastcache.evaluation.entries import Plain
-from forecastcache.evaluation.flops import Flops, counted
-from forecastcache.evaluation.measure import latent_psnr
+from forecastcache.evaluation.measure import Inside, latent_psnr
 from forecastcache.rivals.cache_dit import LEADING
 from forecastcache.rivals.spec import rival
 from forecastcache.sampling import Request, load
@@ -24,8 +26,9 @@ STEPS = 50
 BUDGETS = range(6, 19)  # computed steps
 PROMPTS = 6
 SEED = 1000  # as calibrations have it
-CLIMB = 5  # masks tried from the best even one
-SLACK = 1.02  # of a budget's FLOPs: encoders and decoders are part of a call
+LASTS = (44, 46, 48)  # last computed steps of even masks
+CLIMB = 5  # masks tried then, the best even one again and four with one of its steps moved
+SLACK = 1.02  # of a budget's FLOPs
 GRIDS: dict[str, Mapping[str, Sequence[Any]]] = {
     "taylorseer-lite": {
         "interval": range(2, 13), "first": (1, 3), "last": (None, 46, 48), "order": (1, 2),
@@ -55,57 +58,51 @@ class Trials:
     """Rivals of one model, tried on calibration prompts."""
 
     def __init__(self, model: str) -> None:
-        self.model = model
+        self.pipe = load(model)
+        self.pipe.set_progress_bar_config(disable=True)
         self.request = Request.of(
             model, split="calibration", seed=SEED, count=PROMPTS, steps=STEPS
         )
-        self.pipe = load(model)
-        self.pipe.set_progress_bar_config(disable=True)
-        self.plain, self.spent = self._counted(Plain())
+        plain = self._inside(Plain())
+        self.plain, self.spent = plain.latents[-1], plain.flops
 
-    def chosen(self) -> Iterator[str]:
-        """Settings worth a row: the best of each family for each budget.
+    def searches(self) -> dict[str, Callable[[], list[str]]]:
+        """What finds the settings worth a row, by a name of its own: the best for each budget."""
+        grids = {
+            name: partial(self._best, list(specs(name, grid))) for name, grid in GRIDS.items()
+        }
+        masks = {
+            f"{options} {budget}": partial(self._mask, options, budget)
+            for options in CACHE_DIT
+            for budget in BUDGETS
+        }
+        return {**grids, **masks}
 
-        A family that fails has its first setting among them, so that the table shows its error.
-        """
-        for name, grid in GRIDS.items():
-            yield from self._best(self._tried(specs(name, grid)))
-        for options in CACHE_DIT:
-            for budget in BUDGETS:
-                yield from self._mask(options, budget)
+    def _inside(self, entry: Entry) -> Inside:
+        with entry.on(self.pipe, self.request) as applied:
+            return Inside.of(self.pipe, self.request, applied)
 
-    def _final(self, entry: Entry, call: Callable[[Callable[[], None]], Any]) -> tuple[Any, Any]:
-        """The latents that it ends at, and what `call` makes of the call."""
-        with entry.on(self.pipe, self.request) as applied, tracked(self.pipe) as track:
-            said = call(lambda: self.request.run(self.pipe, **applied.changes))
-        return track.samples[-1], said
-
-    def _counted(self, entry: Entry) -> tuple[Any, Flops]:
-        return self._final(entry, lambda call: counted(self.pipe, call))
-
-    def _psnr(self, final: Any) -> float:
+    def _psnr(self, final: Tensor) -> float:
         near = latent_psnr(final, self.plain)
         return math.inf if near is None else near
 
-    def _trial(self, spec: str) -> Trial:
-        final, spent = self._counted(rival(spec, STEPS))
-        return Trial(spec, self._psnr(final), spent.computed(self.spent), spent.total)
+    def _tried(self, spec: str) -> Trial | None:
+        try:
+            inside = self._inside(rival(spec, STEPS))
+            near = self._psnr(inside.latents[-1])
+        except Exception as error:  # of somebody else's code
+            print(f"{spec}: {error}", flush=True)
+            return None
+        return Trial(spec, near, inside.flops.computed(self.spent), inside.flops.total)
 
-    def _tried(self, chosen: Iterable[str]) -> list[Trial]:
-        tried = []
-        for spec in chosen:
-            try:
-                tried.append(self._trial(spec))
-            except Exception as error:
-                print(f"{self.model} {spec}: {error}", flush=True)
-                return tried or [Trial(spec, -math.inf, 0, 0)]
-        return tried
-
-    def _best(self, trials: Sequence[Trial]) -> list[str]:
-        whole = self.spent.total / STEPS * SLACK
+    def _best(self, grid: Sequence[str]) -> list[str]:
+        """Of a grid the best for each budget; where all fail, one that shows how."""
+        trials = [trial for spec in grid if (trial := self._tried(spec)) is not None]
+        step = median(self.spent.by_step)
+        around = self.spent.total - step * STEPS  # encoders, and a decoder that cannot be left out
         fits: list[Callable[[Trial, int], bool]] = [
             lambda it, budget: it.computed <= budget,
-            lambda it, budget: it.flops <= whole * budget,
+            lambda it, budget: it.flops <= (around + step * budget) * SLACK,
         ]
         best = {
             max(within, key=lambda it: it.psnr_db).spec
@@ -113,30 +110,30 @@ class Trials:
             for fit in fits
             if (within := [it for it in trials if fit(it, budget)])
         }
-        return sorted(best) or [max(trials, key=lambda it: it.psnr_db).spec]
+        nearest = max(trials, key=lambda it: it.psnr_db).spec if trials else grid[0]
+        return sorted(best) or [nearest]
 
     def _mask(self, options: str, budget: int) -> list[str]:
         """The best mask: spread evenly to the best last step, then one step moved at a time."""
+        leading = tuple(range(LEADING - 1))
 
-        def spec(computed: tuple[int, ...]) -> str:
-            return f"cache-dit:computed={'-'.join(map(str, computed))},{options}"
+        def spec(tail: tuple[int, ...]) -> str:
+            return f"cache-dit:computed={'-'.join(map(str, leading + tail))},{options}"
 
-        def error(computed: tuple[int, ...]) -> float:
-            if computed[:LEADING] != tuple(range(LEADING)):
-                return math.inf
-            final, _ = self._final(rival(spec(computed), STEPS), lambda call: call())
-            return -self._psnr(final)
+        def error(tail: tuple[int, ...]) -> float:
+            with rival(spec(tail), STEPS).on(self.pipe, self.request), tracked(self.pipe) as track:
+                self.request.run(self.pipe)
+            return -self._psnr(track.samples[-1])
 
-        later = budget - LEADING
+        first, later = LEADING - 1, budget - LEADING
         starts = [
-            (*range(LEADING), *(LEADING - 1 + it for it in evenly(later + 1, STEPS, last)[1:]))
-            for last in (41, 43, 45)
+            tuple(first + it for it in evenly(later + 1, STEPS, last - first)) for last in LASTS
         ]
         try:
             start = min(starts, key=error)
             return [spec(climb(error, start, STEPS, CLIMB, seed=budget).computed)]
         except Exception as failed:
-            print(f"{self.model} {options}: {failed}", flush=True)
+            print(f"{options}: {failed}", flush=True)
             return [spec(starts[0])]
 
 

@@ -90,7 +90,9 @@ def _explain(axes: Axes) -> None:
 
 
 def _usable(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if row.get("latent_psnr_db") is not None and row["flops_ratio"]]
+    return [
+        row for row in rows if row["kind"] != "plain" and row.get("latent_psnr_db") is not None
+    ]
 
 
 def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from forecastcache import zoo
-from forecastcache.attachment import denoisers
 from forecastcache.calibration.team import Team
 from forecastcache.entry import Entry
 from forecastcache.errors import ForecastCacheError, OptionError
 from forecastcache.evaluation import charts, pictures, tables
+from forecastcache.evaluation.about import about
 from forecastcache.evaluation.kept import Kept, Row
 from forecastcache.evaluation.measure import Measure
 from forecastcache.evaluation.standing import lead, measured
@@ -107,9 +106,9 @@ def evaluate(
     arguments = request.arguments(pipe)  # refuses before the first run
     for entry in entries:
         _refuse(pipe, request, entry)
-    about = _about(pipe, request, model)
+    of = about(pipe, request, model)
     judge = critic(model, arguments) if model.startswith(zoo.PREFIX) else None
-    kept = Kept(out, about, team.rank)
+    kept = Kept(out, of, team.rank)
     mine = entries[team.rank :: team.size]
     own = _measured(pipe, request, mine, kept, judge, tell)
     names = [entry.name for entry in entries]
@@ -118,7 +117,7 @@ def evaluate(
     rivals = measured(rows, "rival")
     for row in measured(rows, "forecast"):
         row["lead_db"] = lead(row, rivals, "FLOPs")
-    return Evaluation(about, rows, kept.strips(names))
+    return Evaluation(of, rows, kept.strips(entries))
 
 
 def _refuse(pipe: Any, request: Request, entry: Entry) -> None:
@@ -128,20 +127,14 @@ def _refuse(pipe: Any, request: Request, entry: Entry) -> None:
         with entry.on(pipe, request):
             pass
     except ForecastCacheError as error:
+        _name(entry, error)
+        raise
+
+
+def _name(entry: Entry, error: Exception) -> None:
+    """Have an error of ours say which row it is of."""
+    if isinstance(error, ForecastCacheError):
         raise OptionError(f"row {entry.name!r}: {error}") from None
-
-
-def _about(pipe: Any, request: Request, model: str) -> Row:
-    (network, *_), _ = denoisers(pipe)
-    about = {
-        "model": model or getattr(pipe, "name_or_path", type(pipe).__name__),
-        "request": asdict(request),
-        "dtype": str(network.dtype).removeprefix("torch."),
-        "device": pipe.device.type,
-        "versions": {name: version(name) for name in ("torch", "diffusers")},
-    }
-    ready: Row = json.loads(json.dumps(about, default=str))
-    return ready
 
 
 def _measured(
@@ -152,23 +145,21 @@ def _measured(
     judge: Critic | None,
     tell: Tell,
 ) -> list[Row]:
-    known = [was for entry in entries if (was := kept.get(entry)) is not None]
-    rest = [entry for entry in entries if kept.get(entry) is None]
+    before = {entry.name: kept.get(entry) for entry in entries}
+    known = [row for row in before.values() if row is not None]
+    rest = [entry for entry in entries if before[entry.name] is None]
     if not rest:
         return known
     measure = Measure(pipe, request, judge)
     for entry in rest:
-        row: Row = {
-            "name": entry.name,
-            "kind": entry.kind,
-            "line": getattr(entry, "line", entry.name.partition(":")[0]),
-        }
+        row = {"name": entry.name, "kind": entry.kind, "line": entry.line}
         samples = None
         try:
             figures, samples = measure(entry)
             row |= figures
         except Exception as error:  # a rival may fail in any way: the table shows it
             if entry.kind != "rival":
+                _name(entry, error)
                 raise
             row |= {"error": " ".join(str(error).split()) or type(error).__name__}
         kept.add(entry, row, samples)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 from torch.utils.flop_counter import FlopCounterMode
 
+from forecastcache.sampling import RequestError
 from forecastcache.standing_in import standing_in
 
 MOST = 0.5  # of a plain step's operations, from which on the network counts as having run
@@ -20,7 +21,7 @@ class Flops:
 
     Attributes:
         total: of one whole call.
-        by_step: of the network's part in each of the sampler's steps.
+        by_step: of each of the sampler's steps; the first includes what encodes the prompt.
     """
 
     total: int
@@ -42,10 +43,9 @@ def counted(pipe: Any, call: Callable[[], object]) -> Flops:
 
     with standing_in(pipe.scheduler, "step", marking), FlopCounterMode(display=False) as counter:
         call()
-    return Flops(int(counter.get_total_flops()), _differences(so_far))
-
-
-def _differences(so_far: Sequence[int]) -> tuple[int, ...]:
-    # What encodes the prompt runs before the first step, so of that no more is known than this.
-    later = tuple(b - a for a, b in zip(so_far, so_far[1:]))
-    return (min(so_far[0], max(later, default=so_far[0])), *later)
+    if not so_far:
+        raise RequestError(
+            f"{type(pipe).__name__} never calls its scheduler's step: there is nothing to measure"
+        )
+    by_step = [b - a for a, b in zip([0, *so_far], so_far)]
+    return Flops(int(counter.get_total_flops()), tuple(by_step))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
+from types import CodeType, FunctionType
 from typing import Any
 
 from torch import Tensor
@@ -15,6 +16,7 @@ from forecastcache.evaluation.pictures import save_strip
 
 Row = dict[str, Any]
 KEY = "key"
+LONGEST = 80  # letters of a name in that of a file
 
 
 class Kept:
@@ -39,23 +41,23 @@ class Kept:
         if self._folder is None:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / f"rows-{self._rank}.jsonl").open("a", encoding="utf-8") as file:
-            file.write("\n" + json.dumps({"about": self._about, KEY: _key(entry), **row}))
         if samples is not None:
-            path = self._strip(entry.name)
+            path = self._strip(entry)
             path.parent.mkdir(exist_ok=True)
             save_strip(samples, path)
+        with (self._folder / f"rows-{self._rank}.jsonl").open("a", encoding="utf-8") as file:
+            file.write("\n" + json.dumps({"about": self._about, KEY: _key(entry), **row}))
 
-    def strips(self, names: Sequence[str]) -> dict[str, Path]:
-        """Pictures of the samples of these rows, as far as there are any."""
-        paths = {name: self._strip(name) for name in names} if self._folder else {}
+    def strips(self, entries: Sequence[Entry]) -> dict[str, Path]:
+        """Pictures of the samples of these entries, as far as there are any."""
+        paths = {it.name: self._strip(it) for it in entries} if self._folder else {}
         return {name: path for name, path in paths.items() if path.is_file()}
 
-    def _strip(self, name: str) -> Path:
+    def _strip(self, entry: Entry) -> Path:
         assert self._folder is not None
-        of = _digest(json.dumps(self._about, sort_keys=True))
-        plain = "".join(it if it.isalnum() or it in "-=.+" else "_" for it in name)
-        return self._folder / f"samples-{of}" / f"{plain}.png"
+        of = digest(json.dumps(self._about, sort_keys=True))
+        plain = "".join(it if it.isalnum() or it in "-=.+" else "_" for it in entry.name)
+        return self._folder / f"samples-{of}" / f"{plain[:LONGEST]}-{_key(entry)}.png"
 
     def _read(self) -> Iterator[Row]:
         for path in sorted(self._folder.glob("rows-*.jsonl")) if self._folder else ():
@@ -64,13 +66,36 @@ class Kept:
                     yield row
 
 
+def digest(data: str | bytes) -> str:
+    """A short name of some data, other for other data."""
+    return sha256(data.encode() if isinstance(data, str) else data).hexdigest()[:12]
+
+
 def _key(entry: Entry) -> str:
-    """Of all that an entry is, a calibration's rows included."""
-    return _digest(repr(entry))
+    """Of all that an entry is: a calibration's rows, and the code of a predictor under work."""
+    return digest(repr(entry) + _code_of(type(getattr(entry, "predictor", entry))))
 
 
-def _digest(text: str) -> str:
-    return sha256(text.encode()).hexdigest()[:12]
+def _code_of(kind: type) -> str:
+    """What its methods do; unlike their source, a notebook has that too."""
+    methods = [
+        (name, getattr(member, "fget", member))
+        for base in kind.__mro__
+        for name, member in vars(base).items()
+    ]
+    return repr(
+        [(name, _told(it.__code__)) for name, it in methods if isinstance(it, FunctionType)]
+    )
+
+
+def _told(code: CodeType) -> list[Any]:
+    consts = [_told(it) if isinstance(it, CodeType) else _repr(it) for it in code.co_consts]
+    return [code.co_code, code.co_names, consts]
+
+
+def _repr(constant: Any) -> str:
+    """The same in every process, sets included."""
+    return repr(sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant)
 
 
 def _parsed(line: str) -> Row | None:

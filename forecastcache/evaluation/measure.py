@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from forecastcache.entry import Applied, Entry
@@ -15,9 +16,8 @@ from forecastcache.evaluation.entries import Plain
 from forecastcache.evaluation.flops import Flops, counted
 from forecastcache.evaluation.metrics import Perceptual, psnr, ssim
 from forecastcache.evaluation.peak import Peak
-from forecastcache.report import Report
-from forecastcache.sampling import Request
-from forecastcache.track import Track, tracked
+from forecastcache.sampling import Request, RequestError
+from forecastcache.track import tracked
 from forecastcache.zoo.appraisal import Critic, legible
 
 RANGE = 2.0  # of latents, as of pictures in [-1, 1]
@@ -25,23 +25,17 @@ RANGE = 2.0  # of latents, as of pictures in [-1, 1]
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a pipeline.
+    """One call of a pipeline, with nothing of ours in its way.
 
     Attributes:
         samples: pictures `(n, 3, h, w)` or clips `(n, frames, 3, h, w)` in [0, 1].
-        track: the latents on the way to them.
-        steps: of the sampler.
         seconds: of the whole call, decoding included.
         peak_bytes: most that was held; None where the system does not tell.
-        report: of a forecast run.
     """
 
     samples: Tensor
-    track: Track
-    steps: int
     seconds: float
     peak_bytes: int | None
-    report: Report | None
 
     @classmethod
     def of(cls, pipe: Any, request: Request, applied: Applied) -> Call:
@@ -52,14 +46,30 @@ class Call:
             request: what to ask it for.
             applied: what was put on.
         """
-        with tracked(pipe, None) as track:
-            peak = Peak(pipe.device)
-            started = perf_counter()
-            samples = request.sample(pipe, **applied.changes)
-            seconds = perf_counter() - started
-        steps = applied.changes.get("num_inference_steps", request.steps)
-        report = applied.session.report() if applied.session else None
-        return cls(samples, track, steps, seconds, peak.bytes, report)
+        peak = Peak(pipe.device)
+        started = perf_counter()
+        samples = request.sample(pipe, **applied.changes)
+        return cls(samples, perf_counter() - started, peak.bytes)
+
+
+@dataclass(frozen=True)
+class Inside:
+    """The same call again, looked into.
+
+    Attributes:
+        flops: of all but the decoder.
+        latents: after every step.
+    """
+
+    flops: Flops
+    latents: list[Tensor]
+
+    @classmethod
+    def of(cls, pipe: Any, request: Request, applied: Applied) -> Inside:
+        """Make it; nothing is decoded where the pipeline can leave it out."""
+        with tracked(pipe) as track:
+            flops = counted(pipe, lambda: request.run(pipe, **applied.changes))
+        return cls(flops, track.samples[1:])
 
 
 class Measure:
@@ -74,10 +84,10 @@ class Measure:
     def __init__(self, pipe: Any, request: Request, critic: Critic | None = None) -> None:
         self._pipe, self._request, self._critic = pipe, request, critic
         self._perceptual = Perceptual()
-        request.sample(pipe, num_inference_steps=2)  # what is called first is slow
         whole = counted(pipe, lambda: request.sample(pipe))
-        self._flops = self._spent(Plain())
-        self._decoding = whole.total - self._flops.total  # the same, whatever came before it
+        self._plain = Inside.of(pipe, request, Applied())
+        # The decoder's are the same, whatever came before it.
+        self._decoding = whole.total - self._plain.flops.total
 
     def __call__(self, entry: Entry) -> tuple[dict[str, Any], Tensor]:
         """Sample plainly and by `entry`, in turn.
@@ -86,62 +96,71 @@ class Measure:
             The figures, ready for JSON, of which PSNR is None where nothing differs; and the
             samples.
         """
-        plain = Call.of(self._pipe, self._request, Applied())
+        with Plain().on(self._pipe, self._request) as applied:
+            plain = Call.of(self._pipe, self._request, applied)
         with entry.on(self._pipe, self._request) as applied:
             call = Call.of(self._pipe, self._request, applied)
-        spent = self._spent(entry)
-        report = call.report
-        computed = len(report.computed) if report else spent.computed(self._flops)
+            report = applied.session and applied.session.report()
+            inside = Inside.of(self._pipe, self._request, applied)
         figures = {
-            "steps": call.steps,
-            "computed": computed,
-            "interval": plain.steps / computed if computed else None,
+            **self._work(inside.flops),
             "seconds": call.seconds,
             "seconds_plain": plain.seconds,
             "speedup": plain.seconds / call.seconds,
-            "cache_bytes": report and report.cache_bytes,
-            "cache_bytes_planned": report and report.cache_bytes_planned,
+            "cache_bytes": report.cache_bytes if report else None,
+            "cache_bytes_planned": report.cache_bytes_planned if report else None,
             "peak_bytes": call.peak_bytes,
             "peak_bytes_plain": plain.peak_bytes,
-            **self._costs(spent),
-            **self._fidelity(call, plain),
+            **self._fidelity(call.samples, plain.samples, inside.latents),
         }
         return figures, call.samples
 
-    def _spent(self, entry: Entry) -> Flops:
-        with entry.on(self._pipe, self._request) as applied:
-            return counted(self._pipe, lambda: self._request.run(self._pipe, **applied.changes))
-
-    def _costs(self, spent: Flops) -> Mapping[str, Any]:
-        plain, mine = (it.total + self._decoding for it in (self._flops, spent))
-        return {"flops": mine, "flops_plain": plain, "flops_ratio": plain / mine}
-
-    def _fidelity(self, call: Call, plain: Call) -> Mapping[str, Any]:
-        lpips = self._perceptual(call.samples, plain.samples)
-        judge = self._critic if legible(call.samples) else None
-        scores = judge and judge.score(call.samples)
-        alike = call.steps == plain.steps
+    def _work(self, spent: Flops) -> Mapping[str, Any]:
+        plain = self._plain.flops
+        computed = spent.computed(plain)
+        mine, whole = spent.total + self._decoding, plain.total + self._decoding
         return {
-            "psnr_db": _finite(psnr(call.samples, plain.samples)),
-            "ssim": ssim(call.samples, plain.samples),
+            "steps": len(spent.by_step),
+            "computed": computed,
+            "interval": len(plain.by_step) / computed if computed else None,
+            "flops": mine,
+            "flops_plain": whole,
+            "flops_ratio": whole / mine,
+        }
+
+    def _fidelity(
+        self, samples: Tensor, plain: Tensor, latents: list[Tensor]
+    ) -> Mapping[str, Any]:
+        lpips = self._perceptual(samples, plain)
+        judge = self._critic if legible(samples) else None
+        scores = judge.score(samples) if judge else None
+        near = psnr(samples, plain)
+        alike = len(latents) == len(self._plain.latents)
+        along = map(latent_psnr, latents, self._plain.latents) if alike else ()
+        return {
+            "psnr_db": near if math.isfinite(near) else None,
+            "ssim": ssim(samples, plain),
             "lpips": lpips,
             "lpips_missing": self._perceptual.missing,
-            "latent_psnr_db": latent_psnr(call.track.samples[-1], plain.track.samples[-1]),
-            "latent_psnr_by_step": _by_step(call.track, plain.track) if alike else [],
+            "latent_psnr_db": latent_psnr(latents[-1], self._plain.latents[-1]),
+            "latent_psnr_by_step": list(along),
             "judged": scores and scores.accuracy,
             "frechet": scores and scores.frechet,
         }
 
 
 def latent_psnr(latents: Tensor, plain: Tensor) -> float | None:
-    """PSNR in dB with a data range of 2, mean over samples; None if one of them is identical."""
+    """PSNR in dB with a data range of 2, mean over samples that differ; None if none does.
+
+    Args:
+        latents: `(n, ...)`.
+        plain: likewise.
+
+    Raises:
+        RequestError: they hold NaN or infinity.
+    """
     errors = (latents - plain).double().square().flatten(1).mean(1)
-    return _finite(float((10 * (RANGE**2 / errors).log10()).mean()))
-
-
-def _by_step(track: Track, plain: Track) -> list[float | None]:
-    return [latent_psnr(mine, its) for mine, its in zip(track.samples[1:], plain.samples[1:])]
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    if not errors.isfinite().all():
+        raise RequestError("the latents hold NaN or infinity: change what is asked")
+    differing = errors[errors > 0]
+    return float((10 * torch.log10(RANGE**2 / differing)).mean()) if len(differing) else None

@@ -68,4 +68,8 @@ class Perceptual:
         """Mean over pictures or frames `(..., 3, h, w)` in [0, 1]; None where it is missing."""
         if self._metric is None:
             return None
-        return float(self._metric(pictures.flatten(0, -4), reference.flatten(0, -4)))
+        try:
+            return float(self._metric(pictures.flatten(0, -4), reference.flatten(0, -4)))
+        except (ValueError, RuntimeError) as error:  # not in colour, or too small
+            self.missing = " ".join(str(error).split())
+            return None

@@ -73,7 +73,7 @@ def save_strip(samples: Tensor, path: Path) -> None:
     """
     if samples.dim() == 5:
         samples = samples[:, samples.shape[1] // 2]
-    row = torch.cat(list(samples[:STRIP]), dim=-1).movedim(0, -1)
+    row = torch.cat(list(samples[:STRIP]), dim=-1).expand(3, -1, -1).movedim(0, -1)
     image = Image.fromarray((row * 255).round().byte().numpy())
     if image.height > ENLARGED:
         image = image.resize((image.width * ENLARGED // image.height, ENLARGED))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -99,9 +99,11 @@ class CacheDiT(Rival):
     def on(self, pipe: Any, request: Request) -> Iterator[Applied]:
         with _unheard():
             import cache_dit
-        (model, *_), _ = denoisers(pipe)
+        models, _ = denoisers(pipe)
         config = self._config(cache_dit, pipe, request)
-        with restored(model):
+        with ExitStack() as stack:
+            for model in models:
+                stack.enter_context(restored(model))
             try:
                 with _unheard():
                     cache_dit.enable_cache(

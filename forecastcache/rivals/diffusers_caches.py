@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -16,6 +16,7 @@ from pydantic import Field
 from forecastcache.attachment import denoisers
 from forecastcache.entry import Applied
 from forecastcache.errors import OptionError
+from forecastcache.registry import adapter_for
 from forecastcache.rivals.restored import lend_caches, restored
 from forecastcache.rivals.rival import Rival, RivalOptions, calls_twice
 from forecastcache.sampling import Request
@@ -40,8 +41,12 @@ class DiffusersCache(Rival):
 
     @contextmanager
     def on(self, pipe: Any, request: Request) -> Iterator[Applied]:
-        (model, *_), _ = denoisers(pipe)
-        with restored(model), put_on(model, self.config(pipe, model, request), self.name):
+        models, _ = denoisers(pipe)
+        with ExitStack() as stack:
+            for model in models:
+                stack.enter_context(restored(model))
+                config = self.config(pipe, model, request)
+                stack.enter_context(put_on(model, config, self.name))
             yield Applied()
 
 
@@ -177,7 +182,8 @@ class FasterCache(DiffusersCache):
     speed: ClassVar = ("skip",)
 
     def config(self, pipe: Any, model: Any, request: Request) -> Any:
-        if calls_twice(pipe, request):
+        twice, adapter = calls_twice(pipe, request), adapter_for(model)
+        if twice or (twice is None and adapter.trunk and adapter.guidance == "sequential"):
             raise OptionError(
                 f"{self.name}: diffusers' FasterCache has one cache for both calls of a step, so "
                 f"it mixes the two that guidance of {type(pipe).__name__} makes"

@@ -6,7 +6,7 @@ import ast
 import io
 from collections.abc import MutableMapping
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 from weakref import WeakKeyDictionary
 
@@ -19,6 +19,8 @@ from forecastcache.rivals.rival import RivalOptions
 from forecastcache.sampling import Request
 
 Ratios = list[float]
+# Of each model, with the request that they were measured for: settings of one model share them.
+MEASURED: MutableMapping[Any, tuple[str, Ratios]] = WeakKeyDictionary()
 
 
 class Skips(RivalOptions):
@@ -46,15 +48,12 @@ class MagCache(DiffusersCache):
 
     options: Skips
     speed: ClassVar = ("threshold", "skip", "retention")
-    _measured: MutableMapping[Any, tuple[str, Ratios]] = field(
-        default_factory=WeakKeyDictionary, init=False, repr=False, compare=False
-    )
 
     def config(self, pipe: Any, model: Any, request: Request) -> Any:
-        of, ratios = self._measured.get(model, ("", []))
+        of, ratios = MEASURED.get(model, ("", []))
         if of != repr(request):
             ratios = _ratios(pipe, model, request, self.name)
-            self._measured[model] = (repr(request), ratios)
+            MEASURED[model] = (repr(request), ratios)
         return MagCacheConfig(
             threshold=self.options.threshold,
             max_skip_steps=self.options.skip,

@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -13,14 +14,16 @@ from PIL import Image
 import forecastcache as fc
 from forecastcache.errors import OptionError
 from forecastcache.evaluation import charts, tables
+from forecastcache.evaluation.about import about
 from forecastcache.evaluation.entries import Forecast, Plain
 from forecastcache.evaluation.evaluation import evaluate
 from forecastcache.evaluation.flops import Flops, counted
-from forecastcache.evaluation.measure import Measure
+from forecastcache.evaluation.measure import Measure, latent_psnr
 from forecastcache.evaluation.metrics import Perceptual
 from forecastcache.evaluation.peak import Peak
+from forecastcache.evaluation.pictures import save_strip
 from forecastcache.evaluation.sweep import Sweep
-from forecastcache.sampling import Request, load
+from forecastcache.sampling import Request, RequestError, load
 
 from ..conftest import make_unconditional
 
@@ -84,9 +87,10 @@ def test_flops_tell_at_which_steps_the_network_ran(pipe, request_):
 
     plain, forecast = spent(Plain()), spent(ours(fc.Listed((0, 4, 5))))
     assert plain.computed(plain) == len(plain.by_step) == STEPS
-    assert len(set(plain.by_step)) == 1
+    assert len(set(plain.by_step[1:])) == 1
     assert forecast.computed(plain) == 3
     assert [step for step, each in enumerate(forecast.by_step) if each] == [0, 4, 5]
+    assert spent(ours(fc.Listed((0, 1)))).computed(plain) == 2
     one = spent(Plain(), request_.split(pipe, 1)[0])
     assert plain.by_step[1] == 3 * one.by_step[1]  # of all samples
 
@@ -152,6 +156,54 @@ def test_an_interrupted_evaluation_goes_on(pipe, request_, tmp_path):
     assert again["latent_psnr_db"] != rows[0]["latent_psnr_db"]
 
 
+def test_rows_of_another_thing_are_not_taken(pipe, tmp_path):
+    """Of other weights, other arguments, or a predictor whose code was changed."""
+
+    class Halved(fc.Reuse):
+        def weights(self, computed, target):
+            return np.array([0.5])
+
+    now = Halved
+
+    class Halved(fc.Reuse):
+        def weights(self, computed, target):
+            return np.array([0.25])
+
+    asked = Request(steps=STEPS, count=2)
+    psnrs = []
+    for unet, predictor in ((0, now()), (0, Halved()), (1, Halved())):
+        own = make_unconditional()
+        with torch.no_grad():
+            own.unet.conv_in.weight.mul_(1 + unet)
+        entry = Forecast(predictor, fc.Every(2), "output", "halved", "every:2")
+        (row,) = evaluate(own, asked, [entry], out=tmp_path).rows
+        psnrs.append(row["latent_psnr_db"])
+    assert len(set(psnrs)) == 3
+    one, other = torch.zeros(2, 512), torch.zeros(2, 512)
+    other[1, 300] = 1
+    tellings = [
+        about(pipe, Request(call={"prompt_embeds": it, "image": Image.new("RGB", (4, 4))}), "")
+        for it in (one, other, one)
+    ]
+    assert tellings[0] != tellings[1]
+    assert tellings[0] == tellings[2]
+
+
+def test_latents_that_are_not_numbers_are_no_identical_ones():
+    plain, near = torch.zeros(2, 4), torch.zeros(2, 4)
+    near[1] += 0.02
+    assert latent_psnr(plain, plain) is None
+    assert latent_psnr(near, plain) == pytest.approx(40)  # of the one that differs
+    with pytest.raises(RequestError, match="NaN or infinity"):
+        latent_psnr(plain / 0, plain)
+
+
+def test_pictures_without_colour_are_kept_too(tmp_path):
+    save_strip(torch.rand(3, 1, 8, 8), tmp_path / "strip.png")
+    with Image.open(tmp_path / "strip.png") as image:
+        assert (image.size, image.mode) == ((24, 8), "RGB")
+
+
 def test_a_rival_that_fails_says_why_and_is_tried_again(pipe, request_, tmp_path):
     rows = evaluate(pipe, request_, [Failing()], out=tmp_path).rows
     assert rows == [{"name": "broken", "kind": "rival", "line": "broken", "error": "out of ideas"}]
@@ -174,6 +226,13 @@ def test_a_row_of_ours_that_cannot_be_is_named_before_anything_is_sampled():
 
 
 def test_a_row_of_ours_that_fails_ends_the_evaluation(pipe, request_, monkeypatch):
+    class Endless(fc.Reuse):
+        def weights(self, computed, target):
+            return np.array([np.inf if target.index > 5 else 1])
+
+    entry = Forecast(Endless(), fc.Every(2), "output", "endless", "every:2")
+    with pytest.raises(OptionError, match="row 'endless every:2, output': .*inf"):
+        evaluate(pipe, request_, [entry])
     monkeypatch.setattr(Failing, "kind", "plain")
     with pytest.raises(RuntimeError, match="out of"):
         evaluate(pipe, request_, [Failing()])
