@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from statistics import median
 from typing import Any
 
@@ -63,8 +63,11 @@ class Trials:
         self.request = Request.of(
             model, split="calibration", seed=SEED, count=PROMPTS, steps=STEPS
         )
-        plain = self._inside(Plain())
-        self.plain, self.spent = plain.latents[-1], plain.flops
+
+    @cached_property
+    def plain(self) -> Inside:
+        """Where the plain run of these prompts ends, and what it costs."""
+        return self._inside(Plain())
 
     def searches(self) -> dict[str, Callable[[], list[str]]]:
         """What finds the settings worth a row, by a name of its own: the best for each budget."""
@@ -83,7 +86,7 @@ class Trials:
             return Inside.of(self.pipe, self.request, applied)
 
     def _psnr(self, final: Tensor) -> float:
-        near = latent_psnr(final, self.plain)
+        near = latent_psnr(final, self.plain.latents[-1])
         return math.inf if near is None else near
 
     def _tried(self, spec: str) -> Trial | None:
@@ -93,13 +96,15 @@ class Trials:
         except Exception as error:  # of somebody else's code
             print(f"{spec}: {error}", flush=True)
             return None
-        return Trial(spec, near, inside.flops.computed(self.spent), inside.flops.total)
+        return Trial(spec, near, inside.flops.computed(self.plain.flops), inside.flops.total)
 
     def _best(self, grid: Sequence[str]) -> list[str]:
         """Of a grid the best for each budget; where all fail, one that shows how."""
         trials = [trial for spec in grid if (trial := self._tried(spec)) is not None]
-        step = median(self.spent.by_step)
-        around = self.spent.total - step * STEPS  # encoders, and a decoder that cannot be left out
+        step = median(self.plain.flops.by_step)
+        around = (
+            self.plain.flops.total - step * STEPS
+        )  # encoders, and a decoder that cannot be left out
         fits: list[Callable[[Trial, int], bool]] = [
             lambda it, budget: it.computed <= budget,
             lambda it, budget: it.flops <= (around + step * budget) * SLACK,
