@@ -31,7 +31,7 @@ from forecastcache.sampling import Request, load
 
 ROOT = Path(__file__).parents[1]
 WORK = ROOT / "build" / "peers"
-COUNT = {"zoo:hunyuan-digits": 6}  # held-out clips
+COUNT = {"zoo:hunyuan-digits": 4}  # held-out clips
 PICTURES = 16  # held out, of the others
 OURS = range(4, 19)  # computed steps of our rows
 FEWER = range(6, 23)  # steps of better and worse solvers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -84,10 +85,13 @@ class Measure:
     def __init__(self, pipe: Any, request: Request, critic: Critic | None = None) -> None:
         self._pipe, self._request, self._critic = pipe, request, critic
         self._perceptual = Perceptual()
-        whole = counted(pipe, lambda: request.sample(pipe))
         self._plain = Inside.of(pipe, request, Applied())
-        # The decoder's are the same, whatever came before it.
-        self._decoding = whole.total - self._plain.flops.total
+        # The decoder's are the same, whatever came before it; one step makes it quick to count.
+        with_it, without = (
+            counted(pipe, partial(call, pipe, num_inference_steps=1)).total
+            for call in (request.sample, request.run)
+        )
+        self._decoding = with_it - without
 
     def __call__(self, entry: Entry) -> tuple[dict[str, Any], Tensor]:
         """Sample plainly and by `entry`, in turn.
