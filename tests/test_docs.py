@@ -197,13 +197,13 @@ def test_what_pages_ask_for_is_generated(hooks):
     assert "| `module` |" in hooks.on_page_markdown("<!-- generated: memory dit-xl-2 -->")
     assert "**126**" in hooks.on_page_markdown("<!-- generated: memory dit-xl-2 -->")
     # Each figure of a zoo model stands under its own name.
-    readme = (ROOT / "README.md").read_text("utf-8").splitlines()
+    sites = (DOCS / "sites.md").read_text("utf-8").splitlines()
     for model in ("zoo:dit-digits", "zoo:flux-digits", "zoo:qwen-digits", "zoo:hunyuan-digits"):
         start = next(
             i
-            for i, line in enumerate(readme)
+            for i, line in enumerate(sites)
             if line.startswith(f"| `{model}`") and line.endswith("| | |")
         )
         shown = hooks.measured(model)
-        assert all(line in shown for line in readme[start + 1 : start + 5])
+        assert all(line in shown for line in sites[start + 1 : start + 5])
         assert shown.count("| `output` |") == 1

@@ -194,23 +194,21 @@ def test_the_ratios_of_magcache_are_measured_once(flux, monkeypatch):
     asked = []
     run = Request.run
 
-    def counted(request, pipe):
+    def noted(request, pipe):
         asked.append(request)
         run(request, pipe)
 
-    monkeypatch.setattr(Request, "run", counted)
-    entry = rival("magcache", STEPS)
-    for _ in range(2):
-        with entry.on(flux.pipe, flux.request):
+    monkeypatch.setattr(Request, "run", noted)
+    of = Request.of(FLUX, steps=STEPS, count=2, seed=50)
+    for spec in ("magcache", "magcache:skip=5"):  # settings of one model share them
+        with rival(spec, STEPS).on(flux.pipe, of):
             pass
     (measured,) = asked
-    assert measured.prompts == tuple(flux.request.prompts[:1])
-    assert measured.seeds == (2,)  # those asked for are 0 and 1
-    with entry.on(flux.pipe, Request.of(FLUX, steps=6, count=2)):
+    assert measured.prompts == tuple(of.prompts[:1])
+    assert measured.seeds == (52,)  # those asked for are 50 and 51
+    with rival("magcache", 6).on(flux.pipe, Request.of(FLUX, steps=6, count=2)):
         pass
     assert [request.steps for request in asked] == [STEPS, 6]
-    assert entry == rival("magcache", STEPS)
-    assert repr(entry) == repr(rival("magcache", STEPS))
 
 
 @needs_cache_dit
