@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -92,10 +91,11 @@ def headline(every: dict[str, list[Row]]) -> str:
         cells = []
         for found in every.values():
             leads = [it for it in leads_by_budget(found, cost) if it is not None]
-            worst, usual, most = (
-                (min(leads), median(leads), max(leads)) if leads else (math.nan,) * 3
+            cells.append(
+                f"{min(leads):+.1f} to {max(leads):+.1f}, median {median(leads):+.1f}"
+                if leads
+                else "not taken"
             )
-            cells.append(f"{worst:+.1f} to {most:+.1f}, median {usual:+.1f}")
         lines.append(line([f"dB above the best rival at no more {cost}", *cells]))
     cells = [f"{median(fewer_by_budget(found)):.1f}" for found in every.values()]
     lines.append(line(["times fewer computed steps than the best rival at equal PSNR", *cells]))
