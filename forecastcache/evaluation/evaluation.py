@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,19 +122,17 @@ def evaluate(
 
 
 def _refuse(pipe: Any, request: Request, entry: Entry) -> None:
-    if entry.kind != "forecast":
-        return
-    try:
-        with entry.on(pipe, request):
+    if entry.kind == "forecast":
+        with _named(entry), entry.on(pipe, request):
             pass
-    except ForecastCacheError as error:
-        _name(entry, error)
-        raise
 
 
-def _name(entry: Entry, error: Exception) -> None:
+@contextmanager
+def _named(entry: Entry) -> Iterator[None]:
     """Have an error of ours say which row it is of."""
-    if isinstance(error, ForecastCacheError):
+    try:
+        yield
+    except ForecastCacheError as error:
         raise OptionError(f"row {entry.name!r}: {error}") from None
 
 
@@ -159,8 +158,8 @@ def _measured(
             row |= figures
         except Exception as error:  # a rival may fail in any way: the table shows it
             if entry.kind != "rival":
-                _name(entry, error)
-                raise
+                with _named(entry):
+                    raise
             row |= {"error": " ".join(str(error).split()) or type(error).__name__}
         kept.add(entry, row, samples)
         known.append(row)

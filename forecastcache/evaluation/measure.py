@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from forecastcache.calibration.sizes import RANGE
 from forecastcache.entry import Applied, Entry
 from forecastcache.evaluation.entries import Plain
 from forecastcache.evaluation.flops import Flops, counted
@@ -20,8 +21,6 @@ from forecastcache.evaluation.peak import Peak
 from forecastcache.sampling import Request, RequestError
 from forecastcache.track import tracked
 from forecastcache.zoo.appraisal import Critic, legible
-
-RANGE = 2.0  # of latents, as of pictures in [-1, 1]
 
 
 @dataclass(frozen=True)
