@@ -7,10 +7,10 @@ import torch
 from forecastcache.adapter import Adapter, Trunk
 from forecastcache.adapters.layout import image_grid
 from forecastcache.errors import SizeError
-from forecastcache.size import Size
+from forecastcache.memory.input_size import InputSize
 
 
-def _inputs(config: Any, size: Size) -> dict[str, Any]:
+def _inputs(config: Any, size: InputSize) -> dict[str, Any]:
     usual = config.sample_size * 8
     rows, columns = size.pixels(usual, usual, patch=8 * config.patch_size)
     if rows != columns:
@@ -33,6 +33,7 @@ DIT = Adapter(
         ),
     ),
     tail="norm_out",
+    modulated="transformer_blocks.0.norm1",
     grid=image_grid,
     guidance="batched",
     inputs=_inputs,

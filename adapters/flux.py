@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from forecastcache.adapter import Adapter, Skip, Trunk
-from forecastcache.size import Size
+from forecastcache.memory.input_size import InputSize
 
 
 def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
@@ -16,7 +16,7 @@ def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
     return height + 1, width + 1
 
 
-def _inputs(config: Any, size: Size) -> dict[str, Any]:
+def _inputs(config: Any, size: InputSize) -> dict[str, Any]:
     rows, columns = size.rounded_pixels(1024, 1024, patch=16)
     tokens = rows * columns
     text = size.text_tokens or 512
@@ -47,6 +47,7 @@ FLUX = Adapter(
         ),
     ),
     tail="norm_out",
+    modulated="transformer_blocks.0.norm1",
     grid=_grid,
     guidance="embedded",
     inputs=_inputs,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from forecastcache.adapter import Adapter, Trunk
 from forecastcache.adapters.layout import image_grid
-from forecastcache.size import Size
+from forecastcache.memory.input_size import InputSize
 
 
 def _read_no_data(model: Any) -> None:
@@ -31,7 +31,7 @@ def _sum_of(experts: list[nn.Module], x: Tensor, indices: Tensor, weights: Tenso
     return torch.stack([expert(x) for expert in experts]).sum(0)
 
 
-def _inputs(config: Any, size: Size) -> dict[str, Any]:
+def _inputs(config: Any, size: InputSize) -> dict[str, Any]:
     patch = config.patch_size
     rows, columns = size.pixels(1024, 1024, patch=8 * patch)
     text, layers = size.text_tokens or 128, max(config.llama_layers) + 1
@@ -63,6 +63,7 @@ HIDREAM = Adapter(
         ),
     ),
     tail="final_layer",
+    modulated="double_stream_blocks.0.block.adaLN_modulation",
     grid=image_grid,
     guidance="batched",
     inputs=_inputs,

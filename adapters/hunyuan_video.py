@@ -11,7 +11,7 @@ import torch
 
 from forecastcache.adapter import Adapter, Skip, Trunk
 from forecastcache.errors import SizeError
-from forecastcache.size import Size
+from forecastcache.memory.input_size import InputSize
 
 
 def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
@@ -23,14 +23,14 @@ def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
     )
 
 
-def _latent(config: Any, size: Size, height: int, width: int, frames: int) -> torch.Tensor:
+def _latent(config: Any, size: InputSize, height: int, width: int, frames: int) -> torch.Tensor:
     patch = config.patch_size
     rows, columns = size.pixels(height, width, patch=8 * patch)
     latents = size.latent_frames(frames, every=4)
     return torch.empty(size.batch, config.in_channels, latents, rows * patch, columns * patch)
 
 
-def _text(config: Any, size: Size) -> dict[str, Any]:
+def _text(config: Any, size: InputSize) -> dict[str, Any]:
     tokens = size.text_tokens or 256
     return {
         "encoder_hidden_states": torch.empty(size.batch, tokens, config.text_embed_dim),
@@ -40,12 +40,12 @@ def _text(config: Any, size: Size) -> dict[str, Any]:
     }
 
 
-def _inputs(config: Any, size: Size) -> dict[str, Any]:
+def _inputs(config: Any, size: InputSize) -> dict[str, Any]:
     latent = _latent(config, size, height=720, width=1280, frames=129)
     return {"hidden_states": latent, **_text(config, size)}
 
 
-def _section_inputs(config: Any, size: Size) -> dict[str, Any]:
+def _section_inputs(config: Any, size: InputSize) -> dict[str, Any]:
     """One section of FramePack's loop: nine latent frames and what they look back on."""
     if size.frames not in (None, 33):
         raise SizeError(
@@ -92,6 +92,7 @@ HUNYUAN_VIDEO = Adapter(
         ),
     ),
     tail="norm_out",
+    modulated="transformer_blocks.0.norm1",
     grid=_grid,
     guidance="embedded",
     inputs=_inputs,

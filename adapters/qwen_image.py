@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from forecastcache.adapter import Adapter, Trunk
-from forecastcache.size import Size
+from forecastcache.memory.input_size import InputSize
 
 
 def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
@@ -14,7 +14,7 @@ def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
     return frames, height, width
 
 
-def _inputs(config: Any, size: Size) -> dict[str, Any]:
+def _inputs(config: Any, size: InputSize) -> dict[str, Any]:
     rows, columns = size.rounded_pixels(1024, 1024, patch=16)
     text = size.text_tokens or 512
     return {
@@ -36,6 +36,7 @@ QWEN_IMAGE = Adapter(
         ),
     ),
     tail="norm_out",
+    modulated="transformer_blocks.0.img_mod",
     grid=_grid,
     inputs=_inputs,
 )

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from forecastcache.adapter import Adapter, Trunk
-from forecastcache.size import Size
+from forecastcache.memory.input_size import InputSize
 
 
 def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
@@ -15,7 +15,7 @@ def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
     return frames // patch_frames, height // patch_height, width // patch_width
 
 
-def _inputs(config: Any, size: Size) -> dict[str, Any]:
+def _inputs(config: Any, size: InputSize) -> dict[str, Any]:
     _, patch, _ = config.patch_size
     # Wan 2.2's 5B model has 48 channels, of an autoencoder that halves each side once more.
     squeeze = 16 if config.in_channels == 48 else 8
@@ -41,6 +41,7 @@ WAN = Adapter(
         ),
     ),
     tail="norm_out",
+    modulated="condition_embedder",
     grid=_grid,
     inputs=_inputs,
 )

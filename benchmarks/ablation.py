@@ -13,11 +13,10 @@ from diffusers.utils import logging
 from measure import record
 
 import forecastcache as fc
-from forecastcache import zoo
 from forecastcache.evaluation.metrics import psnr, ssim
-from forecastcache.sampling import Request, load
-from forecastcache.zoo.appraisal import Critic
-from forecastcache.zoo.judge import Judge
+from forecastcache.sampling.loading import load
+from forecastcache.sampling.request import Request
+from forecastcache.zoo.scores import scorer_of
 
 MODEL = "zoo:dit-digits"
 COUNT = 120
@@ -37,25 +36,24 @@ def rows() -> list[dict[str, Any]]:
     pipe = load(MODEL)
     pipe.set_progress_bar_config(disable=True)
     request = Request.of(MODEL, classes=[str(i % 60) for i in range(COUNT)])
-    recipe = zoo.recipe(MODEL)
-    asked = recipe.asked(request.arguments(pipe)["class_labels"])
-    critic = Critic(Judge.load(), asked, recipe.real())
+    scorer = scorer_of(MODEL, request.arguments(pipe))
     plain = request.sample(pipe)
 
     def row(pictures: torch.Tensor, **setting: Any) -> dict[str, Any]:
-        scores = critic.score(pictures)._asdict()
+        scores = scorer.score(pictures)._asdict()
         return {**setting, "ssim": ssim(pictures, plain), **scores}
 
     found = [row(plain, site="plain")]
     for site in ("output", "module"):
         for interval in INTERVALS:
             for order in ORDERS:
-                with fc.attach(pipe, fc.Every(interval, FIRST), fc.Taylor(order), site=site) as it:
+                schedule, taylor = fc.Every(interval, FIRST), fc.Taylor(order)
+                with fc.attach(pipe, schedule, taylor, site=site) as session:
                     pictures = request.sample(pipe)
-                computed = len(it.report().computed)
+                count = len(session.report().computed)
                 setting = {"site": site, "interval": interval, "order": order}
                 near = psnr(pictures, plain)
-                found.append(row(pictures, **setting, computed=computed, psnr_db=near))
+                found.append(row(pictures, **setting, count=count, psnr_db=near))
                 print(found[-1], flush=True)
     return found
 
@@ -71,7 +69,7 @@ def table(found: list[dict[str, Any]], site: str, metric: str) -> str:
     for interval in INTERVALS:
         at = [it for it in found if (it["site"], it.get("interval")) == (site, interval)]
         values = " | ".join(form.format(it[metric]) for it in at)
-        lines.append(f"| {interval} ({at[0]['computed']}) | {values} |")
+        lines.append(f"| {interval} ({at[0]['count']}) | {values} |")
     return "\n".join(lines)
 
 
@@ -80,7 +78,7 @@ def main() -> None:
     found = rows()
     record("ablation", found)
     plain = found[0]
-    about = (
+    intro = (
         f"The plain run: {plain['accuracy']:.1%} judged as asked, Fréchet distance "
         f"{plain['frechet']:.1f}."
     )
@@ -88,7 +86,7 @@ def main() -> None:
     start, end = "<!-- tables -->", "<!-- end of tables -->"
     before, _, rest = DOCUMENT.read_text().partition(start)
     after = rest.partition(end)[2]
-    inside = "\n\n".join([about, *tables])
+    inside = "\n\n".join([intro, *tables])
     DOCUMENT.write_text(f"{before}{start}\n\n{inside}\n\n{end}{after}")
 
 

@@ -12,15 +12,16 @@ from typing import Any
 
 import torch
 from diffusers.utils import logging
-from fidelity import LATE, REFERENCE, Ground
+from fidelity import LATE, REFERENCE, Fidelity
 from matplotlib.figure import Figure
 from measure import paired, record, seconds
 
 import forecastcache as fc
-from forecastcache.calibration.closed_loop import roll
+from forecastcache.calibration.fit import roll
 from forecastcache.calibration.gram import open_loop_rows
 from forecastcache.calibration.recording import record as recorded
-from forecastcache.sampling import Request, load
+from forecastcache.sampling.loading import load
+from forecastcache.sampling.request import Request
 
 COUNTS = (1, 2, 5, 10, 20, 50, 100)  # prompts
 SAMPLES = 64  # held out
@@ -49,7 +50,7 @@ def costs(pipe: Any, name: str) -> list[dict[str, Any]]:
 
 def by_prompts(pipe: Any, name: str) -> list[dict[str, Any]]:
     """Held-out PSNR of rows fitted to more and more prompts."""
-    held_out = Ground(pipe, Request.of(name, count=SAMPLES), SAMPLES)
+    held_out = Fidelity(pipe, Request.of(name, count=SAMPLES), SAMPLES)
     whole = Request.of(name, split="calibration", count=COUNTS[-1], seed=1000)
     each = whole.split(pipe, 1)
     found, sums, samples = [], [], []

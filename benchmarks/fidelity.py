@@ -20,18 +20,19 @@ from torch import Tensor
 import forecastcache as fc
 from forecastcache import zoo
 from forecastcache.adapter import Granularity
-from forecastcache.attachment import denoisers
-from forecastcache.calibration.artifact import Calibration, Loop
-from forecastcache.calibration.memo import Memo
-from forecastcache.calibration.search import search
-from forecastcache.calibration.sizes import decibels
+from forecastcache.calibration.calibration import Calibration, Loop
+from forecastcache.calibration.fits import decibels
+from forecastcache.calibration.output_cache import OutputCache
+from forecastcache.calibration.schedule_search import search
+from forecastcache.engine.attach import denoisers
 from forecastcache.predictor import Predictor
-from forecastcache.sampling import Request, load
-from forecastcache.spec import parse
-from forecastcache.track import tracked
+from forecastcache.sampling.loading import load
+from forecastcache.sampling.request import Request
+from forecastcache.sampling.trajectory import trajectory_of
+from forecastcache.spec import parse_predictor
 
 SAMPLES = 64  # held out
-JUDGES = 16  # calibration prompts by which each predictor's best schedule is searched
+SEARCHED = 16  # calibration prompts on which each predictor's best schedule is searched
 TRIES = 60
 REFERENCE = fc.Every(7, first=3)  # 9 computed of 50, as TaylorSeer's code has it
 LATE = fc.Listed(range(0, 49, 6))  # 9 as well
@@ -42,8 +43,8 @@ LOOPS: tuple[Loop, ...] = ("open", "simulated", "closed")
 DOCUMENT = Path(__file__).parents[1] / "docs" / "fidelity.md"
 
 
-class Ground:
-    """A model and prompts, and where a plain run of them ends."""
+class Fidelity:
+    """How near runs of a request end to its plain run."""
 
     def __init__(self, pipe: Any, request: Request, count: int) -> None:
         self.pipe, self.request, self.count = pipe, request, count
@@ -54,31 +55,31 @@ class Ground:
         schedule: fc.Schedule,
         predictor: Predictor,
         site: Granularity = "output",
-        memo: Memo | None = None,
+        cache: OutputCache | None = None,
     ) -> float:
         """Of the final latents, mean over samples, in dB; data range 2."""
         (model, *_), _ = denoisers(self.pipe)
-        with tracked(self.pipe, self.count) as track:
-            remembering = (memo or Memo(room=0)).on(
-                model, schedule.computed(self.request.steps), lambda: len(track.guided)
+        with trajectory_of(self.pipe, self.count) as trajectory:
+            cached = (cache or OutputCache(room=0)).serving(
+                model, schedule.computed(self.request.steps), lambda: len(trajectory.guided)
             )
-            with remembering, fc.attach(self.pipe, schedule, predictor, site=site):
+            with cached, fc.attach(self.pipe, schedule, predictor, site=site):
                 self.request.run(self.pipe)
-        errors = (track.samples[-1] - self.plain).double().square().flatten(1).mean(1)
+        errors = (trajectory.samples[-1] - self.plain).double().square().flatten(1).mean(1)
         return sum(map(decibels, errors.tolist())) / self.count
 
     def _final(self) -> Tensor:
-        with tracked(self.pipe, self.count) as track:
+        with trajectory_of(self.pipe, self.count) as trajectory:
             self.request.run(self.pipe)
-        return track.samples[-1]
+        return trajectory.samples[-1]
 
 
 def rows(name: str) -> list[dict[str, Any]]:
     pipe = load(name)
     pipe.set_progress_bar_config(disable=True)
-    held_out = Ground(pipe, Request.of(name, count=SAMPLES), SAMPLES)
-    judges = Request.of(name, split="calibration", count=JUDGES, seed=1000)
-    searching = Ground(pipe, judges, JUDGES)
+    held_out = Fidelity(pipe, Request.of(name, count=SAMPLES), SAMPLES)
+    request = Request.of(name, split="calibration", count=SEARCHED, seed=1000)
+    searching = Fidelity(pipe, request, SEARCHED)
     calibration = Calibration.load(name)
     found: list[dict[str, Any]] = []
 
@@ -88,8 +89,8 @@ def rows(name: str) -> list[dict[str, Any]]:
         computed = schedule.computed(50)
         ended = held_out.psnr(schedule, predictor, site)
         found.append(
-            {"model": name, "what": what, "site": site, "computed": len(computed),
-             "psnr_db": round(ended, 2), "steps": " ".join(map(str, computed))}
+            {"model": name, "what": what, "site": site, "computed": computed,
+             "count": len(computed), "psnr_db": round(ended, 2)}
         )  # fmt: skip
         print(found[-1], flush=True)
 
@@ -112,35 +113,37 @@ def rows(name: str) -> list[dict[str, Any]]:
 def predictor_of(spec: str, schedule: fc.Schedule, calibration: Calibration) -> Predictor:
     if spec == "open loop":
         return calibration.predictor(schedule, "open")
-    return parse(spec)
+    return parse_predictor(spec)
 
 
-def best_schedule(ground: Ground, count: int, spec: str, calibration: Calibration) -> fc.Listed:
+def best_schedule(
+    fidelity: Fidelity, count: int, spec: str, calibration: Calibration
+) -> fc.Listed:
     """Searched for as the closed-loop schedules were, each try a whole run."""
-    memo = Memo()
+    cache = OutputCache()
 
     def error(computed: tuple[int, ...]) -> float:
         schedule = fc.Listed(computed)
-        return -ground.psnr(schedule, predictor_of(spec, schedule, calibration), memo=memo)
+        return -fidelity.psnr(schedule, predictor_of(spec, schedule, calibration), cache=cache)
 
-    return fc.Listed(search(error, count, ground.request.steps, TRIES).computed)
+    return fc.Listed(search(error, count, fidelity.request.steps, TRIES).computed)
 
 
 def table(found: Sequence[dict[str, Any]]) -> str:
     names = list(dict.fromkeys(row["model"] for row in found))
     lines = ["| | computed | " + " | ".join(f"`{name}`" for name in names) + " |"]
     lines.append("|---|---|" + "---|" * len(names))
-    for what, computed in dict.fromkeys((row["what"], row["computed"]) for row in found):
+    for what, count in dict.fromkeys((row["what"], row["count"]) for row in found):
         values = {row["model"]: row["psnr_db"] for row in found if row["what"] == what}
         cells = " | ".join(f"{values[it]:.1f}" if it in values else "" for it in names)
-        lines.append(f"| {what} | {computed} | {cells} |")
+        lines.append(f"| {what} | {count} | {cells} |")
     return "\n".join(lines)
 
 
 def schedules(found: Sequence[dict[str, Any]]) -> str:
     lines = ["| model | computed | steps |", "|---|---|---|"]
     lines += [
-        f"| `{row['model']}` | {row['computed']} | {row['steps']} |"
+        f"| `{row['model']}` | {row['count']} | {' '.join(map(str, row['computed']))} |"
         for row in found
         if row["what"].startswith("closed loop, searched")
     ]

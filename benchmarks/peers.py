@@ -1,10 +1,10 @@
-"""Our rows against what people would otherwise use: docs/peers.md.
+"""Our rows against what people would use otherwise: docs/peers.md.
 
 python benchmarks/peers.py [zoo:NAME ...]          measures and writes; interrupted, it goes on
-python benchmarks/peers.py --clock [zoo:NAME ...]  takes the time of what was measured anew
+python benchmarks/peers.py --clock [zoo:NAME ...]  times what was measured once more
 python benchmarks/peers.py --report                writes the tables of what was measured before
 
-Seconds are taken apart, of the rows that comparisons hang on: nothing else should run then.
+The rows that comparisons hang on are timed apart: nothing else should run then.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from typing import Any
 import torch
 from diffusers.utils import logging
 from measure import record
-from standings import families, front, report
+from standings import families, pareto_front, recorded, report
 from tuning import STEPS, Trials
 
 from forecastcache import zoo
-from forecastcache.entry import Applied, Entry
-from forecastcache.evaluation.evaluation import evaluate
-from forecastcache.evaluation.measure import Call
+from forecastcache.evaluation.evaluate import evaluate
+from forecastcache.evaluation.measure import TimedCall
+from forecastcache.evaluation.measurement import Measurement
+from forecastcache.evaluation.method import Applied, Method
 from forecastcache.evaluation.sweep import Sweep
-from forecastcache.sampling import Request, load
+from forecastcache.sampling.loading import load
+from forecastcache.sampling.request import Request
 
 ROOT = Path(__file__).parents[1]
 WORK = ROOT / "build" / "peers"
@@ -35,8 +37,9 @@ COUNT = {"zoo:hunyuan-digits": 4}  # held-out clips
 PICTURES = 16  # held out, of the others
 OURS = range(4, 19)  # computed steps of our rows
 FEWER = range(6, 23)  # steps of better and worse solvers
-TIMED, PAIRS = 2, 3  # samples of a call whose time is taken, and calls
-Row = dict[str, Any]
+TIMED, PAIRS = 2, 3  # samples of a timed call, and calls
+# Timed beside other work, or to be had from what is recorded.
+LEFT_OUT = {"speedup", "lead_db", "latent_psnr_by_step", "lpips", "lpips_missing"}
 
 
 def measure(model: str) -> None:
@@ -45,12 +48,11 @@ def measure(model: str) -> None:
     pipe = load(model)
     pipe.set_progress_bar_config(disable=True)
 
-    def tell(stage: str, done: int, of: int) -> None:
+    def progress(stage: str, done: int, of: int) -> None:
         print(f"{model}: {done} of {of} rows", flush=True)
 
     request = Request.of(model, count=COUNT.get(model, PICTURES), steps=STEPS)
-    entries = sweep_of(model).entries(STEPS)
-    evaluate(pipe, request, entries, model, folder, tell).save(folder)
+    evaluate(pipe, request, sweep_of(model), model, folder, progress).save(folder)
 
 
 def sweep_of(model: str) -> Sweep:
@@ -60,11 +62,11 @@ def sweep_of(model: str) -> Sweep:
         for solver in ("", ",solver=dpm++", ",solver=unipc")
         for count in FEWER
     ]
-    return Sweep(calibration=model, computed=tuple(OURS), rivals=(*fewer, *settings(model)))
+    return Sweep(calibration=model, counts=tuple(OURS), baselines=(*fewer, *settings(model)))
 
 
 def settings(model: str) -> list[str]:
-    """Of the rivals, the best on calibration prompts; what was searched before is kept."""
+    """The best baselines on calibration prompts; what was searched before is kept."""
     path = folder_of(model) / "settings.json"
     known = json.loads(path.read_text()) if path.exists() else {}
     for name, search in Trials(model).searches().items():
@@ -80,28 +82,29 @@ def folder_of(model: str) -> Path:
 
 
 def clock(model: str) -> None:
-    """Take the seconds of a few samples, in pairs with the plain run."""
-    timed = {row["name"] for family in families(rows(model)).values() for row in front(family)}
+    """Time a few samples, in pairs with the plain run."""
+    groups = families(rows(model)).values()
+    timed = {row.name for family in groups for row in pareto_front(family)}
     pipe = load(model)
     pipe.set_progress_bar_config(disable=True)
     request = Request.of(model, count=TIMED, steps=STEPS)
     found = {}
-    for entry in sweep_of(model).entries(STEPS):
-        if entry.name in timed:
-            pairs = [pair(pipe, request, entry) for _ in range(PAIRS)]
-            found[entry.name] = [median(column) for column in zip(*pairs)]
-            print(f"{entry.name}: {found[entry.name]}", flush=True)
+    for method in sweep_of(model).methods(STEPS):
+        if method.name in timed:
+            pairs = [pair(pipe, request, method) for _ in range(PAIRS)]
+            found[method.name] = [median(column) for column in zip(*pairs)]
+            print(f"{method.name}: {found[method.name]}", flush=True)
     (folder_of(model) / "seconds.json").write_text(json.dumps(found, indent=1))
 
 
-def pair(pipe: Any, request: Request, entry: Entry) -> tuple[float, float]:
-    """Seconds of an entry, and of the plain run beside it."""
-    plain = Call.of(pipe, request, Applied())
-    with entry.on(pipe, request) as applied:
-        return Call.of(pipe, request, applied).seconds, plain.seconds
+def pair(pipe: Any, request: Request, method: Method) -> tuple[float, float]:
+    """Seconds of a method, and of the plain run beside it."""
+    plain = TimedCall.of(pipe, request, Applied())
+    with method.apply(pipe, request) as applied:
+        return TimedCall.of(pipe, request, applied).seconds, plain.seconds
 
 
-def rows(model: str) -> list[Row]:
+def rows(model: str) -> list[Measurement]:
     """What was measured of a model; seconds where they were taken apart."""
     folder = folder_of(model)
     if not (folder / "rows.json").exists():
@@ -109,13 +112,14 @@ def rows(model: str) -> list[Row]:
     found = json.loads((folder / "rows.json").read_text())["rows"]
     timed = folder / "seconds.json"
     seconds = json.loads(timed.read_text()) if timed.exists() else {}
-    left_out = ("latent_psnr_by_step", "lpips", "lpips_missing", "speedup", "lead_db")
     for row in found:
         row["seconds"], row["seconds_plain"] = seconds.get(row["name"], (None, None))
-    return [
-        {"model": model, **{key: it for key, it in row.items() if key not in left_out}}
-        for row in found
-    ]
+    return [Measurement.model_validate(row) for row in found]
+
+
+def figures(model: str, row: Measurement) -> dict[str, Any]:
+    """What is recorded of a measurement: the figures that it has."""
+    return {"model": model, **row.model_dump(mode="json", exclude=LEFT_OUT, exclude_none=True)}
 
 
 def main() -> None:
@@ -128,8 +132,11 @@ def main() -> None:
         measure(model)
     for model in asked if "--report" not in options else ():
         clock(model)
-    found = [row for model in models for row in rows(model)]
-    record("peers", found, cache_dit=version("cache-dit"))
+    before, here = recorded(), {model: rows(model) for model in models}
+    if any(here.values()):  # what another checkout measured stays as it was recorded
+        found = {model: here[model] or before.get(model, []) for model in models}
+        flat = [figures(model, row) for model in models for row in found[model]]
+        record("peers", flat, cache_dit=version("cache-dit"))
     report()
 
 

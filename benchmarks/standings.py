@@ -1,4 +1,4 @@
-"""How ours and rivals stand: the tables and the picture of docs/peers.md and the README."""
+"""How ours compare with the baselines: tables and picture of docs/peers.md and the README."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from matplotlib.figure import Figure
 from measure import RESULTS
 from tuning import BUDGETS, STEPS
 
-from forecastcache.evaluation.standing import (
+from forecastcache.evaluation.compare import (
     COSTS,
     Cost,
     best_within,
     lead,
-    measured,
     times_fewer,
+    with_fidelity,
 )
+from forecastcache.evaluation.measurement import Measurement
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT, PICTURE = ROOT / "docs" / "peers.md", ROOT / "docs" / "peers.png"
 README = ROOT / "README.md"
+RECORDED = RESULTS / "peers.json"
 CURVE, TICKS = range(4, 19), (5, 7, 9, 12, 15, 18)
-NOISE = 0.05  # of seconds: a rival may take so much longer and still count as no dearer
+NOISE = 0.05  # of seconds: a baseline may take so much longer and still count as no dearer
 FAMILIES = {
     "fewer steps": lambda name: name.startswith("steps") and "solver" not in name,
     "DPM++ 2M": lambda name: "solver=dpm++" in name,
@@ -38,22 +39,26 @@ FAMILIES = {
     "cache-dit, TaylorSeer": lambda name: "calibrator=taylorseer" in name,
     "cache-dit, FoCa": lambda name: "calibrator=foca" in name,
 }
-Row = dict[str, Any]
+
+
+def recorded() -> dict[str, list[Measurement]]:
+    """The measurements that were recorded, by model."""
+    every: dict[str, list[Measurement]] = {}
+    rows = json.loads(RECORDED.read_text())["rows"] if RECORDED.exists() else []
+    for row in rows:
+        every.setdefault(row.pop("model"), []).append(Measurement.model_validate(row))
+    return every
 
 
 def report() -> None:
     """Write what was recorded into the documents."""
-    result = json.loads((RESULTS / "peers.json").read_text())
-    every: dict[str, list[Row]] = {}
-    for row in result["rows"]:
-        every.setdefault(row["model"], []).append(row)
+    result, every = json.loads(RECORDED.read_text()), recorded()
     picture(every)
     parts = [headline(every)]
     for model, found in every.items():
-        noise = next(row for row in found if row["kind"] == "plain")
-        floor = noise["latent_psnr_db"]
+        floor = next(row.latent_psnr_db for row in found if row.kind == "plain")
         again = "identical" if floor is None else f"{floor:.1f} dB"
-        parts.append(f"### `{model}`\n\n{by_budget(found)}\n\n{beside(found)}".rstrip())
+        parts.append(f"### `{model}`\n\n{by_budget(found)}\n\n{not_in_table(found)}".rstrip())
         parts.append(f"The plain run again: {again}.")
     parts.append(
         f"torch {result['torch']}, diffusers {result['diffusers']}, cache-dit "
@@ -70,21 +75,21 @@ def put(path: Path, name: str, inside: str) -> None:
     path.write_text(f"{before}{start}\n\n{inside}\n\n{end}{rest.partition(end)[2]}")
 
 
-def families(found: Sequence[Row]) -> dict[str, list[Row]]:
-    """Ours and rivals, by kind."""
-    rivals = measured(found, "rival")
-    groups = {"forecastcache": measured(found, "forecast")}
+def families(found: Sequence[Measurement]) -> dict[str, list[Measurement]]:
+    """Ours and the baselines, by who made them."""
+    baselines = with_fidelity(found, "baseline")
+    groups = {"forecastcache": with_fidelity(found, "forecast")}
     for name, belongs in FAMILIES.items():
-        groups[name] = [row for row in rivals if belongs(row["name"])]
+        groups[name] = [row for row in baselines if belongs(row.name)]
     return groups
 
 
-def front(family: Sequence[Row]) -> list[Row]:
+def pareto_front(family: Sequence[Measurement]) -> list[Measurement]:
     """The rows than which no other of the family is as near for as few FLOPs."""
-    return [row for row in family if best_within(family, "FLOPs", row["flops"]) is row]
+    return [row for row in family if best_within(family, "FLOPs", row.flops) is row]
 
 
-def headline(every: dict[str, list[Row]]) -> str:
+def headline(every: dict[str, list[Measurement]]) -> str:
     lines = [table_head(["", *(f"`{model}`" for model in every)])]
     costs: tuple[Cost, ...] = ("seconds", "FLOPs", "computed steps")
     for cost in costs:
@@ -96,37 +101,37 @@ def headline(every: dict[str, list[Row]]) -> str:
                 if leads
                 else "not taken"
             )
-        lines.append(line([f"dB above the best rival at no more {cost}", *cells]))
+        lines.append(line([f"dB above the best baseline at no more {cost}", *cells]))
     cells = [f"{median(fewer_by_budget(found)):.1f}" for found in every.values()]
-    lines.append(line(["times fewer computed steps than the best rival at equal PSNR", *cells]))
+    lines.append(line(["times fewer computed steps than the best baseline at equal PSNR", *cells]))
     return "\n".join(lines)
 
 
-def leads_by_budget(found: Sequence[Row], cost: Cost) -> list[float | None]:
-    ours, rivals = measured(found, "forecast"), measured(found, "rival")
+def leads_by_budget(found: Sequence[Measurement], cost: Cost) -> list[float | None]:
+    ours, baselines = with_fidelity(found, "forecast"), with_fidelity(found, "baseline")
     if cost != "seconds":
-        return [lead(within(ours, budget), rivals, cost) for budget in BUDGETS]
-    timed = [row for row in rivals if row["seconds"]]
+        return [lead(within(ours, budget), baselines, cost) for budget in BUDGETS]
+    timed = [row for row in baselines if row.seconds]
     if not timed:
         return [None for _ in BUDGETS]
     return [lead(within(ours, budget), timed, cost, NOISE) for budget in BUDGETS]
 
 
-def fewer_by_budget(found: Sequence[Row]) -> list[float]:
-    ours, rivals = measured(found, "forecast"), measured(found, "rival")
-    bests = [best_within(rivals, "computed steps", budget) for budget in BUDGETS]
+def fewer_by_budget(found: Sequence[Measurement]) -> list[float]:
+    ours, baselines = with_fidelity(found, "forecast"), with_fidelity(found, "baseline")
+    bests = [best_within(baselines, "computed steps", budget) for budget in BUDGETS]
     fewer = [times_fewer(ours, best, "computed steps") for best in bests if best]
     return [it for it in fewer if it is not None]
 
 
-def within(ours: Sequence[Row], budget: int) -> Row:
-    """As of the rivals, the best that computes no more: a search does not always find the best."""
+def within(ours: Sequence[Measurement], budget: int) -> Measurement:
+    """The best of ours that computes no more: a search does not always find the best."""
     best = best_within(ours, "computed steps", budget)
     assert best is not None
     return best
 
 
-def by_budget(found: Sequence[Row]) -> str:
+def by_budget(found: Sequence[Measurement]) -> str:
     """Latent PSNR at no more computed steps, and our lead by all three costs."""
     groups = families(found)
     ours = groups.pop("forecastcache")
@@ -138,47 +143,47 @@ def by_budget(found: Sequence[Row]) -> str:
     leads = {cost: leads_by_budget(found, cost) for cost in COSTS}
     lines = [table_head(["computed", "ours", *shown, *(f"lead, {cost}" for cost in leads)])]
     for place, budget in enumerate(BUDGETS):
-        cells = [str(budget), f"{within(ours, budget)['latent_psnr_db']:.1f}"]
+        cells = [str(budget), f"{within(ours, budget).latent_psnr_db:.1f}"]
         for name in shown:
             best = best_within(groups[name], "computed steps", budget)
-            cells.append(f"{best['latent_psnr_db']:.1f}" if best else "")
+            cells.append(f"{best.latent_psnr_db:.1f}" if best else "")
         cells += [decibels(each[place]) for each in leads.values()]
         lines.append(line(cells))
     return "\n".join(lines)
 
 
 def decibels(lead: float | None) -> str:
-    """A lead, in bold where there is none; nothing where every rival costs more."""
+    """A lead, in bold where there is none; nothing where every baseline costs more."""
     if lead is None:
         return ""
     return f"{lead:+.1f}" if lead > 0 else f"**{lead:+.1f}**"
 
 
-def beside(found: Sequence[Row]) -> str:
-    """What cannot stand in the table: rivals that fail, or that spare too little."""
+def not_in_table(found: Sequence[Measurement]) -> str:
+    """What cannot stand in the table: baselines that fail, or that spare too little."""
     said = []
     for name, belongs in FAMILIES.items():
-        of_family = [row for row in found if row["kind"] == "rival" and belongs(row["name"])]
-        failed = [row for row in of_family if "error" in row]
-        well = measured(of_family, "rival")
+        of_family = [row for row in found if row.kind == "baseline" and belongs(row.name)]
+        failed = [row for row in of_family if row.failed]
+        well = with_fidelity(of_family, "baseline")
         if failed:
-            said.append(f"- {name} fails: `{failed[0]['name']}`: {failed[0]['error']}")
+            said.append(f"- {name} fails: `{failed[0].name}`: {failed[0].error}")
         elif well and not best_within(well, "computed steps", BUDGETS[-1]):
             least = min(well, key=COSTS["FLOPs"])
             said.append(
                 f"- {name} runs part of the network at too many steps to stand above: at best "
-                f"{least['flops_ratio']:.2f} times fewer FLOPs, "
-                f"{least['latent_psnr_db']:.1f} dB (`{least['name']}`)"
+                f"{least.flops_ratio:.2f} times fewer FLOPs, "
+                f"{least.latent_psnr_db:.1f} dB (`{least.name}`)"
             )
     return "\n".join(said)
 
 
-def picture(every: dict[str, list[Row]]) -> None:
+def picture(every: dict[str, list[Measurement]]) -> None:
     figure = Figure(figsize=(11, 8), layout="constrained")
     for axes, (model, found) in zip(figure.subplots(2, 2).flat, every.items()):
         for name, members in families(found).items():
             points = [
-                (budget, best["latent_psnr_db"])
+                (budget, best.latent_psnr_db)
                 for budget in CURVE
                 if (best := best_within(members, "computed steps", budget))
             ]

@@ -1,4 +1,4 @@
-"""Rivals at their best: settings chosen on calibration prompts, for every budget of the table."""
+"""Baselines at their best: settings chosen on calibration prompts, for each budget."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from forecastcache.calibration.search import climb, evenly
-from forecastcache.entry import Entry
-from forecastcache.evaluation.entries import Plain
-from forecastcache.evaluation.measure import Inside, latent_psnr
-from forecastcache.rivals.cache_dit import LEADING
-from forecastcache.rivals.spec import rival
-from forecastcache.sampling import Request, load
-from forecastcache.track import tracked
+from forecastcache.baselines.baseline import baseline_method
+from forecastcache.baselines.cache_dit import LEADING
+from forecastcache.calibration.schedule_search import climb, evenly
+from forecastcache.evaluation.measure import CountedRun, latent_psnr
+from forecastcache.evaluation.method import Method, Plain
+from forecastcache.sampling.loading import load
+from forecastcache.sampling.request import Request
+from forecastcache.sampling.trajectory import trajectory_of
 
 STEPS = 50
 BUDGETS = range(6, 19)  # computed steps
@@ -50,12 +50,12 @@ class Trial:
 
     spec: str
     psnr_db: float
-    computed: int
+    count: int
     flops: int
 
 
 class Trials:
-    """Rivals of one model, tried on calibration prompts."""
+    """Baselines on one model, tried on calibration prompts."""
 
     def __init__(self, model: str) -> None:
         self.pipe = load(model)
@@ -65,9 +65,9 @@ class Trials:
         )
 
     @cached_property
-    def plain(self) -> Inside:
+    def plain(self) -> CountedRun:
         """Where the plain run of these prompts ends, and what it costs."""
-        return self._inside(Plain())
+        return self._run(Plain())
 
     def searches(self) -> dict[str, Callable[[], list[str]]]:
         """What finds the settings worth a row, by a name of its own: the best for each budget."""
@@ -81,9 +81,9 @@ class Trials:
         }
         return {**grids, **masks}
 
-    def _inside(self, entry: Entry) -> Inside:
-        with entry.on(self.pipe, self.request) as applied:
-            return Inside.of(self.pipe, self.request, applied)
+    def _run(self, method: Method) -> CountedRun:
+        with method.apply(self.pipe, self.request) as applied:
+            return CountedRun.of(self.pipe, self.request, applied)
 
     def _psnr(self, final: Tensor) -> float:
         near = latent_psnr(final, self.plain.latents[-1])
@@ -91,12 +91,13 @@ class Trials:
 
     def _tried(self, spec: str) -> Trial | None:
         try:
-            inside = self._inside(rival(spec, STEPS))
-            near = self._psnr(inside.latents[-1])
+            run = self._run(baseline_method(spec, STEPS))
+            near = self._psnr(run.latents[-1])
         except Exception as error:  # of somebody else's code
             print(f"{spec}: {error}", flush=True)
             return None
-        return Trial(spec, near, inside.flops.computed(self.plain.flops), inside.flops.total)
+        count = len(run.flops.computed(self.plain.flops))
+        return Trial(spec, near, count, run.flops.total)
 
     def _best(self, grid: Sequence[str]) -> list[str]:
         """Of a grid the best for each budget; where all fail, one that shows how."""
@@ -106,7 +107,7 @@ class Trials:
             self.plain.flops.total - step * STEPS
         )  # encoders, and a decoder that cannot be left out
         fits: list[Callable[[Trial, int], bool]] = [
-            lambda it, budget: it.computed <= budget,
+            lambda it, budget: it.count <= budget,
             lambda it, budget: it.flops <= (around + step * budget) * SLACK,
         ]
         best = {
@@ -126,9 +127,10 @@ class Trials:
             return f"cache-dit:computed={'-'.join(map(str, leading + tail))},{options}"
 
         def error(tail: tuple[int, ...]) -> float:
-            with rival(spec(tail), STEPS).on(self.pipe, self.request), tracked(self.pipe) as track:
+            method = baseline_method(spec(tail), STEPS)
+            with method.apply(self.pipe, self.request), trajectory_of(self.pipe) as trajectory:
                 self.request.run(self.pipe)
-            return -self._psnr(track.samples[-1])
+            return -self._psnr(trajectory.samples[-1])
 
         first, later = LEADING - 1, budget - LEADING
         starts = [

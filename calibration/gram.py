@@ -24,10 +24,10 @@ class GramSum:
     """Gathers the Gram matrix of one branch, step by step and trajectory by trajectory.
 
     Args:
-        steps: of a trajectory, T.
+        steps: number of steps of a trajectory, T.
 
     Attributes:
-        matrix: the sum so far, `(T, T)`, float64.
+        matrix: sum so far, `(T, T)`, float64.
     """
 
     def __init__(self, steps: int) -> None:
@@ -35,7 +35,7 @@ class GramSum:
         self._features: list[Tensor] = []
 
     def observe(self, feature: Tensor) -> None:
-        """The next step's feature of the trajectories under way, any shape.
+        """Add the next step's feature of the trajectories under way, any shape.
 
         Raises:
             CalibrationError: it is not finite, or one trajectory more than T steps long.
@@ -52,7 +52,7 @@ class GramSum:
         self._features.append(feature.detach().to(torch.float32).flatten())
 
     def close(self) -> None:
-        """The trajectories under way have ended.
+        """End the trajectories under way.
 
         Raises:
             CalibrationError: before their last step.
@@ -71,9 +71,9 @@ def solve(normal: np.ndarray, aim: np.ndarray, ridge: float = RIDGE) -> tuple[np
     """Weights w of least w^T N w - 2 w^T a + ridge |w|^2, and the condition of what was solved.
 
     Args:
-        normal: N, `(k, k)`, symmetric, positive semidefinite.
-        aim: a, `(k,)`.
-        ridge: as a part of the mean of N's diagonal.
+        normal: matrix N, `(k, k)`, symmetric, positive semidefinite.
+        aim: vector a, `(k,)`.
+        ridge: ridge as a part of the mean of N's diagonal.
 
     Raises:
         CalibrationError: N holds nothing, or its numbers are not finite.
@@ -99,10 +99,10 @@ def open_loop_rows(
     """The row of every forecast step, fitted on trajectories of the plain sampler (L2P).
 
     Args:
-        gram: of the plain trajectories' features, `(T, T)`.
-        computed: the computed steps, rising from 0.
-        depth: newest computed steps that a row reads; None for all.
-        ridge: as a part of the mean diagonal.
+        gram: Gram matrix of the plain trajectories' features, `(T, T)`.
+        computed: computed steps, rising from 0.
+        depth: number of newest computed steps that a row reads; None for all.
+        ridge: ridge as a part of the mean diagonal.
 
     Reference: L2P (2604.26365); solved in closed form instead of by gradient descent.
     """

@@ -11,7 +11,7 @@ from forecastcache import zoo
 from forecastcache.errors import CalibrationError
 
 if TYPE_CHECKING:
-    from forecastcache.calibration.artifact import Calibration
+    from forecastcache.calibration.calibration import Calibration
 
 NAME = "calibration.safetensors"
 REPO = re.compile(r"[\w.-]+/[\w.-]+")
@@ -32,7 +32,7 @@ What {prompts} plain runs of {steps} steps with {scheduler} and guidance {guidan
 import forecastcache as fc
 
 calibration = fc.Calibration.load("{repo}")
-fc.attach(pipe, *calibration.choose(computed={computed}))
+fc.attach(pipe, *calibration.choose({count}))
 ```
 
 It serves any schedule in open loop. Fitted in closed loop, PSNR of the final sample to the plain
@@ -113,7 +113,7 @@ def push(calibration: Calibration, repo: str, private: bool) -> str:
 
 
 def card(calibration: Calibration, repo: str) -> str:
-    """What the hub shows of it."""
+    """The page that the hub shows for a calibration."""
     identity, fits = calibration.identity, calibration.fits
     lines = [
         f"| {len(fit.computed)} | {fit.psnr_db:.1f} dB | {' '.join(map(str, fit.computed))} |"
@@ -127,7 +127,7 @@ def card(calibration: Calibration, repo: str) -> str:
         prompts=sum(size.recording.prompts for size in calibration.sizes),
         sizes=", ".join(size.name for size in calibration.sizes),
         repo=repo,
-        computed=len(fits[0].computed) if fits else max(1, identity.steps // 5),
+        count=len(fits[0].computed) if fits else max(1, identity.steps // 5),
         fits="\n".join(lines) or "| none | | |",
         versions=", ".join(f"{name} {number}" for name, number in calibration.versions.items()),
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from forecastcache.attachment import denoisers
+from forecastcache.engine.attach import denoisers
 from forecastcache.errors import CalibrationError
 
 
@@ -17,8 +17,8 @@ class Part(BaseModel):
     """A model or scheduler: its class and what its configuration comes to.
 
     Attributes:
-        name: of the class.
-        config: SHA-256 of its configuration, the first 16 digits.
+        name: name of the class.
+        config: first 16 digits of the SHA-256 of its configuration.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -27,7 +27,7 @@ class Part(BaseModel):
 
     @classmethod
     def of(cls, thing: Any) -> Part:
-        """Of anything that has a diffusers config."""
+        """The identity of anything that has a diffusers config."""
         config = dict(getattr(thing, "config", {}))
         kept = {key: value for key, value in sorted(config.items()) if not key.startswith("_")}
         text = json.dumps(kept, sort_keys=True, default=str)
@@ -40,10 +40,10 @@ class Identity(BaseModel):
     """What was calibrated.
 
     Attributes:
-        model: the network.
-        scheduler: the sampler.
-        steps: of a trajectory.
-        guidance: scale asked for; None for the pipeline's own.
+        model: class and configuration of the network.
+        scheduler: class and configuration of the sampler.
+        steps: number of steps of a trajectory.
+        guidance: guidance scale that was asked for; None for the pipeline's own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,7 +54,7 @@ class Identity(BaseModel):
 
     @classmethod
     def of(cls, pipe: Any, steps: int, guidance: float | None) -> Identity:
-        """Of a pipeline and what it is asked for."""
+        """The identity of a pipeline and what it is asked for."""
         (model, *_), _ = denoisers(pipe)
         return cls(
             model=Part.of(model),
@@ -105,5 +105,5 @@ class Identity(BaseModel):
 
 
 def versions() -> dict[str, str]:
-    """Of the libraries that a calibration was made with."""
+    """Versions of the libraries that a calibration is made with."""
     return {library: version(library) for library in ("torch", "diffusers", "numpy")}

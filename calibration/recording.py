@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from forecastcache.attachment import denoisers
+from forecastcache._util.swap import swapped
 from forecastcache.calibration.gram import GramSum
 from forecastcache.calibration.sampler import Motion, MotionSum
-from forecastcache.clock import Clock
+from forecastcache.engine.attach import attach, denoisers
+from forecastcache.engine.patch import place_of_call
+from forecastcache.engine.report import CallRecord
 from forecastcache.errors import CalibrationError
 from forecastcache.history import is_feature
-from forecastcache.host import Host
-from forecastcache.patch import Forward
-from forecastcache.registry import adapter_for
-from forecastcache.track import tracked
+from forecastcache.predictors.reuse import Reuse
+from forecastcache.sampling.trajectory import trajectory_of
+from forecastcache.schedule import Every
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,14 @@ class Recording:
     """Sums over plain runs; the recordings of two sets of prompts add up to that of both.
 
     Attributes:
-        times: of the steps, as the model is given them, `(T,)`.
-        gram: of the guided outputs, `(T, T)`.
-        branches: of what the model returned at each call of a step, `(branches, T, T)`.
-        products: of (x_s, g_s, x_{s+1}), `(T, 3, 3)`.
-        prompts: that were sampled.
-        elements: numbers in all their samples.
-        precision: of the samples as the pipeline held them, a part of their size.
+        times: times of the steps, as the model is given them, `(T,)`.
+        gram: Gram matrix of the guided outputs, `(T, T)`.
+        branches: Gram matrices of what the model returned at each call of a step,
+            `(branches, T, T)`.
+        products: inner products of (x_s, g_s, x_{s+1}), `(T, 3, 3)`.
+        prompts: number of prompts that were sampled.
+        elements: number of elements in all their samples.
+        precision: relative precision of the samples as the pipeline held them.
     """
 
     times: np.ndarray
@@ -65,7 +68,7 @@ class Recording:
 
     @property
     def steps(self) -> int:
-        """Of a trajectory, T."""
+        """Number of steps of a trajectory, T."""
         return len(self.times)
 
     @cached_property
@@ -79,8 +82,8 @@ def record(pipe: Any, run: Callable[[], object], prompts: int) -> tuple[Recordin
 
     Args:
         pipe: a diffusers pipeline with nothing attached.
-        run: has it sample `prompts` prompts in one batch.
-        prompts: how many.
+        run: function that has it sample `prompts` prompts in one batch.
+        prompts: number of prompts.
 
     Returns:
         The recording, and the samples x_0 to x_T.
@@ -94,50 +97,57 @@ def record(pipe: Any, run: Callable[[], object], prompts: int) -> tuple[Recordin
             f"{type(pipe).__name__} has two models that take turns: calibration of such is not "
             "built yet; use a predictor that needs none"
         )
-    (model,) = models
-    host = Host(model, adapter_for(model), "output")
-    clock, times, outputs = Clock(pipe), [], list[list[Tensor]]()
+    # A session that computes every step changes nothing, and tells steps and branches apart.
+    with (
+        outputs_of(models[0]) as outputs,
+        attach(pipe, Every(1), Reuse()) as session,
+        trajectory_of(pipe, prompts) as trajectory,
+    ):
+        run()
+        calls = list(session.report().calls)
+    first = [call.step.time for call in calls if call.branch == 0]
+    motion = MotionSum(len(first))
+    motion.observe(trajectory)
+    recording = Recording(
+        times=np.array(first),
+        gram=_gram(trajectory.guided),
+        branches=np.stack([_gram(branch) for branch in _by_branch(calls, outputs)]),
+        products=motion.products,
+        prompts=prompts,
+        elements=trajectory.samples[0].numel(),
+        precision=trajectory.precision,
+    )
+    return recording, trajectory.samples
 
-    def call(forward: Forward, args: Any, kwargs: Any) -> Any:
-        reading = host.read(args, kwargs)
-        tick = clock.tick(reading.time, reading.sample)
+
+@contextmanager
+def outputs_of(model: nn.Module) -> Iterator[list[Tensor]]:
+    """The first tensor of each output of the model, on the host, call by call."""
+    place, outputs = place_of_call(model), list[Tensor]()
+    forward = getattr(model, place)
+
+    def observed(*args: Any, **kwargs: Any) -> Any:
         output = forward(*args, **kwargs)
-        if tick.position == 0:
-            times.append(reading.time)
-        if tick.position == len(outputs):
-            outputs.append([])
-        outputs[tick.position].append(_first_tensor(output).detach().cpu())
+        first = next(leaf for leaf in pytree.tree_leaves(output) if is_feature(leaf))
+        outputs.append(first.detach().cpu())
         return output
 
-    host.attach(call, "a recording")
-    try:
-        with tracked(pipe, prompts) as track:
-            run()
-    finally:
-        host.detach()
-    steps, motion = len(times), MotionSum(len(times))
-    motion.observe(track)
-    grams = [_gram(steps, features) for features in (track.guided, *outputs)]
-    recording = Recording(
-        np.array(times),
-        grams[0],
-        np.stack(grams[1:]),
-        motion.products,
-        prompts,
-        track.samples[0].numel(),
-        track.precision,
-    )
-    return recording, track.samples
+    with swapped(model, place, observed):
+        yield outputs
 
 
-def _gram(steps: int, features: list[Tensor]) -> np.ndarray:
-    gathered = GramSum(steps)
+def _by_branch(calls: Sequence[CallRecord], outputs: Sequence[Tensor]) -> list[list[Tensor]]:
+    """The outputs of each branch of guidance, step by step."""
+    branches = sorted({call.branch for call in calls})
+    return [
+        [output for call, output in zip(calls, outputs, strict=True) if call.branch == branch]
+        for branch in branches
+    ]
+
+
+def _gram(features: Sequence[Tensor]) -> np.ndarray:
+    gathered = GramSum(len(features))
     for feature in features:
         gathered.observe(feature)
     gathered.close()
     return gathered.matrix
-
-
-def _first_tensor(output: Any) -> Tensor:
-    tensor: Tensor = next(leaf for leaf in pytree.tree_leaves(output) if is_feature(leaf))
-    return tensor

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forecastcache.errors import CalibrationError
-from forecastcache.track import Track
+from forecastcache.sampling.trajectory import Trajectory
 
 TOLERANCE = 1e-4  # relative residual above which a sampler is stochastic or of higher order
 
@@ -21,10 +21,10 @@ class Motion:
     """How a sampler of first order moves: x_{s+1} = a_s x_s + b_s g_s.
 
     Attributes:
-        keep: a_s, `(T,)`.
-        move: b_s, `(T,)`.
-        missed: relative residual, the largest of all steps.
-        precision: with which the samples were held.
+        keep: factors a_s of the sample, `(T,)`.
+        move: factors b_s of the guided output, `(T,)`.
+        missed: largest relative residual of all steps.
+        precision: relative precision with which the samples were held.
     """
 
     keep: np.ndarray
@@ -68,10 +68,10 @@ class MotionSum:
         found.products = products
         return found
 
-    def observe(self, track: Track) -> None:
+    def observe(self, trajectory: Trajectory) -> None:
         """Add one finished run."""
-        for step, guided in enumerate(track.guided):
-            three = [track.samples[step], guided, track.samples[step + 1]]
+        for step, guided in enumerate(trajectory.guided):
+            three = [trajectory.samples[step], guided, trajectory.samples[step + 1]]
             flat = np.stack([tensor.double().flatten().numpy() for tensor in three])
             self.products[step] += flat @ flat.T
 

@@ -30,7 +30,7 @@ class Response:
 
     Attributes:
         rho: part of the displacement that it takes for noise.
-        tau: length of what else its answer moves by, as a part of the same.
+        tau: length of what else its answer moves by, as a part of the displacement.
     """
 
     rho: float = 0.8
@@ -42,8 +42,9 @@ class Simulated:
     """What the simulation of one schedule came to.
 
     Attributes:
-        rows: one for each forecast step.
-        error: squared distance of the final samples from the plain ones, a number, foretold.
+        rows: rows, one for each forecast step.
+        error: foretold squared distance of the final samples from the plain ones, for one element
+            of a sample.
     """
 
     rows: tuple[Row, ...]
@@ -68,11 +69,12 @@ def simulate(
     """The closed-loop rows of a schedule, foretold.
 
     Args:
-        gram: of the plain trajectories' guided outputs, `(T, T)`, a number of the sample.
-        motion: of the sampler.
-        computed: the computed steps, rising from 0.
-        response: of the network.
-        ridge: as a part of the mean diagonal.
+        gram: Gram matrix of the plain trajectories' guided outputs, `(T, T)`, for one element of
+            a sample.
+        motion: motion of the sampler.
+        computed: computed steps, rising from 0.
+        response: response of the network to a displaced sample.
+        ridge: ridge as a part of the mean diagonal.
     """
     total, count = len(gram), len(computed)
     levels = noise_levels(motion)

@@ -2,14 +2,22 @@
 
 with attach(pipe, Every(5, first=3), Taylor(order=1)):
     image = pipe(...).images[0]
+
+Everything in `__all__` is the supported interface. Other modules may move without notice.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from forecastcache import _moved as _moved
 from forecastcache import errors
-from forecastcache.adapter import Adapter, Site, Trunk
-from forecastcache.attachment import attach
+from forecastcache.adapter import Adapter, Site, Skip, Trunk
+from forecastcache.engine.attach import attach, detach
+from forecastcache.engine.report import CallRecord, Report
+from forecastcache.engine.session import Session
+from forecastcache.errors import ForecastCacheError, ForecastCacheWarning
 from forecastcache.history import History
+from forecastcache.memory.input_size import InputSize
 from forecastcache.predictor import LinearPredictor, Predictor
 from forecastcache.predictors.bands import Bands
 from forecastcache.predictors.bdf import BDF
@@ -22,50 +30,113 @@ from forecastcache.predictors.newton import Newton
 from forecastcache.predictors.reuse import Reuse
 from forecastcache.predictors.taylor import Taylor
 from forecastcache.registry import register_adapter, register_predictor, register_schedule
-from forecastcache.report import Report
-from forecastcache.schedule import Every, Listed, Schedule
-from forecastcache.session import Session
+from forecastcache.schedule import Every, Listed, Schedule, State
 from forecastcache.step import Step
 
 if TYPE_CHECKING:
-    from forecastcache.calibration.artifact import Calibration
+    from forecastcache import testing as testing
+    from forecastcache import zoo as zoo
+    from forecastcache.baselines.baseline import Baseline, register_baseline
+    from forecastcache.calibration.calibrate import calibrate
+    from forecastcache.calibration.calibration import Calibration, Offer
+    from forecastcache.evaluation.evaluate import Evaluation, evaluate
+    from forecastcache.evaluation.measurement import Measurement
+    from forecastcache.evaluation.method import Applied
+    from forecastcache.evaluation.sweep import Sweep
+    from forecastcache.memory.plan import MemoryPlan, SiteMemory, plan_memory
+    from forecastcache.sampling.loading import load
+    from forecastcache.sampling.request import Request
+
+    __version__: str
+
+# Where they are used only, with what they need: scipy, diffusers, matplotlib.
+_LAZY = {
+    "Applied": "evaluation.method",
+    "Baseline": "baselines.baseline",
+    "Calibration": "calibration.calibration",
+    "Evaluation": "evaluation.evaluate",
+    "Measurement": "evaluation.measurement",
+    "MemoryPlan": "memory.plan",
+    "Offer": "calibration.calibration",
+    "Request": "sampling.request",
+    "SiteMemory": "memory.plan",
+    "Sweep": "evaluation.sweep",
+    "calibrate": "calibration.calibrate",
+    "evaluate": "evaluation.evaluate",
+    "load": "sampling.loading",
+    "plan_memory": "memory.plan",
+    "register_baseline": "baselines.baseline",
+}
 
 __all__ = [
     "BDF",
     "Adapter",
+    "Applied",
     "Bands",
+    "Baseline",
     "Blend",
     "Calibration",
+    "CallRecord",
+    "Evaluation",
     "Every",
     "Explanation",
     "Exponential",
+    "ForecastCacheError",
+    "ForecastCacheWarning",
     "Hermite",
     "History",
+    "InputSize",
     "Learned",
     "LinearPredictor",
     "Listed",
+    "Measurement",
+    "MemoryPlan",
     "Newton",
+    "Offer",
     "Predictor",
     "Report",
+    "Request",
     "Reuse",
     "Schedule",
     "Session",
     "Site",
+    "SiteMemory",
+    "Skip",
+    "State",
     "Step",
+    "Sweep",
     "Taylor",
     "Trunk",
+    "__version__",
     "attach",
+    "calibrate",
+    "detach",
     "errors",
+    "evaluate",
     "explain",
+    "load",
+    "plan_memory",
     "register_adapter",
+    "register_baseline",
     "register_predictor",
     "register_schedule",
+    "testing",
+    "zoo",
 ]
 
+if not TYPE_CHECKING:  # type checkers would take any name to be there
 
-def __getattr__(name: str) -> Any:
-    if name == "Calibration":  # with what it needs, scipy above all, only where it is used
-        from forecastcache.calibration.artifact import Calibration
+    def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            from importlib.metadata import version
 
-        return Calibration
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return version("forecastcache")
+        if name in _LAZY:
+            return getattr(import_module(f"forecastcache.{_LAZY[name]}"), name)
+        if name in ("testing", "zoo"):
+            return import_module(f"forecastcache.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -13,7 +13,7 @@ def main() -> None:
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         sys.exit(f"the command line needs {', '.join(missing)}: pip install 'forecastcache[cli]'")
-    from forecastcache.cli import run_app
+    from forecastcache.cli.app import run_app
 
     run_app()
 

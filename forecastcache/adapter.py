@@ -10,7 +10,8 @@ from typing import Any, Literal, NamedTuple, get_args
 from torch import nn
 
 from forecastcache.errors import AttachError
-from forecastcache.size import Size
+from forecastcache.memory.input_size import InputSize
+from forecastcache.schedule import Signal
 
 Granularity = Literal["output", "hidden", "block", "module"]
 GRANULARITIES: tuple[Granularity, ...] = get_args(Granularity)
@@ -22,12 +23,13 @@ class Site:
     """A named place in a model whose tensors are forecast.
 
     Attributes:
-        path: of the module within the model; '' is the model itself.
-        feature: what of the module is forecast: its `output`, its first `input`, its `residual`,
-            the difference between what it returns and what it was given, or `nothing`, where
-            another site makes its work needless.
-        streams: for a residual, the arguments that what it returns is compared with, in order;
-            for nothing, those that it returns instead, () for the first.
+        path: path of the module within the model; '' is the model itself.
+        feature: what is forecast there: the module's `output`, its first `input`, its `residual`
+            (what it returns less what it was given), or `nothing`, where another site makes the
+            module needless.
+        streams: for a residual, the arguments that it is the change of, in the order in which the
+            module returns them; for nothing, the arguments that are returned instead, () for the
+            first.
     """
 
     path: str
@@ -39,8 +41,8 @@ class Skip(NamedTuple):
     """A module whose result only a forecast module reads, so that a forecast makes it needless.
 
     Attributes:
-        path: within the block.
-        streams: the arguments that it returns unchanged instead, () for the first alone.
+        path: path of the module within the block.
+        streams: arguments that are returned unchanged instead, () for the first alone.
     """
 
     path: str
@@ -52,10 +54,10 @@ class Trunk:
     """One list of blocks that the model runs in turn.
 
     Attributes:
-        path: of the list within the model.
-        streams: the block's arguments that it returns updated, in the order it returns them.
-        modules: paths within a block whose outputs the `module` sites forecast.
-        skipped: what else need not run once these are forecast.
+        path: path of the list within the model.
+        streams: arguments of a block that it returns updated, in the order it returns them.
+        modules: paths of the modules in a block whose outputs the `module` sites forecast.
+        skipped: modules that need not run once these are forecast.
     """
 
     path: str
@@ -69,24 +71,26 @@ class Adapter:
     """What forecastcache knows about the model classes it serves.
 
     Attributes:
-        name: in the registry and in reports.
+        name: name in the registry and in reports.
         models: exact classes, as `package.ClassName`; `*` serves any model that no other
             adapter names.
         time: names that the forward argument with the step's time may have.
-        trunk: the model's block lists, in the order it runs them.
+        trunk: block lists of the model, in the order it runs them.
         tail: path of the module whose input is the `hidden` site.
-        grid: from a call's arguments by name and the model's config to the layout of the
-            image's tokens, (frames, height, width) or (height, width); for predictors that look
-            at an image's frequencies.
+        modulated: path of the module whose first output is the timestep embedding as the first
+            block uses it, for adaptive schedules; None where no module returns it.
+        grid: function of a call's arguments by name and the model's config that gives the layout
+            of the image's tokens, (frames, height, width) or (height, width); for predictors that
+            look at an image's frequencies.
         guidance: how the model's pipelines do classifier-free guidance: both halves in one
             batch, in sequential calls, or by embedding the scale, with no second half at all.
-        inputs: from the model's config and a size to the arguments of one call without the time,
-            for planning; they are made on the meta device.
+        inputs: function of the model's config and a size that gives the arguments of one call
+            without the time, for planning; it is called under the meta device.
         without_data: changes a copy of the model that has shapes but no data, where the model
             reads data on its way, so that it runs all the same.
-        trim: from a call's arguments to those that differ once what the model leaves out, as it
-            reads a mask, is left out.
-        shared: arguments that all samples of a batch have in common.
+        trim: drops the padding that the model masks out, so that shapes match the run: from a
+            call's arguments to those that change.
+        shared: names of the arguments that all samples of a batch have in common.
     """
 
     name: str
@@ -94,9 +98,10 @@ class Adapter:
     time: tuple[str, ...] = ("timestep",)
     trunk: tuple[Trunk, ...] = ()
     tail: str | None = None
+    modulated: str | None = None
     grid: Callable[[Mapping[str, Any], Any], tuple[int, ...]] | None = None
     guidance: Literal["batched", "sequential", "embedded"] = "sequential"
-    inputs: Callable[[Any, Size], dict[str, Any]] | None = None
+    inputs: Callable[[Any, InputSize], dict[str, Any]] | None = None
     without_data: Callable[[nn.Module], None] | None = None
     trim: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
     shared: tuple[str, ...] = ()
@@ -150,6 +155,22 @@ class Adapter:
             for skip in trunk.skipped
         ]
         return (*outputs, *needless)
+
+    def signal_site(self, signal: Signal) -> Site:
+        """Where in the model an adaptive schedule's signal is found.
+
+        Raises:
+            AttachError: this adapter does not name it.
+        """
+        if signal == "first_block" and self.trunk:
+            return Site(f"{self.trunk[0].path}.0", "residual", self.trunk[0].streams)
+        if signal == "modulated" and self.modulated is not None:
+            return Site(self.modulated, "output")
+        known = "a trunk" if signal == "first_block" else "a module in `modulated`"
+        raise AttachError(
+            f"the adapter {self.name!r} names no {signal}: use a schedule that does not look at "
+            f"it, or register an Adapter with {known}"
+        )
 
     def time_argument(self, model: nn.Module) -> str:
         """The name of the argument of `model.forward` that carries the step's time.

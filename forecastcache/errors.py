@@ -1,4 +1,7 @@
-"""The errors that forecastcache raises; each names what was found and what to do instead."""
+"""The errors that forecastcache raises, and its one warning.
+
+Each error names what was found and what to do instead.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,24 @@ class ForecastCacheError(Exception):
     """Base of every error raised here."""
 
 
+class ForecastCacheWarning(UserWarning):
+    """Category of every warning given here."""
+
+
+class ForecastCacheDeprecationWarning(ForecastCacheWarning, DeprecationWarning):
+    """An old way of calling still works, and will not for long."""
+
+
 class OptionError(ForecastCacheError, ValueError):
-    """An option of a predictor or schedule is unknown or out of range."""
+    """An option of a predictor, schedule or baseline is unknown or out of range."""
 
 
 class ScheduleError(ForecastCacheError, ValueError):
-    """A schedule does not fit the trajectory."""
+    """A schedule does not fit the trajectory, or its answer is not a bool."""
 
 
 class UnknownNameError(ForecastCacheError, LookupError):
-    """No predictor, schedule, adapter or model is known by this name."""
+    """No predictor, schedule, adapter, baseline or model is known by this name."""
 
 
 class NameTakenError(ForecastCacheError, ValueError):
@@ -36,7 +47,7 @@ class BudgetError(ForecastCacheError, ValueError):
 
 
 class PlanError(ForecastCacheError, ValueError):
-    """A cache cannot be planned from what is known."""
+    """The memory of a cache cannot be planned from what is known."""
 
 
 class SizeError(ForecastCacheError, ValueError):
@@ -47,12 +58,20 @@ class HistoryError(ForecastCacheError, ValueError):
     """A history is too short for what is asked of it, or a row does not fit it."""
 
 
+class RequestError(ForecastCacheError, ValueError):
+    """A pipeline cannot be loaded, or does not take what is asked of it."""
+
+
 class CalibrationError(ForecastCacheError, ValueError):
-    """A calibration cannot be made, or does not fit what it is to be used for."""
+    """A calibration cannot be made, or does not fit the pipeline that it is used with."""
+
+
+class CheckpointError(ForecastCacheError, ValueError):
+    """A checkpoint belongs to another training than the one asked for."""
 
 
 class ConformanceError(ForecastCacheError, AssertionError):
-    """A predictor or adapter breaks its contract."""
+    """A predictor, schedule or adapter breaks its contract."""
 
 
 class NotFiniteError(ForecastCacheError, ArithmeticError):

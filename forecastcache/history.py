@@ -23,12 +23,12 @@ class History:
     and moves nothing else.
 
     Args:
-        depth: features kept.
+        depth: number of features kept.
         dtype: storage dtype; None keeps the feature's own.
-        device: where the ring lies; None keeps the feature's own. `cpu` beside a CUDA feature
+        device: device of the ring; None keeps the feature's own. `cpu` beside a CUDA feature
             is pinned.
-        grid: (frames, height, width) or (height, width) that the image's tokens are laid out
-            on, row by row; None where the adapter does not tell.
+        grid: layout of the image's tokens, (frames, height, width) or (height, width), row by
+            row; None where the adapter does not tell.
     """
 
     def __init__(
@@ -143,8 +143,10 @@ class History:
 
 def same_values(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors are alike in shape, dtype, device and every value."""
+    if a is b:
+        return True
     alike = (a.shape, a.dtype, a.device) == (b.shape, b.dtype, b.device)
-    return a is b or (alike and torch.equal(a, b))
+    return alike and torch.equal(a, b)
 
 
 def is_feature(leaf: object) -> bool:

@@ -4,28 +4,56 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing_extensions import dataclass_transform
 
 from forecastcache.errors import OptionError
 
 
+@dataclass_transform(field_specifiers=(Field,))
 class Options(BaseModel):
-    """Base of predictors and schedules: immutable, hashable, picklable, JSON both ways.
+    """Base of predictors, schedules and baselines: immutable, hashable, picklable, JSON both ways.
+
+    The fields are the constructor's parameters, in their order: `Taylor(2)` is `Taylor(order=2)`.
+    A field's default is written once, in the field.
 
     Raises:
-        OptionError: an option is unknown or out of range (one line, at construction).
+        OptionError: an option is unknown, given twice or out of range (one line, at construction).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *values: Any, **options: Any) -> None:
         try:
-            super().__init__(**options)
+            super().__init__(**by_name(type(self), values, options))
         except ValidationError as error:
             raise OptionError(_in_one_line(type(self), error)) from None
 
     def __str__(self) -> str:
         return repr(self)
+
+
+def by_name(
+    kind: type[BaseModel], values: tuple[Any, ...], options: dict[str, Any]
+) -> dict[str, Any]:
+    """The options of a call with positional ones under their names.
+
+    Raises:
+        OptionError: there are more values than options, or an option is given twice.
+    """
+    names = list(kind.model_fields)
+    if len(values) > len(names):
+        raise OptionError(
+            f"{kind.__name__} was given {len(values)} values in order; it takes "
+            f"{describe_options(kind) or 'no options'}"
+        )
+    given = dict(zip(names, values))
+    twice = next((name for name in given if name in options), None)
+    if twice is not None:
+        raise OptionError(
+            f"{twice} is set twice, to {given[twice]} and to {options[twice]}: keep one"
+        )
+    return {**given, **options}
 
 
 def describe_options(kind: type[BaseModel]) -> str:

@@ -1,4 +1,4 @@
-"""Registries: predictors, schedules and adapters by name, ours and anybody's alike.
+"""Registries: predictors, schedules and adapters by name, built in or not.
 
 Installed packages register through entry points, scripts and notebooks with the decorators.
 """
@@ -13,7 +13,13 @@ from typing import Any, Generic, TypeVar
 from torch import nn
 
 from forecastcache.adapter import ANY_MODEL, Adapter
-from forecastcache.errors import AttachError, ForecastCacheError, NameTakenError, UnknownNameError
+from forecastcache.errors import (
+    AttachError,
+    ForecastCacheError,
+    ForecastCacheWarning,
+    NameTakenError,
+    UnknownNameError,
+)
 from forecastcache.predictor import Predictor
 from forecastcache.schedule import Schedule
 
@@ -24,9 +30,9 @@ class Registry(Generic[Thing]):
     """Things of one kind, by name.
 
     Args:
-        kind: what they are called in errors.
-        group: the entry-point group in which installed packages declare them.
-        accepts: whether a thing is of this kind.
+        kind: name of the kind in errors.
+        group: entry-point group in which installed packages declare such things.
+        accepts: function that says whether a thing is of this kind.
     """
 
     def __init__(self, kind: str, group: str, accepts: Callable[[Any], bool]) -> None:
@@ -104,7 +110,7 @@ class Registry(Generic[Thing]):
             try:
                 thing = self._find(name, installed)
             except ForecastCacheError as error:
-                warnings.warn(str(error), stacklevel=2)
+                warnings.warn(str(error), ForecastCacheWarning, stacklevel=2)
             else:
                 yield name, thing
 
@@ -127,15 +133,16 @@ def _place(thing: Any) -> str:
     return repr(thing)
 
 
-def _is_class_of(base: type) -> Callable[[Any], bool]:
+def is_class_of(base: type) -> Callable[[Any], bool]:
+    """A function that says whether a thing is a subclass of `base`."""
     return lambda thing: isinstance(thing, type) and issubclass(thing, base)
 
 
 PREDICTORS: Registry[type[Predictor]] = Registry(
-    "predictor", "forecastcache.predictors", _is_class_of(Predictor)
+    "predictor", "forecastcache.predictors", is_class_of(Predictor)
 )
 SCHEDULES: Registry[type[Schedule]] = Registry(
-    "schedule", "forecastcache.schedules", _is_class_of(Schedule)
+    "schedule", "forecastcache.schedules", is_class_of(Schedule)
 )
 ADAPTERS: Registry[Adapter] = Registry(
     "adapter", "forecastcache.adapters", lambda thing: isinstance(thing, Adapter)
@@ -151,7 +158,7 @@ def register_predictor(name: str) -> Callable[[PredictorClass], PredictorClass]:
     Raises:
         NameTakenError: another predictor has the name.
     """
-    return _decorator(PREDICTORS, name)
+    return decorator(PREDICTORS, name)
 
 
 def register_schedule(name: str) -> Callable[[ScheduleClass], ScheduleClass]:
@@ -160,7 +167,7 @@ def register_schedule(name: str) -> Callable[[ScheduleClass], ScheduleClass]:
     Raises:
         NameTakenError: another schedule has the name.
     """
-    return _decorator(SCHEDULES, name)
+    return decorator(SCHEDULES, name)
 
 
 def register_adapter(adapter: Adapter) -> Adapter:
@@ -188,7 +195,9 @@ def adapter_for(model: nn.Module) -> Adapter:
     return (exact or fallback)[0]
 
 
-def _decorator(registry: Registry[Any], name: str) -> Callable[[Any], Any]:
+def decorator(registry: Registry[Any], name: str) -> Callable[[Any], Any]:
+    """A class decorator that registers under `name`."""
+
     def register(thing: Any) -> Any:
         registry.add(name, thing)
         return thing

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, final
+from typing import TYPE_CHECKING, Annotated, Any, Literal, final
 
 from pydantic import Field, field_validator
 from torch import Tensor
@@ -14,20 +14,63 @@ from forecastcache.errors import ScheduleError
 from forecastcache.options import Options
 from forecastcache.step import Step
 
+# What a schedule may ask to see of the model, beyond its input.
+Signal = Literal["output", "first_block", "modulated"]
+
+
+def not_asked_for(signal: Signal) -> Tensor:
+    """What a schedule gets for a signal that its `needs` do not hold.
+
+    Raises:
+        ScheduleError: always.
+    """
+    raise ScheduleError(
+        f"this schedule looks at {signal}, but does not ask for it: add it to `needs`"
+    )
+
 
 @dataclass
 class State:
-    """What a schedule that decides as it runs may look at, one a branch and trajectory.
+    """What a schedule that decides as it runs may look at, in one call of one branch.
+
+    Tensors are the model's own, not copies: they are to be read, not written.
 
     Attributes:
-        computed: the steps in the history, oldest first.
-        sample: the model's input at this step, any shape.
-        memory: the schedule's own notes; empty when the trajectory starts.
+        computed: steps in the history, oldest first.
+        sample: the model's input at this step, any shape; None outside a session.
+        computed_output: output of the newest computed call of this branch, None before the
+            first; kept only for a schedule whose `needs` hold `output`.
+        forecast_output: output of the newest forecast call of this branch, likewise.
+        memory: notes of the schedule's own, one dict a branch; empty when a trajectory starts.
+        look: runs the model as far as a signal and returns it.
     """
 
     computed: Sequence[Step] = ()
     sample: Tensor | None = None
+    computed_output: Tensor | None = None
+    forecast_output: Tensor | None = None
     memory: dict[str, Any] = field(default_factory=dict)
+    look: Callable[[Signal], Tensor] = not_asked_for
+
+    def first_block_residual(self) -> Tensor:
+        """What the first block adds to the image's tokens at this step.
+
+        Runs the embedders and the first block, also at a step that is computed afterwards.
+
+        Raises:
+            ScheduleError: `needs` does not hold `first_block`.
+        """
+        return self.look("first_block")
+
+    def modulated_embedding(self) -> Tensor:
+        """The first block's input once the timestep embedding has modulated it.
+
+        Runs the embedders and the first norm; what module gives it is the adapter's `modulated`.
+
+        Raises:
+            ScheduleError: `needs` does not hold `modulated`.
+        """
+        return self.look("modulated")
 
 
 class Schedule(Options, ABC):
@@ -35,6 +78,15 @@ class Schedule(Options, ABC):
 
     The session computes anyway while a history is too short for its predictor.
     """
+
+    @property
+    def needs(self) -> frozenset[Signal]:
+        """What it looks at in `State` beyond steps and sample; a model must have it.
+
+        `output` are the newest outputs of the model, `first_block` the first block's residual,
+        `modulated` the modulated timestep embedding. `attach` refuses a model without them.
+        """
+        return frozenset()
 
     @abstractmethod
     def compute(self, step: Step, state: State) -> bool:
@@ -69,22 +121,19 @@ class Every(Schedule):
     """The first steps, every `interval`-th after them, and the last steps.
 
     Step s is computed when s < first, or (s - first + 1) is a multiple of `interval`, or
-    s >= total - last. `Every(6, first=3)` over 50 steps computes 0 1 2 8 14 20 26 32 38 44.
+    s >= total - last. `Every(6)` over 50 steps computes 0 1 2 8 14 20 26 32 38 44.
 
     Args:
         interval: steps from one computed step to the next; 1 computes all.
-        first: leading steps that are all computed.
-        last: closing steps that are all computed.
+        first: number of leading steps that are all computed.
+        last: number of closing steps that are all computed.
 
     Reference: TaylorSeer (2503.06923), the schedule of its code (N, first_enhance).
     """
 
     interval: Annotated[int, Field(ge=1)]
-    first: Annotated[int, Field(ge=1)] = 1
+    first: Annotated[int, Field(ge=1)] = 3
     last: Annotated[int, Field(ge=0)] = 0
-
-    def __init__(self, interval: int, first: int = 1, last: int = 0) -> None:
-        Options.__init__(self, interval=interval, first=first, last=last)
 
     def compute(self, step: Step, state: State) -> bool:
         if self.last and step.total is None:
@@ -110,8 +159,9 @@ class Listed(Schedule):
 
     steps: tuple[int, ...]
 
-    def __init__(self, steps: Iterable[int]) -> None:
-        Options.__init__(self, steps=tuple(steps) if isinstance(steps, Iterable) else steps)
+    if TYPE_CHECKING:  # the constructor takes more than the field keeps
+
+        def __init__(self, steps: Iterable[int]) -> None: ...
 
     @field_validator("steps")
     @classmethod

@@ -1,75 +1,116 @@
-"""Specs: predictors and schedules in one line of text.
+"""Specs: predictors, schedules and baselines in one line of text.
 
-A predictor is `name:option=value,option=value`, a schedule `every:7` or `0,6,12`.
+A spec is written as the Python call is: `name:value,option=value`, with values in the order of the
+options. `every:5`, `every:interval=5` and `every:5,last=2` are schedules, `taylor:2` and
+`taylor:order=2` predictors. A list of steps such as `0,6,12` is the schedule of these steps.
 
-A predictor within another stands in brackets: `bands:low=reuse,high=(hermite:sigma=0.5)`.
+A value with commas stands in brackets, as a predictor within another does
+(`bands:low=reuse,high=(hermite:sigma=0.5)`), or is JSON (`learned:rows=[...]`).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
+from forecastcache._moved import name_new_places
 from forecastcache.errors import OptionError, ScheduleError
-from forecastcache.options import describe_options
+from forecastcache.options import Options, by_name, describe_options
 from forecastcache.predictor import LinearPredictor, Predictor
-from forecastcache.registry import PREDICTORS
-from forecastcache.schedule import Every, Listed, Schedule
+from forecastcache.registry import PREDICTORS, SCHEDULES, Registry
+from forecastcache.schedule import Listed, Schedule
+
+name_new_places(__name__)
+
+Configured = TypeVar("Configured", bound=Options)
+STEPS = re.compile(r"\d+(,\d+)*")
+
+
+def parse_predictor(spec: str) -> Predictor:
+    """The predictor that `spec` describes.
+
+    Raises:
+        UnknownNameError: no predictor has the name.
+        OptionError: the text is no spec, or an option is unknown or out of range.
+    """
+    return parse_spec(PREDICTORS, spec)
+
+
+def parse_schedule(spec: str, *others: str) -> Schedule:
+    """The schedule that `spec` describes, such as `every:7`, `every:7,first=1` or `0,6,12`.
+
+    Args:
+        spec: text to read.
+        others: what else the caller would have taken, for the error.
+
+    Raises:
+        ScheduleError: the text is neither a list of steps nor the name of a schedule.
+        OptionError: an option is unknown or out of range.
+    """
+    if STEPS.fullmatch(spec):
+        return Listed(map(int, spec.split(",")))
+    name = spec.partition(":")[0].strip()
+    if name not in SCHEDULES.names():
+        known = ", ".join(["every:7", "a list such as 0,6,12,18", *others])
+        raise ScheduleError(
+            f"{spec!r} is no schedule: write {known}, or one of {', '.join(SCHEDULES.names())} "
+            "with its options"
+        )
+    return parse_spec(SCHEDULES, spec)
+
+
+def parse_spec(registry: Registry[type[Configured]], spec: str) -> Configured:
+    """The thing of one registry that `spec` describes.
+
+    Raises:
+        UnknownNameError: nothing in the registry has the name.
+        OptionError: the text is no spec, or an option is unknown or out of range.
+    """
+    name, _, rest = spec.partition(":")
+    kind = registry.get(name.strip())
+    values, options = arguments(rest)
+    return _made(kind, name.strip(), by_name(kind, values, options))
 
 
 def build(name: str, options: Mapping[str, Any]) -> Predictor:
     """The predictor called `name` with these options; values may be text.
 
     Raises:
-        UnknownNameError: nothing is called so.
+        UnknownNameError: no predictor has the name.
         OptionError: it has no such option, or the value is out of range.
     """
-    kind = PREDICTORS.get(name)
+    return _made(PREDICTORS.get(name), name, options)
+
+
+def _made(kind: type[Configured], name: str, options: Mapping[str, Any]) -> Configured:
+    takes = describe_options(kind) or "no options"
     unknown = [option for option in options if option not in kind.model_fields]
     if unknown:
-        takes = describe_options(kind) or "no options"
         raise OptionError(f"{name} has no option {unknown[0]!r}; it takes {takes}")
     given = {option: _value(value) for option, value in options.items()}
     missing = [o for o, f in kind.model_fields.items() if f.is_required() and o not in given]
     if missing:
+        raise OptionError(f"{name} needs {' and '.join(missing)}; it takes {takes}")
+    return kind(**given)
+
+
+def arguments(text: str) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Values in order, and options by name, of `2,order=3`.
+
+    Raises:
+        OptionError: an option is set twice or a bracket is not paired.
+    """
+    parts = _split(text)
+    in_order = [part for part in parts if not _sets_an_option(part)]
+    if in_order != parts[: len(in_order)]:
         raise OptionError(
-            f"{name} needs {' and '.join(missing)}; it takes {describe_options(kind)}"
+            f"{text!r} has a value after an option: give values first, or all by name"
         )
-    predictor: Predictor = kind(**given)
-    return predictor
-
-
-def parse(spec: str) -> Predictor:
-    """The predictor that `spec` describes.
-
-    Raises:
-        UnknownNameError: nothing is called so.
-        OptionError: the text is no spec, or an option is unknown or out of range.
-    """
-    name, _, rest = spec.partition(":")
-    return build(name.strip(), once(map(assignment, _split(rest))))
-
-
-def parse_schedule(text: str, *others: str) -> Schedule:
-    """From `every:7`, which computes the first three steps too, `every:7,first=1` or `0,6,12`.
-
-    Args:
-        text: to be read.
-        others: what else the caller would have taken, for the error.
-
-    Raises:
-        ScheduleError: it is none of these.
-    """
-    if match := re.fullmatch(r"every:([1-9]\d*)(?:,first=([1-9]\d*))?", text):
-        return Every(int(match[1]), int(match[2] or 3))
-    if re.fullmatch(r"\d+(,\d+)*", text):
-        return Listed(map(int, text.split(",")))
-    known = ", ".join(["every:7", "a list such as 0,6,12,18", *others])
-    raise ScheduleError(f"{text!r} is no schedule: write {known}")
+    return tuple(map(_bare, in_order)), once(map(assignment, parts[len(in_order) :]))
 
 
 def assignment(text: str) -> tuple[str, str]:
@@ -78,10 +119,10 @@ def assignment(text: str) -> tuple[str, str]:
     Raises:
         OptionError: there is no name and no `=`.
     """
-    option, sign, value = text.partition("=")
-    if not sign or not option.strip():
+    if not _sets_an_option(text):
         raise OptionError(f"{text!r} sets no option: write such as order=2")
-    return option.strip(), value.strip().removeprefix("(").removesuffix(")")
+    option, _, value = text.partition("=")
+    return option.strip(), _bare(value)
 
 
 def once(assignments: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -100,18 +141,31 @@ def once(assignments: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return options
 
 
+def as_text(thing: Predictor | Schedule) -> str:
+    """The spec of a predictor or schedule; options at their defaults are left out.
+
+    Raises:
+        OptionError: its class is not registered.
+    """
+    if isinstance(thing, Listed):
+        return ",".join(map(str, thing.steps))
+    registry: Registry[Any] = PREDICTORS if isinstance(thing, Predictor) else SCHEDULES
+    name = _name_of(registry, thing)
+    options = [
+        f"{option}={_text(getattr(thing, option))}"
+        for option, field in type(thing).model_fields.items()
+        if getattr(thing, option) != field.default
+    ]
+    return f"{name}:{','.join(options)}" if options else name
+
+
 def as_data(predictor: Predictor) -> dict[str, Any]:
     """The predictor's name and options, ready for JSON; `from_data` makes it again.
 
     Raises:
         OptionError: its class is not registered.
     """
-    name = PREDICTORS.name_of(type(predictor))
-    if name is None:
-        raise OptionError(
-            f"{type(predictor).__name__} is not registered, so no text can name it: put "
-            "@register_predictor('name') on it"
-        )
+    name = _name_of(PREDICTORS, predictor)
     return {"predictor": name, "options": predictor.model_dump(mode="json")}
 
 
@@ -119,13 +173,13 @@ def from_data(data: Any) -> Predictor:
     """The predictor that `as_data` described, that a spec describes, or that this is already.
 
     Raises:
-        UnknownNameError: nothing is called so.
+        UnknownNameError: no predictor has the name.
         OptionError: an option is unknown or out of range, or `data` is nothing of the kind.
     """
     if isinstance(data, Predictor):
         return data
     if isinstance(data, str):
-        return parse(data)
+        return parse_predictor(data)
     if isinstance(data, Mapping) and set(data) == {"predictor", "options"}:
         return build(data["predictor"], data["options"])
     raise OptionError(f"{data!r} is no predictor: give one, or a spec such as 'taylor:order=1'")
@@ -138,9 +192,32 @@ AnyLinearPredictor = Annotated[
 ]
 
 
+def _name_of(registry: Registry[Any], thing: Options) -> str:
+    name = registry.name_of(type(thing))
+    if name is None:
+        raise OptionError(
+            f"{type(thing).__name__} is not registered, so no text can name it: put "
+            f"@register_{registry.kind}('name') on it"
+        )
+    return name
+
+
+def _text(value: Any) -> str:
+    """The value as `_value` reads it."""
+    if isinstance(value, Predictor):
+        return f"({as_text(value)})"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str) and re.fullmatch(r"[\w.+-]+", value):
+        return value
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return json.dumps([it.model_dump() if hasattr(it, "model_dump") else it for it in value])
+    return json.dumps(value) if isinstance(value, str) else repr(value)
+
+
 def _value(value: Any) -> Any:
-    """Text as the list or number that it spells; other text stays text for pydantic to read."""
-    if not isinstance(value, str) or not value.startswith(("[", "{")):
+    """Text as the JSON that it spells; other text stays text for pydantic to read."""
+    if not isinstance(value, str) or not value.startswith(("[", "{", '"')):
         return value
     try:
         return json.loads(value)
@@ -148,12 +225,25 @@ def _value(value: Any) -> Any:
         return value
 
 
+def _sets_an_option(part: str) -> bool:
+    return re.match(r"\s*[A-Za-z_]\w*\s*=", part) is not None
+
+
+def _bare(value: str) -> str:
+    value = value.strip()
+    return value[1:-1] if value[:1] == "(" and value[-1:] == ")" else value
+
+
 def _split(text: str) -> list[str]:
-    """The parts between the commas that stand in no bracket."""
-    parts, depth = [""], 0
+    """The parts between the commas that stand in no bracket and no quotes."""
+    parts, depth, quoted, escaped = [""], 0, False, False
     for character in text:
-        depth += (character in "([{") - (character in ")]}")
-        if character == "," and depth == 0:
+        if quoted:
+            quoted, escaped = character != '"' or escaped, character == "\\" and not escaped
+        else:
+            quoted = character == '"'
+            depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth == 0 and not quoted:
             parts.append("")
         else:
             parts[-1] += character

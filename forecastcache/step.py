@@ -9,9 +9,9 @@ class Step(NamedTuple):
     """One evaluation slot of a trajectory.
 
     Attributes:
-        index: position in the trajectory, counted from 0.
-        time: the timestep or sigma that the model is given.
-        total: steps of the whole trajectory; None where nothing tells (a bare model).
+        index: place in the trajectory, counted from 0.
+        time: timestep or sigma that the model is given.
+        total: number of steps of the trajectory; None where nothing tells (a bare model).
         logsnr: logarithm of the signal-to-noise ratio, log(alpha^2 / sigma^2), -inf for pure
             noise; None where no scheduler tells it.
     """
@@ -20,3 +20,8 @@ class Step(NamedTuple):
     time: float
     total: int | None = None
     logsnr: float | None = None
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the trajectory ends with it; False where nobody knows."""
+        return self.total is not None and self.index >= self.total - 1

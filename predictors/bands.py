@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from math import ceil, pi, prod
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import torch
@@ -14,7 +14,6 @@ from torch import Tensor
 
 from forecastcache.errors import HistoryError
 from forecastcache.history import History
-from forecastcache.options import Options
 from forecastcache.predictor import Forecaster, Need, Predictor
 from forecastcache.predictors.composite import Composite
 from forecastcache.spec import AnyPredictor
@@ -45,8 +44,11 @@ class Bands(Composite):
     high: AnyPredictor
     cutoff: Annotated[float, Field(gt=0, lt=1)] = 0.25
 
-    def __init__(self, low: Predictor | str, high: Predictor | str, cutoff: float = 0.25) -> None:
-        Options.__init__(self, low=low, high=high, cutoff=cutoff)
+    if TYPE_CHECKING:  # the constructor takes specs too
+
+        def __init__(
+            self, low: Predictor | str, high: Predictor | str, cutoff: float = ...
+        ) -> None: ...
 
     @property
     def parts(self) -> tuple[Predictor, ...]:

@@ -8,7 +8,6 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from forecastcache.options import Options
 from forecastcache.predictor import LinearPredictor
 from forecastcache.predictors.differences import derivative_weights
 from forecastcache.step import Step
@@ -44,9 +43,6 @@ class BDF(LinearPredictor):
 
     order: Annotated[int, Field(ge=1, le=2)] = 2
     corrected: bool = True
-
-    def __init__(self, order: int = 2, corrected: bool = True) -> None:
-        Options.__init__(self, order=order, corrected=corrected)
 
     @property
     def depth(self) -> int:

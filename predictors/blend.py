@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from pydantic import Field
 
-from forecastcache.options import Options
 from forecastcache.predictor import LinearPredictor, Predictor
 from forecastcache.predictors.composite import Composite
 from forecastcache.spec import AnyLinearPredictor
@@ -37,8 +36,11 @@ class Blend(Composite, LinearPredictor):
     b: AnyLinearPredictor
     weight: Annotated[float, Field(allow_inf_nan=False)] = 0.5
 
-    def __init__(self, a: LinearPredictor | str, b: LinearPredictor | str, weight: float = 0.5):
-        Options.__init__(self, a=a, b=b, weight=weight)
+    if TYPE_CHECKING:  # the constructor takes specs too
+
+        def __init__(
+            self, a: LinearPredictor | str, b: LinearPredictor | str, weight: float = ...
+        ) -> None: ...
 
     @property
     def parts(self) -> tuple[Predictor, ...]:

@@ -13,7 +13,6 @@ from torch import Tensor
 from typing_extensions import Self
 
 from forecastcache.history import History
-from forecastcache.options import Options
 from forecastcache.predictor import Predictor
 from forecastcache.predictors.newton import lagrange
 from forecastcache.predictors.prony import continuation
@@ -48,9 +47,6 @@ class Exponential(Predictor):
     rank: Annotated[int, Field(ge=1, le=4)] = 1
     window: Annotated[int, Field(ge=3)] | None = None
     growth: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.5
-
-    def __init__(self, rank: int = 1, window: int | None = None, growth: float = 1.5) -> None:
-        Options.__init__(self, rank=rank, window=window, growth=growth)
 
     @model_validator(mode="after")
     def _window_holds_the_rank(self) -> Self:

@@ -7,7 +7,6 @@ from typing import Annotated
 from numpy.polynomial import hermite
 from pydantic import Field
 
-from forecastcache.options import Options
 from forecastcache.predictors.series import Series
 
 
@@ -35,9 +34,6 @@ class Hermite(Series):
 
     order: Annotated[int, Field(ge=0, le=4)] = 2
     sigma: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.5
-
-    def __init__(self, order: int = 2, sigma: float = 0.5) -> None:
-        Options.__init__(self, order=order, sigma=sigma)
 
     def basis(self, i: int, k: float) -> float:
         polynomial = hermite.hermval(self.sigma * k, [0] * i + [1])

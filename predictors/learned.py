@@ -5,14 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
-from forecastcache.errors import TrajectoryError
-from forecastcache.options import Options
+from forecastcache.errors import ForecastCacheWarning, TrajectoryError
 from forecastcache.predictor import LinearPredictor
 from forecastcache.predictors.row import Row, in_words
 from forecastcache.step import Step
@@ -43,13 +42,14 @@ class Learned(LinearPredictor):
     times: tuple[float, ...] | None = None
     tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.01
 
-    def __init__(
-        self,
-        rows: Iterable[Row | Mapping[str, Any]],
-        times: Iterable[float] | None = None,
-        tolerance: float = 0.01,
-    ) -> None:
-        Options.__init__(self, rows=rows, times=times, tolerance=tolerance)
+    if TYPE_CHECKING:  # the constructor takes more than the fields keep
+
+        def __init__(
+            self,
+            rows: Iterable[Row | Mapping[str, Any]],
+            times: Iterable[float] | None = ...,
+            tolerance: float = ...,
+        ) -> None: ...
 
     @field_validator("rows")
     @classmethod
@@ -133,5 +133,6 @@ class Learned(LinearPredictor):
                 "the run's step times are other ones than the rows were fitted at, by less than "
                 f"the tolerance of {self.tolerance:.1%} of their range: the rows are used as they "
                 "are",
+                ForecastCacheWarning,
                 stacklevel=2,
             )

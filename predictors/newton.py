@@ -8,7 +8,6 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from forecastcache.options import Options
 from forecastcache.predictor import LinearPredictor, Need
 from forecastcache.predictors.coordinates import Coordinate, nodes_of
 from forecastcache.step import Step
@@ -41,9 +40,6 @@ class Newton(LinearPredictor):
 
     order: Annotated[int, Field(ge=0, le=8)] = 2
     coordinate: Coordinate = "step"
-
-    def __init__(self, order: int = 2, coordinate: Coordinate = "step") -> None:
-        Options.__init__(self, order=order, coordinate=coordinate)
 
     @property
     def depth(self) -> int:

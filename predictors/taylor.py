@@ -6,7 +6,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from forecastcache.options import Options
 from forecastcache.predictors.series import Series
 
 
@@ -35,9 +34,6 @@ class Taylor(Series):
     """
 
     order: Annotated[int, Field(ge=0, le=4)] = 1
-
-    def __init__(self, order: int = 1) -> None:
-        Options.__init__(self, order=order)
 
     def basis(self, i: int, k: float) -> float:
         return k**i

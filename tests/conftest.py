@@ -17,7 +17,7 @@ from diffusers import (
 )
 from hypothesis import settings
 
-from forecastcache.cli import run_app
+from forecastcache.cli.app import run_app
 
 # Seconds say nothing on a shared machine.
 settings.register_profile("steady", deadline=None)

@@ -17,7 +17,7 @@ import pytest
 import typer
 
 import forecastcache as fc
-from forecastcache.cli import app
+from forecastcache.cli.app import app
 from forecastcache.evaluation.tables import COLUMNS
 from forecastcache.registry import PREDICTORS
 

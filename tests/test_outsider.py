@@ -111,7 +111,7 @@ def test_the_same_from_a_notebook_cell(pipe):
     from forecastcache.registry import PREDICTORS
 
     try:
-        with fc.attach(pipe, fc.Every(3), PREDICTORS.get("cell")(count=2)) as session:
+        with fc.attach(pipe, fc.Every(3, first=1), PREDICTORS.get("cell")(count=2)) as session:
             pipe([1], num_inference_steps=6, output_type="np")
         assert session.report().computed == (0, 3)
     finally:

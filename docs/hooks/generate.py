@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 from markdown import Markdown
@@ -18,14 +18,16 @@ from markdown.extensions import Extension
 from markdown.inlinepatterns import SimpleTextInlineProcessor
 
 import forecastcache as fc
-from forecastcache.cli import app
+from forecastcache.baselines.baseline import BASELINES
+from forecastcache.cli.app import app
+from forecastcache.memory.input_size import InputSize
+from forecastcache.memory.plan import plan_memory, planned_model
 from forecastcache.options import describe_options
-from forecastcache.planning import plan, planned_model
 from forecastcache.predictor import LinearPredictor, Predictor
-from forecastcache.registry import ADAPTERS, PREDICTORS, adapter_for
-from forecastcache.rivals.spec import RIVALS
-from forecastcache.size import Size
+from forecastcache.registry import ADAPTERS, PREDICTORS, Registry, adapter_for
 from forecastcache.spec import build
+
+Kind = TypeVar("Kind")
 
 ROOT = Path(__file__).parents[2]
 ASKED = re.compile(r"^<!-- generated: (\w+) ?(\S*) -->$", re.MULTILINE)
@@ -52,9 +54,9 @@ class PlainFormulas(Extension):
 def on_config(config: Any) -> None:
     """Give every predictor its place in the navigation."""
     config.markdown_extensions.append(PlainFormulas())
-    for entry in config.nav:
-        if "Predictors" in entry:
-            entry["Predictors"] += [{name: f"predictors/{name}.md"} for name in ours()]
+    for section in config.nav:
+        if "Predictors" in section:
+            section["Predictors"] += [{name: f"predictors/{name}.md"} for name in ours(PREDICTORS)]
 
 
 def on_files(files: Any, config: Any) -> None:
@@ -73,16 +75,16 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def pages() -> dict[str, str]:
     """The pages that no file of docs/ holds, by their paths in it."""
     return {
-        **{f"predictors/{name}.md": predictor_page(name) for name in ours()},
+        **{f"predictors/{name}.md": predictor_page(name) for name in ours(PREDICTORS)},
         "contributing.md": (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"),
         "changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
     }
 
 
-def ours() -> dict[str, type[Predictor]]:
-    """Our predictors by name; another package that is installed has pages of its own."""
+def ours(registry: Registry[type[Kind]]) -> dict[str, type[Kind]]:
+    """What is ours in a registry; another installed package documents its own."""
     here = "forecastcache."
-    return {name: kind for name, kind in PREDICTORS.items() if kind.__module__.startswith(here)}
+    return {name: kind for name, kind in registry.items() if kind.__module__.startswith(here)}
 
 
 def predictor_page(name: str) -> str:
@@ -124,14 +126,13 @@ def predictor_page(name: str) -> str:
 def predictors() -> str:
     """Every predictor in a line."""
     lines = ["| name | what it does | a row | features kept |", "|---|---|---|---|"]
-    for name, kind in ours().items():
-        summary = (kind.__doc__ or "").strip().partition("\n\n")[0]
+    for name, kind in ours(PREDICTORS).items():
         linear = "yes" if issubclass(kind, LinearPredictor) else "no"
         try:
             depth = str(build(name, _given(kind)).depth)
         except fc.errors.ForecastCacheError:
             depth = "as its options say"
-        lines.append(f"| [`{name}`]({name}.md) | {_one_line(summary)} | {linear} | {depth} |")
+        lines.append(f"| [`{name}`]({name}.md) | {_summary(kind)} | {linear} | {depth} |")
     return "\n".join(lines)
 
 
@@ -153,7 +154,10 @@ def accuracy() -> str:
 def memory(name: str) -> str:
     """The sites of a published model, their tensors, and what they hold at its usual size."""
     model = planned_model(name)
-    plans = [plan(model, Size(), DEPTH, site) for site in adapter_for(model).granularities]
+    plans = [
+        plan_memory(model, InputSize(), depth=DEPTH, site=site)
+        for site in adapter_for(model).granularities
+    ]
     lines = [
         f"`{plans[0].model}`, configured as `{name}`, one sample of its usual size:",
         "",
@@ -182,7 +186,7 @@ def memory(name: str) -> str:
 
 def measured(model: str) -> str:
     """What a model of the zoo was measured at, from sites.md and from fidelity.md."""
-    head, rule, *rows = _table("docs/sites.md", "times as fast (ceiling")
+    head, rule, *rows = _table("docs/sites.md", "(ceiling")
     groups = [i for i, row in enumerate(rows) if row.startswith("| `zoo:")]
     own = next(i for i in groups if f"`{model}`" in rows[i])
     end = next((i for i in groups if i > own), len(rows))
@@ -219,14 +223,11 @@ def adapters() -> str:
     return "\n".join(lines)
 
 
-def rivals() -> str:
-    """Every rival in a line."""
-    lines = ["| rival | what it is | options |", "|---|---|---|"]
-    for name, (entry, options) in RIVALS.items():
-        summary = (entry.__doc__ or "").strip().partition("\n\n")[0]
-        lines.append(
-            f"| `{name}` | {_one_line(summary)} | {_one_line(describe_options(options))} |"
-        )
+def baselines() -> str:
+    """Every baseline in a line."""
+    lines = ["| baseline | what it is | options |", "|---|---|---|"]
+    for name, kind in ours(BASELINES).items():
+        lines.append(f"| `{name}` | {_summary(kind)} | {_one_line(describe_options(kind))} |")
     return "\n".join(lines)
 
 
@@ -239,12 +240,12 @@ def commands() -> str:
         lines += ["| option | what it says |", "|---|---|"]
         for parameter in command.params:
             names = ", ".join(f"`{it}`" for it in (*parameter.opts, *parameter.secondary_opts))
-            about = getattr(parameter, "help", None) or ""
+            text = getattr(parameter, "help", None) or ""
             if parameter.required:
-                about += " (required)"
+                text += " (required)"
             elif parameter.default is not False and parameter.default not in (None, (), []):
-                about += f" [{parameter.default}]"
-            lines.append(f"| {names} | {_one_line(about)} |")
+                text += f" [{parameter.default}]"
+            lines.append(f"| {names} | {_one_line(text)} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -267,11 +268,16 @@ def _mebibytes(count: int) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
+def _summary(kind: type) -> str:
+    """The first paragraph of a class's docstring."""
+    return _one_line((kind.__doc__ or "").strip().partition("\n\n")[0])
+
+
 def _one_line(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
 PARTS: dict[str, Callable[..., str]] = {
     part.__name__: part
-    for part in (accuracy, adapters, commands, measured, memory, predictors, rivals)
+    for part in (accuracy, adapters, baselines, commands, measured, memory, predictors)
 }

@@ -1,1 +1,1 @@
-"""What forecasting gains and costs, seen and measured."""
+"""What forecasting gains and costs: measured, tabled and drawn."""

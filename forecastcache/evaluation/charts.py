@@ -4,83 +4,83 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from forecastcache._moved import name_new_places
+from forecastcache._util.atomic_write import atomic_write
+from forecastcache.evaluation.measurement import Measurement
+from forecastcache.evaluation.open_loop import FeatureErrors
 from forecastcache.evaluation.trace import Trace
-from forecastcache.whole import whole
 
-Row = dict[str, Any]
+name_new_places(__name__)
+
+Drawn = TypeVar("Drawn", Measurement, FeatureErrors)
 TINY = 1e-16
 LABELLED = 12  # rows, at most, whose names fit into a chart
 
 
-def fidelity_against_speed(rows: Sequence[Row], path: Path) -> None:
-    """Save latent PSNR against the FLOPs that are spared, with the front that none surpasses."""
+def fidelity_against_speed(rows: Sequence[Measurement], path: Path) -> None:
+    """Save latent PSNR against the FLOPs that are spared, with the Pareto front."""
     figure, axes = _empty("times fewer FLOPs than the plain run", "latent PSNR, dB")
-    points = [(row["flops_ratio"], row["latent_psnr_db"], row) for row in _usable(rows)]
-    for kind, marker in (("forecast", "o"), ("rival", "s")):
-        of_kind = [point for point in points if point[2]["kind"] == kind]
+    points = [
+        (row.flops_ratio, psnr, row) for row, psnr in _judged(rows) if row.flops_ratio is not None
+    ]
+    for kind, marker in (("forecast", "o"), ("baseline", "s")):
+        of_kind = [point for point in points if point[2].kind == kind]
         axes.plot([x for x, _, _ in of_kind], [y for _, y, _ in of_kind], marker, label=kind)
     axes.plot(*zip(*_front([(x, y) for x, y, _ in points])), "-", color="grey", zorder=0)
     axes.margins(x=0.3, y=0.1)
     if len(points) <= LABELLED:
         middle = sum(axes.get_xlim()) / 2
         for x, y, row in points:
-            text, side = (
-                (f" {row['name']}", "left") if x < middle else (f"{row['name']} ", "right")
-            )
+            text, side = (f" {row.name}", "left") if x < middle else (f"{row.name} ", "right")
             axes.annotate(text, (x, y), fontsize=6, ha=side)
     _explain(axes)
     _save(figure, path)
 
 
-def memory_against_fidelity(rows: Sequence[Row], path: Path) -> None:
+def memory_against_fidelity(rows: Sequence[Measurement], path: Path) -> None:
     """Save latent PSNR against the bytes that a cache holds."""
     figure, axes = _empty("cache, bytes", "latent PSNR, dB")
     axes.set_xscale("log")
-    points = [row for row in _usable(rows) if row.get("cache_bytes")]
-    for line, of_line in _lines(points).items():
-        axes.plot(
-            [row["cache_bytes"] for row in of_line],
-            [row["latent_psnr_db"] for row in of_line],
-            "o",
-            label=line,
-        )
+    points = [(row.line, row.cache_bytes, psnr) for row, psnr in _judged(rows) if row.cache_bytes]
+    for line in dict.fromkeys(line for line, _, _ in points):
+        axes.plot(*zip(*[(x, y) for name, x, y in points if name == line]), "o", label=line)
     _explain(axes)
     _save(figure, path)
 
 
-def error_against_interval(rows: Sequence[Row], path: Path) -> None:
+def error_against_interval(rows: Sequence[Measurement], path: Path) -> None:
     """Save latent PSNR against the mean distance between computed steps, a line a predictor."""
     figure, axes = _empty("mean interval between computed steps", "latent PSNR, dB")
-    points = [row for row in _usable(rows) if row["interval"]]
+    points = [row for row, _ in _judged(rows) if row.interval]
     for line, of_line in _lines(points).items():
-        pairs = sorted((row["interval"], row["latent_psnr_db"]) for row in of_line)
-        ours = of_line[0]["kind"] == "forecast"
+        pairs = sorted((row.interval, row.latent_psnr_db) for row in of_line)
+        ours = of_line[0].kind == "forecast"
         axes.plot(*zip(*pairs), "o-" if ours else "s:", markersize=4, linewidth=1, label=line)
     _explain(axes)
     _save(figure, path)
 
 
-def error_by_step(rows: Sequence[Row], path: Path) -> None:
+def error_by_step(rows: Sequence[Measurement], path: Path) -> None:
     """Save the PSNR of the latents after every step, from where they leave the plain ones."""
     figure, axes = _empty("step", "latent PSNR, dB")
-    shown = [row for row in _usable(rows) if row["latent_psnr_by_step"]]
+    shown = [row for row, _ in _judged(rows) if row.latent_psnr_by_step]
     for row in shown:
-        values = [float("nan") if it is None else it for it in row["latent_psnr_by_step"]]
-        axes.plot(values, label=row["name"] if len(shown) <= LABELLED else None)
+        values = [float("nan") if it is None else it for it in row.latent_psnr_by_step]
+        axes.plot(values, label=row.name if len(shown) <= LABELLED else None)
     _explain(axes)
     _save(figure, path)
 
 
-def _lines(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def _lines(rows: Sequence[Drawn]) -> dict[str, list[Drawn]]:
     """Rows that make one line, by its name."""
     return {
-        line: [row for row in rows if row["line"] == line]
-        for line in dict.fromkeys(row["line"] for row in rows)
+        line: [row for row in rows if row.line == line]
+        for line in dict.fromkeys(row.line for row in rows)
     }
 
 
@@ -89,9 +89,12 @@ def _explain(axes: Axes) -> None:
         axes.legend(fontsize=6)
 
 
-def _usable(rows: Sequence[Row]) -> list[Row]:
+def _judged(rows: Sequence[Measurement]) -> list[tuple[Measurement, float]]:
+    """Rows other than the plain run with their latent PSNR, where they have one."""
     return [
-        row for row in rows if row["kind"] != "plain" and row.get("latent_psnr_db") is not None
+        (row, row.latent_psnr_db)
+        for row in rows
+        if row.kind != "plain" and row.latent_psnr_db is not None
     ]
 
 
@@ -112,7 +115,7 @@ def _empty(across: str, up: str) -> tuple[Figure, Axes]:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         figure.savefig(partial, dpi=150, format="png")
 
 
@@ -145,24 +148,24 @@ def projections(seen: Trace, path: Path) -> None:
     _save(figure, path)
 
 
-def feature_error_against_interval(rows: Sequence[Row], path: Path) -> None:
+def feature_error_against_interval(rows: Sequence[FeatureErrors], path: Path) -> None:
     """Save relative errors of features, forecast in open loop, a line a predictor."""
     figure, axes = _empty("mean interval between computed steps", "relative error of features")
     axes.set_yscale("log")
-    points = [row for row in rows if row.get("feature_error")]
+    points = [row for row in rows if row.feature_error]
     for line, of_line in _lines(points).items():
-        pairs = sorted((row["interval"], row["feature_error"]) for row in of_line)
+        pairs = sorted((row.interval, row.feature_error) for row in of_line)
         axes.plot(*zip(*pairs), "o-", markersize=4, linewidth=1, label=line)
     _explain(axes)
     _save(figure, path)
 
 
-def feature_error_by_step(rows: Sequence[Row], path: Path) -> None:
+def feature_error_by_step(rows: Sequence[FeatureErrors], path: Path) -> None:
     """Save relative errors of features, forecast in open loop, at every step that was forecast."""
     figure, axes = _empty("step", "relative error of features")
     axes.set_yscale("log")
     for row in rows:
-        values = [float("nan") if it is None else it for it in row["feature_error_by_step"]]
-        axes.plot(values, ".-", linewidth=1, label=row["name"])
+        values = [float("nan") if it is None else it for it in row.feature_error_by_step]
+        axes.plot(values, ".-", linewidth=1, label=row.name)
     _explain(axes)
     _save(figure, path)

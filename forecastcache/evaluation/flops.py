@@ -9,8 +9,8 @@ from typing import Any
 
 from torch.utils.flop_counter import FlopCounterMode
 
-from forecastcache.sampling import RequestError
-from forecastcache.standing_in import standing_in
+from forecastcache._util.swap import swapped
+from forecastcache.errors import RequestError
 
 MOST = 0.5  # of a plain step's operations, from which on the network counts as having run
 
@@ -20,20 +20,26 @@ class Flops:
     """What torch's counter counts: matrix products, convolutions and attention.
 
     Attributes:
-        total: of one whole call.
-        by_step: of each of the sampler's steps; the first includes what encodes the prompt.
+        total: operations of one whole call.
+        by_step: operations of each of the sampler's steps; the first includes what encodes the
+            prompt.
     """
 
     total: int
     by_step: tuple[int, ...]
 
-    def computed(self, plain: Flops) -> int:
+    def computed(self, plain: Flops) -> tuple[int, ...]:
         """Steps in which the network ran, or most of it."""
-        return sum(each >= MOST * median(plain.by_step) for each in self.by_step)
+        least = MOST * median(plain.by_step)
+        return tuple(step for step, each in enumerate(self.by_step) if each >= least)
 
 
 def counted(pipe: Any, call: Callable[[], object]) -> Flops:
-    """Of one call of the pipeline."""
+    """The operations of one call of the pipeline.
+
+    Raises:
+        RequestError: the pipeline never calls its scheduler.
+    """
     step = pipe.scheduler.step
     so_far: list[int] = []
 
@@ -41,7 +47,7 @@ def counted(pipe: Any, call: Callable[[], object]) -> Flops:
         so_far.append(int(counter.get_total_flops()))
         return step(*args, **kwargs)
 
-    with standing_in(pipe.scheduler, "step", marking), FlopCounterMode(display=False) as counter:
+    with swapped(pipe.scheduler, "step", marking), FlopCounterMode(display=False) as counter:
         call()
     if not so_far:
         raise RequestError(

@@ -1,9 +1,8 @@
-"""Measure: what a way of sampling comes to, against a plain run beside it."""
+"""Measure: what a method comes to, against a plain run beside it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
@@ -12,25 +11,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from forecastcache.calibration.sizes import RANGE
-from forecastcache.entry import Applied, Entry
-from forecastcache.evaluation.entries import Plain
+from forecastcache._moved import name_new_places
+from forecastcache.calibration.fits import RANGE
+from forecastcache.errors import RequestError
 from forecastcache.evaluation.flops import Flops, counted
+from forecastcache.evaluation.measurement import Measurement
+from forecastcache.evaluation.method import Applied, Method
 from forecastcache.evaluation.metrics import Perceptual, psnr, ssim
 from forecastcache.evaluation.peak import Peak
-from forecastcache.sampling import Request, RequestError
-from forecastcache.track import tracked
-from forecastcache.zoo.appraisal import Critic, legible
+from forecastcache.sampling.request import Request
+from forecastcache.sampling.trajectory import trajectory_of
+from forecastcache.zoo.scores import Scorer, legible
+
+name_new_places(__name__)
 
 
 @dataclass(frozen=True)
-class Call:
-    """One call of a pipeline, with nothing of ours in its way.
+class TimedCall:
+    """One call of a pipeline that is timed, with nothing of ours in its way.
 
     Attributes:
         samples: pictures `(n, 3, h, w)` or clips `(n, frames, 3, h, w)` in [0, 1].
-        seconds: of the whole call, decoding included.
-        peak_bytes: most that was held; None where the system does not tell.
+        seconds: duration of the whole call, decoding included.
+        peak_bytes: most bytes that were held; None where the system does not tell.
     """
 
     samples: Tensor
@@ -38,7 +41,7 @@ class Call:
     peak_bytes: int | None
 
     @classmethod
-    def of(cls, pipe: Any, request: Request, applied: Applied) -> Call:
+    def of(cls, pipe: Any, request: Request, applied: Applied) -> TimedCall:
         """Make it.
 
         Args:
@@ -53,102 +56,136 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Inside:
-    """The same call again, looked into.
+class CountedRun:
+    """A run with its FLOPs and latents recorded.
 
     Attributes:
-        flops: of all but the decoder.
-        latents: after every step.
+        flops: operations of all but the decoder.
+        latents: latents after every step.
     """
 
     flops: Flops
     latents: list[Tensor]
 
     @classmethod
-    def of(cls, pipe: Any, request: Request, applied: Applied) -> Inside:
+    def of(cls, pipe: Any, request: Request, applied: Applied) -> CountedRun:
         """Make it; nothing is decoded where the pipeline can leave it out."""
-        with tracked(pipe) as track:
+        with trajectory_of(pipe) as trajectory:
             flops = counted(pipe, lambda: request.run(pipe, **applied.changes))
-        return cls(flops, track.samples[1:])
+        return cls(flops, trajectory.samples[1:])
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A method's figures with the samples that they are of.
+
+    Attributes:
+        row: figures of the method.
+        samples: samples of the method.
+        plain: samples of the plain run beside it.
+    """
+
+    row: Measurement
+    samples: Tensor
+    plain: Tensor
 
 
 class Measure:
-    """Holds ways of sampling one request against the plain run.
+    """Holds methods of sampling one request against the plain run.
 
     Args:
         pipe: a diffusers pipeline with nothing attached.
         request: what to ask it for.
-        critic: that judges the samples, where there is one.
+        scorer: scorer of the samples, where there is one.
     """
 
-    def __init__(self, pipe: Any, request: Request, critic: Critic | None = None) -> None:
-        self._pipe, self._request, self._critic = pipe, request, critic
+    def __init__(self, pipe: Any, request: Request, scorer: Scorer | None = None) -> None:
+        self._pipe, self._request, self._scorer = pipe, request, scorer
         self._perceptual = Perceptual()
-        self._plain = Inside.of(pipe, request, Applied())
-        # The decoder's are the same, whatever came before it; one step makes it quick to count.
+        self._plain = CountedRun.of(pipe, request, Applied())
+        # The decoder's are the same, whatever came before it: two steps make it quick to count
+        # (of one alone, Qwen-Image's scheduler makes NaN).
         with_it, without = (
-            counted(pipe, partial(call, pipe, num_inference_steps=1)).total
+            counted(pipe, partial(call, pipe, num_inference_steps=2)).total
             for call in (request.sample, request.run)
         )
         self._decoding = with_it - without
 
-    def __call__(self, entry: Entry) -> tuple[dict[str, Any], Tensor]:
-        """Sample plainly and by `entry`, in turn.
+    def __call__(self, method: Method) -> Measured:
+        """Sample plainly and by `method`, in turn."""
+        plain = TimedCall.of(self._pipe, self._request, Applied())
+        with method.apply(self._pipe, self._request) as applied:
+            call = TimedCall.of(self._pipe, self._request, applied)
+            forecast = self._forecast(applied)
+            run = CountedRun.of(self._pipe, self._request, applied)
+        row = Measurement.of(
+            method,
+            samples=len(call.samples),
+            **{**self._work(run.flops), **forecast},
+            seconds=call.seconds,
+            seconds_plain=plain.seconds,
+            speedup=plain.seconds / call.seconds,
+            peak_bytes=call.peak_bytes,
+            peak_bytes_plain=plain.peak_bytes,
+            **self._nearness(call.samples, plain.samples, run.latents),
+            **self._scores(call.samples, plain.samples),
+        )
+        return Measured(row, call.samples, plain.samples)
 
-        Returns:
-            The figures, ready for JSON, of which PSNR is None where nothing differs; and the
-            samples.
-        """
-        with Plain().on(self._pipe, self._request) as applied:
-            plain = Call.of(self._pipe, self._request, applied)
-        with entry.on(self._pipe, self._request) as applied:
-            call = Call.of(self._pipe, self._request, applied)
-            report = applied.session and applied.session.report()
-            inside = Inside.of(self._pipe, self._request, applied)
-        figures = {
-            **self._work(inside.flops),
-            "seconds": call.seconds,
-            "seconds_plain": plain.seconds,
-            "speedup": plain.seconds / call.seconds,
-            "cache_bytes": report.cache_bytes if report else None,
-            "cache_bytes_planned": report.cache_bytes_planned if report else None,
-            "peak_bytes": call.peak_bytes,
-            "peak_bytes_plain": plain.peak_bytes,
-            **self._fidelity(call.samples, plain.samples, inside.latents),
-        }
-        return figures, call.samples
-
-    def _work(self, spent: Flops) -> Mapping[str, Any]:
+    def _work(self, spent: Flops) -> dict[str, Any]:
         plain = self._plain.flops
         computed = spent.computed(plain)
         mine, whole = spent.total + self._decoding, plain.total + self._decoding
         return {
             "steps": len(spent.by_step),
             "computed": computed,
-            "interval": len(plain.by_step) / computed if computed else None,
+            "count": len(computed),
+            "interval": len(plain.by_step) / len(computed) if computed else None,
             "flops": mine,
             "flops_plain": whole,
             "flops_ratio": whole / mine,
         }
 
-    def _fidelity(
-        self, samples: Tensor, plain: Tensor, latents: list[Tensor]
-    ) -> Mapping[str, Any]:
-        lpips = self._perceptual(samples, plain)
-        judge = self._critic if legible(samples) else None
-        scores = judge.score(samples) if judge else None
+    def _forecast(self, applied: Applied) -> dict[str, Any]:
+        """What a session tells of the run that it has just forecast."""
+        if applied.session is None:
+            return {}
+        report = applied.session.report()
+        return {
+            "predictor": report.predictor,
+            "schedule": report.schedule,
+            "site": report.site,
+            "computed": report.computed,
+            "count": len(report.computed),
+            "interval": report.steps / len(report.computed),
+            "ceiling": report.ceiling,
+            "cache_bytes": report.cache_bytes,
+            "cache_bytes_planned": report.cache_bytes_planned,
+            "unplanned": report.unplanned,
+        }
+
+    def _nearness(self, samples: Tensor, plain: Tensor, latents: list[Tensor]) -> dict[str, Any]:
         near = psnr(samples, plain)
         alike = len(latents) == len(self._plain.latents)
         along = map(latent_psnr, latents, self._plain.latents) if alike else ()
         return {
+            "latent_psnr_db": latent_psnr(latents[-1], self._plain.latents[-1]),
+            "latent_psnr_by_step": tuple(along),
             "psnr_db": near if math.isfinite(near) else None,
             "ssim": ssim(samples, plain),
-            "lpips": lpips,
+            "lpips": self._perceptual(samples, plain),
             "lpips_missing": self._perceptual.missing,
-            "latent_psnr_db": latent_psnr(latents[-1], self._plain.latents[-1]),
-            "latent_psnr_by_step": list(along),
-            "judged": scores and scores.accuracy,
-            "frechet": scores and scores.frechet,
+        }
+
+    def _scores(self, samples: Tensor, plain: Tensor) -> dict[str, Any]:
+        if self._scorer is None or not legible(samples):
+            return {}
+        mine, its = self._scorer.score(samples), self._scorer.score(plain)
+        return {
+            "judged": mine.accuracy,
+            "judged_plain": its.accuracy,
+            "frechet": mine.frechet,
+            "frechet_plain": its.frechet,
         }
 
 
@@ -156,8 +193,8 @@ def latent_psnr(latents: Tensor, plain: Tensor) -> float | None:
     """PSNR in dB with a data range of 2, mean over samples that differ; None if none does.
 
     Args:
-        latents: `(n, ...)`.
-        plain: likewise.
+        latents: latents of the method, `(n, ...)`.
+        plain: latents of the plain run, `(n, ...)`.
 
     Raises:
         RequestError: they hold NaN or infinity.

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from forecastcache._util.atomic_write import atomic_write
 from forecastcache.predictors.explanation import Explanation
-from forecastcache.whole import whole
 
 INCH = 1.1  # a picture's edge on the sheet
 MOST = 12  # pictures in a row
@@ -29,12 +29,12 @@ def contact_sheet(plain: Tensor, forecast: Tensor, title: str, caption: str, pat
     """Save plain and forecast samples in rows, and under them what differs, amplified.
 
     Args:
-        plain: in [0, 1]: pictures `(n, 3, h, w)`, of which the first dozen are drawn, or clips
-            `(n, frames, 3, h, w)`, of which the first four are, frame by frame.
-        forecast: likewise.
-        title: above the rows.
-        caption: below them.
-        path: of the PNG; written whole or not at all.
+        plain: samples in [0, 1]: pictures `(n, 3, h, w)`, of which the first dozen are drawn, or
+            clips `(n, frames, 3, h, w)`, of which the first four are, frame by frame.
+        forecast: samples of the same shape.
+        title: text above the rows.
+        caption: text below them.
+        path: path of the PNG, written in full or not at all.
     """
     if plain.dim() == 4:
         plain, forecast = plain[None], forecast[None]
@@ -59,7 +59,7 @@ def contact_sheet(plain: Tensor, forecast: Tensor, title: str, caption: str, pat
             axes.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         figure.savefig(partial, dpi=150, format="png")
 
 
@@ -69,7 +69,7 @@ def save_strip(samples: Tensor, path: Path) -> None:
     Args:
         samples: pictures `(n, 3, h, w)`, or clips `(n, frames, 3, h, w)`, of which the middle
             frame is shown, in [0, 1].
-        path: of the PNG; written whole or not at all.
+        path: path of the PNG, written in full or not at all.
     """
     if samples.dim() == 5:
         samples = samples[:, samples.shape[1] // 2]
@@ -77,7 +77,7 @@ def save_strip(samples: Tensor, path: Path) -> None:
     image = Image.fromarray((row * 255).round().byte().numpy())
     if image.height > ENLARGED:
         image = image.resize((image.width * ENLARGED // image.height, ENLARGED))
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         image.save(partial, "PNG")
 
 
@@ -85,8 +85,8 @@ def sheet(strips: Mapping[str, Path], path: Path) -> None:
     """Save strips that `save_strip` made one under the other, the first two dozen.
 
     Args:
-        strips: their paths by what stands beside them.
-        path: of the PNG; written whole or not at all.
+        strips: paths of the strips by the text beside them.
+        path: path of the PNG, written in full or not at all.
     """
     shown = list(strips.items())[:STRIPS]
     images = [np.asarray(Image.open(strip)) for _, strip in shown]
@@ -97,7 +97,7 @@ def sheet(strips: Mapping[str, Path], path: Path) -> None:
         axes.imshow(image, interpolation="nearest")
         axes.set_title(name, loc="left", fontsize=7, pad=2)
         axes.set_axis_off()
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         figure.savefig(partial, dpi=150, format="png")
 
 
@@ -105,16 +105,16 @@ def film(plain: Tensor, forecast: Tensor, path: Path) -> None:
     """Save clips as one GIF: plain ones above, forecast ones below.
 
     Args:
-        plain: `(n, frames, 3, h, w)` in [0, 1]; the first dozen are shown.
-        forecast: likewise.
-        path: of the GIF; written whole or not at all.
+        plain: clips `(n, frames, 3, h, w)` in [0, 1]; the first dozen are shown.
+        forecast: clips of the same shape.
+        path: path of the GIF, written in full or not at all.
     """
     rows = [torch.cat(list(clips[:MOST]), dim=-1) for clips in (plain, forecast)]
     frames = (torch.cat(rows, dim=-2).movedim(1, -1) * 255).round().byte().numpy()
     scale = max(1, ENLARGED // plain.shape[-2])
     size = (frames.shape[2] * scale, frames.shape[1] * scale)
     images = [Image.fromarray(frame).resize(size, Image.Resampling.NEAREST) for frame in frames]
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         images[0].save(
             partial, "GIF", save_all=True, append_images=images[1:], duration=MILLISECONDS, loop=0
         )
@@ -124,9 +124,9 @@ def frontier(points: dict[str, list[tuple[int, float]]], steps: int, path: Path)
     """Save PSNR against computed steps as a picture.
 
     Args:
-        points: (computed steps, PSNR in dB) of each kind of rows.
-        steps: of a trajectory.
-        path: of the PNG; written whole or not at all.
+        points: (number of computed steps, PSNR in dB) of each kind of rows.
+        steps: number of steps of a trajectory.
+        path: path of the PNG, written in full or not at all.
     """
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot(
@@ -140,7 +140,7 @@ def frontier(points: dict[str, list[tuple[int, float]]], steps: int, path: Path)
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend()
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         figure.savefig(partial, dpi=150, format="png")
 
 
@@ -148,8 +148,8 @@ def row_map(explained: Sequence[Explanation], path: Path) -> None:
     """Save rows as a picture: weights by feature, and coefficients by order of difference.
 
     Args:
-        explained: of each forecast step.
-        path: of the PNG; written whole or not at all.
+        explained: explanation of each forecast step's row.
+        path: path of the PNG, written in full or not at all.
     """
     figure = Figure(figsize=(9, 0.13 * len(explained) + 2), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
@@ -169,7 +169,7 @@ def row_map(explained: Sequence[Explanation], path: Path) -> None:
         figure.colorbar(image, ax=axes)
     left.set_yticks(range(len(labels)), labels, fontsize=6)
     left.set_ylabel("forecast step")
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         figure.savefig(partial, dpi=150, format="png")
 
 

@@ -10,24 +10,23 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from forecastcache.adapter import Granularity
-from forecastcache.calibration.artifact import Calibration
-from forecastcache.entry import Entry
+from forecastcache.baselines.baseline import baseline_method
+from forecastcache.calibration.calibration import Calibration
 from forecastcache.errors import ForecastCacheError, OptionError
-from forecastcache.evaluation.entries import Forecast, Plain
-from forecastcache.rivals.spec import rival
-from forecastcache.spec import parse, parse_schedule
+from forecastcache.evaluation.method import Forecast, Method, Plain
+from forecastcache.spec import parse_predictor, parse_schedule
 
 
 class Sweep(BaseModel):
-    """Every predictor at every schedule and site, a calibration's rows, and rivals.
+    """Every predictor at every schedule and site, a calibration's rows, and baselines.
 
     Attributes:
         predictors: specs such as `taylor:order=2`.
-        schedules: such as `every:5` or `0,6,12`.
-        sites: that are forecast.
+        schedules: specs such as `every:5` or `0,6,12`.
+        sites: granularities of what is forecast.
         calibration: file, zoo:NAME or hub id, whose rows are compared too.
-        computed: steps that they compute: 9 for the schedule that suits nine best.
-        rivals: specs such as `steps:count=12,solver=unipc`.
+        counts: numbers of steps that these rows compute: 9 for the schedule that suits nine best.
+        baselines: specs such as `steps:count=12,solver=unipc`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,18 +34,18 @@ class Sweep(BaseModel):
     schedules: tuple[str, ...] = ()
     sites: tuple[Granularity, ...] = ("output",)
     calibration: str | None = None
-    computed: tuple[int, ...] = ()
-    rivals: tuple[str, ...] = ()
+    counts: tuple[int, ...] = ()
+    baselines: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, path: Path) -> Sweep:
+    def read(cls, path: str | Path) -> Sweep:
         """From a YAML or JSON file with these keys.
 
         Raises:
             OptionError: there is none, or it holds something else.
         """
         try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+            data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise OptionError(f"--sweep {path} cannot be read ({error}): give a file") from None
         except yaml.YAMLError as error:
@@ -71,8 +70,8 @@ class Sweep(BaseModel):
                 f"{source}: {place}: {first['msg'].lower()}; it takes {known}"
             ) from None
 
-    def entries(self, total: int) -> list[Entry]:
-        """A row each, for trajectories of `total` steps; the plain run once more before all.
+    def methods(self, total: int) -> list[Method]:
+        """The methods of all rows, for trajectories of `total` steps; the plain run comes first.
 
         Raises:
             ForecastCacheError: one of them cannot be; it is named.
@@ -82,48 +81,52 @@ class Sweep(BaseModel):
                 "predictors and schedules go together: give --predictor, and --schedule or "
                 "--interval"
             )
-        if bool(self.calibration) != bool(self.computed):
-            raise OptionError("calibration and computed go together: give both, or none")
-        chosen: list[Entry] = [
+        if bool(self.calibration) != bool(self.counts):
+            raise OptionError(
+                "calibration and counts (--computed) go together: give both, or none"
+            )
+        chosen: list[Method] = [
             _named(f"{predictor} {schedule} {site}", _forecast, predictor, schedule, site, total)
             for site in self.sites
             for predictor in self.predictors
             for schedule in self.schedules
         ]
         chosen += self._learned(total)
-        chosen += [_named(spec, rival, spec, total) for spec in self.rivals]
+        chosen += [_named(spec, baseline_method, spec, total) for spec in self.baselines]
         if not chosen:
-            raise OptionError("there is nothing to evaluate: give --predictor, --rival or --sweep")
-        names = [entry.name for entry in chosen]
+            raise OptionError(
+                "there is nothing to evaluate: give --predictor, --baseline or --sweep"
+            )
+        names = [method.name for method in chosen]
         twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
         if twice is not None:
             raise OptionError(f"the row {twice!r} stands twice: leave one out")
         return [Plain(), *chosen]
 
-    def _learned(self, total: int) -> Iterator[Entry]:
+    def _learned(self, total: int) -> Iterator[Method]:
         if self.calibration is None:
             return
         calibration = Calibration.load(self.calibration)
         calibration.identity.require_steps(total)
-        for count in self.computed:
+        for count in self.counts:
             row = f"{self.calibration} computed:{count}"
             yield _named(row, _of_calibration, self.calibration, calibration, count)
 
 
-def _forecast(predictor: str, schedule: str, site: Granularity, total: int) -> Entry:
-    chosen, when = parse(predictor), parse_schedule(schedule)
+def _forecast(predictor: str, schedule: str, site: Granularity, total: int) -> Method:
+    chosen, when = parse_predictor(predictor), parse_schedule(schedule)
     when.check(total)
     chosen.check(total, when.foreseen(total))
     return Forecast(chosen, when, site, predictor, schedule)
 
 
-def _of_calibration(source: str, calibration: Calibration, count: int) -> Entry:
+def _of_calibration(source: str, calibration: Calibration, count: int) -> Method:
     schedule, predictor = calibration.choose(count)
     when = f"computed:{count}"
     return Forecast(predictor, schedule, "output", source, when, calibration.identity)
 
 
-def _named(row: str, make: Callable[..., Entry], *arguments: Any) -> Entry:
+def _named(row: str, make: Callable[..., Method], *arguments: Any) -> Method:
     try:
         return make(*arguments)
     except ForecastCacheError as error:

@@ -16,10 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from forecastcache.attachment import denoisers
+from forecastcache._moved import name_new_places
+from forecastcache.engine.attach import denoisers
 from forecastcache.errors import OptionError
-from forecastcache.sampling import Request
-from forecastcache.track import tracked
+from forecastcache.sampling.request import Request
+from forecastcache.sampling.trajectory import trajectory_of
+
+name_new_places(__name__)
 
 ORDERS = 5  # features and their first four differences
 NEWEST = 3  # features, of a short history
@@ -33,10 +36,11 @@ class Trace:
     Attributes:
         paths: two principal components of the features and of their 1st to 4th differences, each
             `(T - order, 2)`; as in TaylorSeer (2503.06923), Figures 1 and 8 to 12.
-        explained: share of the variance that the two hold, of each.
+        explained: shares of the variance that the two components hold, for each path.
         fidelity: cosine between each feature and its projection on all before it, `(T - 1,)`; L2P
             (2604.26365), Observation 2.
-        fidelity_newest: likewise, on the newest three before it.
+        fidelity_newest: cosine between each feature and its projection on the newest three before
+            it, `(T - 1,)`.
         spectrum: eigenvalues of the Gram matrix, largest first, as parts of their sum, `(T,)`.
     """
 
@@ -57,7 +61,7 @@ class Trace:
         }
 
 
-def trace(pipe: Any, request: Request, module: str | None = None) -> Trace:
+def trace_features(pipe: Any, request: Request, module: str | None = None) -> Trace:
     """Sample plainly and look at the features of all samples together.
 
     Args:
@@ -72,13 +76,13 @@ def trace(pipe: Any, request: Request, module: str | None = None) -> Trace:
         OptionError: the run is too short to have fourth differences, or has no such module.
     """
     (model, *_), _ = denoisers(pipe)
-    with tracked(pipe, None) as track, _outputs(model, module) as outputs:
+    with trajectory_of(pipe) as trajectory, _outputs(model, module) as outputs:
         request.run(pipe)
-    steps = len(track.guided)
+    steps = len(trajectory.guided)
     if steps <= ORDERS:
         raise OptionError(f"{steps} steps are too few to trace: ask for {ORDERS + 1}")
     if module is None:
-        features = track.guided
+        features = trajectory.guided
     elif outputs and len(outputs) % steps == 0:
         features = outputs[:: len(outputs) // steps]
     else:
@@ -86,7 +90,7 @@ def trace(pipe: Any, request: Request, module: str | None = None) -> Trace:
             f"{module} is called {len(outputs)} times in {steps} steps: give a module that runs "
             "in every step"
         )
-    return of_features(torch.stack([it.flatten() for it in features]).double().numpy())
+    return trace_of(torch.stack([it.flatten() for it in features]).double().numpy())
 
 
 @contextmanager
@@ -115,7 +119,7 @@ def _outputs(model: nn.Module, module: str | None) -> Iterator[list[Tensor]]:
         hook.remove()
 
 
-def of_features(features: np.ndarray) -> Trace:
+def trace_of(features: np.ndarray) -> Trace:
     """The trace of features `(T, n)`."""
     paths, explained = zip(
         *(_two_components(np.diff(features, order, axis=0)) for order in range(ORDERS))

@@ -1,6 +1,7 @@
-"""Conformance, public: a predictor or adapter of yours passes its suite, or is told why not."""
+"""Conformance, public: a predictor, schedule or adapter passes its suite, or is told why not."""
 
 from forecastcache.testing.adapters import check_adapter
 from forecastcache.testing.predictors import check_predictor
+from forecastcache.testing.schedules import check_schedule
 
-__all__ = ["check_adapter", "check_predictor"]
+__all__ = ["check_adapter", "check_predictor", "check_schedule"]

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from forecastcache.accountant import in_dtype
 from forecastcache.adapter import Granularity
-from forecastcache.attachment import attach
+from forecastcache.engine.attach import attach
 from forecastcache.errors import AttachError
+from forecastcache.memory.dry_run import in_dtype
 from forecastcache.predictors.reuse import Reuse
 from forecastcache.registry import adapter_for
 from forecastcache.schedule import Every, Listed

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Sequence
 from itertools import product
 
 import torch
 from torch import Tensor
 
-from forecastcache.attachment import attach
+from forecastcache.engine.attach import attach
 from forecastcache.errors import ConformanceError, HistoryError
 from forecastcache.predictor import LinearPredictor, Predictor
 from forecastcache.schedule import Schedule
 from forecastcache.testing.requirement import require
+from forecastcache.testing.round_trip import require_round_trips
 from forecastcache.testing.trial import SHAPES, TIMES, UNEVEN, Trial, random_features
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -55,26 +55,7 @@ def _check_depth(trial: Trial) -> None:
 
 def _check_round_trips(trial: Trial) -> None:
     """It comes back equal from pickle and from JSON, and can be a key."""
-    for way, copied in (("pickle", _through_pickle), ("JSON", _through_json)):
-        try:
-            copy = copied(trial.predictor)
-            same_key = hash(copy) == hash(trial.predictor)
-        except Exception as error:
-            raise ConformanceError(
-                f"{trial.predictor} does not come back from {way} ({error}): define its class at "
-                "the top of a module, with fields that JSON can hold"
-            ) from error
-        require(copy == trial.predictor, f"{trial.predictor} came back from {way} as {copy}")
-        require(same_key, f"{trial.predictor} and its copy from {way} differ in hash")
-
-
-def _through_pickle(predictor: Predictor) -> Predictor:
-    copy: Predictor = pickle.loads(pickle.dumps(predictor))
-    return copy
-
-
-def _through_json(predictor: Predictor) -> Predictor:
-    return type(predictor).model_validate_json(predictor.model_dump_json())
+    require_round_trips(trial.predictor)
 
 
 def _check_short_history_is_refused(trial: Trial) -> None:
@@ -183,10 +164,10 @@ def _check_constants_are_kept(trial: Trial) -> None:
 
 def _check_planned_bytes_are_held(trial: Trial) -> None:
     """Attached to a model, it holds the bytes that the accountant plans, and forecasts."""
-    host = trial.host()
-    with attach(host, trial.schedule, trial.predictor) as session:
-        for time in host.scheduler.timesteps:
-            host.transformer(torch.ones(2, 3, 8, 6), time)
+    pipe = trial.pipeline()
+    with attach(pipe, trial.schedule, trial.predictor) as session:
+        for time in pipe.scheduler.timesteps:
+            pipe.transformer(torch.ones(2, 3, 8, 6), time)
     report = session.report()
     require(
         set(report.computed)

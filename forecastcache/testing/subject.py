@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from forecastcache.adapter import Adapter, Granularity
-from forecastcache.attachment import attach
+from forecastcache.engine.attach import attach
+from forecastcache.engine.session import Session
 from forecastcache.errors import ConformanceError
 from forecastcache.predictors.taylor import Taylor
 from forecastcache.schedule import Every
-from forecastcache.session import Session
 
 TIMES = tuple(float(time) for time in range(1000, 100, -150))
 HARDLY_LATER = TIMES[0] - 2.0**-4  # in bfloat16 the sample is the same, so is its embedding
@@ -28,10 +28,10 @@ class Subject:
     """A model and how it is called.
 
     Attributes:
-        module: the model.
-        adapter: that serves it.
-        arguments: of a call.
-        other: what the other branch has instead.
+        module: model on trial.
+        adapter: record that serves it.
+        arguments: arguments of a call.
+        other: arguments that the other branch has instead.
     """
 
     module: nn.Module

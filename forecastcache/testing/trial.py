@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from forecastcache.history import History
 from forecastcache.predictor import Forecaster, Predictor
 from forecastcache.schedule import Listed, Schedule
 from forecastcache.step import Step
+from forecastcache.testing.fake_pipeline import FakePipeline
 
 TOTAL = 50
 TIMES = tuple(1 - index / TOTAL for index in range(TOTAL))
@@ -25,9 +26,9 @@ class Trial:
     """A predictor on a trajectory.
 
     Attributes:
-        predictor: on trial.
-        schedule: of the trajectory.
-        times: of its steps.
+        predictor: predictor on trial.
+        schedule: schedule of the trajectory.
+        times: times of its steps.
     """
 
     predictor: Predictor
@@ -66,9 +67,9 @@ class Trial:
             history.observe(step, feature)
         return history
 
-    def host(self) -> Host:
+    def pipeline(self) -> FakePipeline:
         """What a session attaches to, to run the trajectory."""
-        return Host(self.times)
+        return FakePipeline(self.times)
 
     @property
     def _computed(self) -> tuple[int, ...]:
@@ -82,31 +83,3 @@ def random_features(count: int, shape: Sequence[int]) -> list[Tensor]:
     """The same normal numbers at every call, float64."""
     generator = torch.Generator().manual_seed(0)
     return [torch.randn(*shape, generator=generator, dtype=torch.float64) for _ in range(count)]
-
-
-class Host:
-    """As much of a pipeline as a session reads."""
-
-    def __init__(self, times: Sequence[float]) -> None:
-        self.transformer = _Drift()
-        self.scheduler = _FlowTimes(times)
-
-
-class _Drift(nn.Module):
-    """A model whose output moves with time."""
-
-    def forward(self, sample: Tensor, timestep: Tensor) -> Tensor:
-        return sample * timestep
-
-
-class _FlowTimes:
-    """As much of a flow-matching scheduler as a session reads."""
-
-    order = 1
-
-    def __init__(self, times: Sequence[float]) -> None:
-        self.timesteps = torch.tensor(times, dtype=torch.float64)
-        self.sigmas = self.timesteps / max(times)
-
-    def set_timesteps(self) -> None:
-        """Sessions take a scheduler for one by this; here the times stand."""

@@ -9,19 +9,22 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from forecastcache._moved import name_new_places
 from forecastcache.errors import UnknownNameError
+
+name_new_places(__name__)
 
 PREFIX = "zoo:"
 
 
 @dataclass(frozen=True)
-class Entry:
+class ZooEntry:
     """A model of the zoo.
 
     Attributes:
-        about: in one line.
-        call: what its pipeline is to be called with, beside the prompt or class: sizes and lengths
-            that it was trained at, steps, and guidance.
+        about: description in one line.
+        call: arguments of its pipeline's call beside the prompt or class: sizes and lengths that
+            it was trained at, steps, and guidance.
         words: whether it is asked in words.
         moving: whether it makes videos.
     """
@@ -33,21 +36,21 @@ class Entry:
 
 
 USUAL = {"height": 32, "width": 32, "num_inference_steps": 50}
-MODELS: dict[str, Entry] = {
-    "dit-digits": Entry(
+MODELS: dict[str, ZooEntry] = {
+    "dit-digits": ZooEntry(
         "DiTPipeline, 60 classes: handwritten digits in six inks, 32x32",
         {"guidance_scale": 2.0},  # at the default of 4 its trajectories are stiff
         words=False,
     ),
-    "flux-digits": Entry(
+    "flux-digits": ZooEntry(
         "FluxPipeline, text to image: handwritten digits in colours, 32x32",
         {**USUAL, "max_sequence_length": 12, "guidance_scale": 2.5},
     ),
-    "qwen-digits": Entry(
+    "qwen-digits": ZooEntry(
         "QwenImagePipeline, text to image with true guidance: handwritten digits, 32x32",
         {**USUAL, "negative_prompt": " ", "true_cfg_scale": 2.5},
     ),
-    "hunyuan-digits": Entry(
+    "hunyuan-digits": ZooEntry(
         "HunyuanVideoPipeline, text to video: handwritten digits in motion, 9 frames of 32x32",
         {**USUAL, "num_frames": 9, "max_sequence_length": 16, "guidance_scale": 2.5},
         moving=True,
@@ -100,7 +103,7 @@ def calibration(name: str) -> Path:
     return Path(__file__).parent / "calibrations" / f"{_known(name)}.safetensors"
 
 
-def entry(name: str) -> Entry:
+def entry(name: str) -> ZooEntry:
     """What is known of a zoo model.
 
     Raises:
@@ -110,7 +113,11 @@ def entry(name: str) -> Entry:
 
 
 def recipe(name: str) -> ModuleType:
-    """The module that made a zoo model: `make`, `asked`, `real`.
+    """The module that describes how a zoo model is made.
+
+    It has `pipeline()`, which builds the pipeline untrained; `stages(pipe, seed)`, which yields
+    the stages of its training, each to be done before the next is asked for; `asked(conditions)`,
+    what the judge must read on samples; `real()`, pictures or clips that it was not trained on.
 
     Raises:
         UnknownNameError: listing the models there are.

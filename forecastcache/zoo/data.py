@@ -8,6 +8,7 @@ the scan itself.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -48,21 +49,21 @@ class Scans:
     """Handwritten digits as ink coverage.
 
     Attributes:
-        ink: coverage in [0, 1], shape `(scans, 32, 32)`.
-        digit: the digit written, shape `(scans,)`, int64.
+        ink: coverage in [0, 1], `(scans, 32, 32)`.
+        digit: digit written, `(scans,)`, int64.
     """
 
     ink: Tensor
     digit: Tensor
 
-    @property
+    @cached_property
     def thickness(self) -> Tensor:
         """Twice the ink over the length of its outline: a stroke's width in pixels, `(scans,)`."""
         down, right = self.ink.diff(dim=1)[:, :, :-1], self.ink.diff(dim=2)[:, :-1]
         outline = (down.square() + right.square()).sqrt().sum((1, 2))
         return 2 * self.ink.sum((1, 2)) / outline
 
-    @property
+    @cached_property
     def slant(self) -> Tensor:
         """How far the ink moves right per pixel up, by its second moments, `(scans,)`."""
         row = torch.arange(float(SIZE))[:, None]

@@ -7,7 +7,7 @@ frame it is a convolution of the picture: the same numbers, several times as fas
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -16,20 +16,18 @@ from diffusers.models.autoencoders.autoencoder_kl_qwenimage import QwenImageCaus
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from forecastcache._util.swap import swapped
+
 
 @contextmanager
 def flattened(vae: nn.Module) -> Iterator[None]:
     """Let the video autoencoder `vae` take single frames the short way, for a while."""
-    convolutions = [
-        (module, kinds[type(module)]) for module in vae.modules() if type(module) in kinds
-    ]
-    for module, shorter in convolutions:
-        module.forward = partial(shorter, module, module.forward)
-    try:
+    with ExitStack() as stack:
+        for module in vae.modules():
+            if type(module) in FLAT:
+                flat = partial(FLAT[type(module)], module, module.forward)
+                stack.enter_context(swapped(module, "forward", flat))
         yield
-    finally:
-        for module, _ in convolutions:
-            del module.forward
 
 
 def _repeating(module: Any, forward: Callable[..., Tensor], frames: Tensor) -> Tensor:
@@ -55,7 +53,7 @@ def _blank(
     return flat[:, :, None]
 
 
-kinds: dict[type[nn.Module], Callable[..., Tensor]] = {
+FLAT: dict[type[nn.Module], Callable[..., Tensor]] = {
     HunyuanVideoCausalConv3d: _repeating,
     QwenImageCausalConv3d: _blank,
 }

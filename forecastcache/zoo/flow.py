@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from diffusers.models.normalization import (
@@ -27,34 +27,27 @@ CAPTION_DROPOUT = 0.12
 STRONGEST = 5.0  # guidance scale that is distilled
 RATE = 2e-3
 
-Batch = Callable[[torch.Generator], tuple[Tensor, list[str]]]
-
-
-class Velocity(Protocol):
-    """What a pipeline's transformer says of noisy latents `(n, ...)` at `sigma` `(n,)`."""
-
-    def __call__(
-        self, model: Any, noisy: Tensor, sigma: Tensor, captions: list[str], scale: Tensor
-    ) -> Tensor: ...
-
 
 @dataclass(frozen=True)
-class Lessons:
-    """What a transformer is to learn.
+class FlowMatching:
+    """How a transformer of diffusers is trained.
 
     Attributes:
-        model: the transformer.
-        velocity: asks it.
-        batch: draws latents and their captions.
-        shift: of the noise levels towards noise, as the sampler's.
-        empty: what a dropped caption becomes.
+        model: transformer to train.
+        encode: function of captions, to what the text encoders make of them.
+        arguments: function of noise levels, guidance scales and encoded captions, to the arguments
+            of the transformer's call beside the noisy latents.
+        batch: function that draws latents and their captions.
+        shift: shift of the noise levels towards noise, as the sampler's.
+        empty: caption in place of a dropped one.
         middle: share of the noise levels that are drawn around the middle, logit-normally as Esser
             et al. found best; the others are drawn evenly.
     """
 
     model: nn.Module
-    velocity: Velocity
-    batch: Batch
+    encode: Callable[[list[str]], tuple[Tensor, ...]]
+    arguments: Callable[..., dict[str, Any]]
+    batch: Callable[[torch.Generator], tuple[Tensor, list[str]]]
     shift: float
     empty: str = ""
     middle: float = 0.8
@@ -66,33 +59,39 @@ class Lessons:
             latents, captions = self.batch(generator)
             dropped = torch.rand(len(latents), generator=generator) < CAPTION_DROPOUT
             said = [self.empty if out else it for out, it in zip(dropped.tolist(), captions)]
-            noisy, sigma, aim = self._on_the_line(latents, generator)
+            noisy, sigma, target = self._interpolate(latents, generator)
             one = torch.ones(len(latents))
-            return F.mse_loss(self.velocity(self.model, noisy, sigma, said, one), aim)
+            return F.mse_loss(self._velocity(self.model, noisy, sigma, said, one), target)
 
         return Stage("transformer", self.model, loss, steps, RATE, compiled=(self.model,))
 
     def distil(self, steps: int) -> Stage:
         """The stage that teaches it, trained, to obey its guidance embedding."""
         model, teacher = self.model, copy.deepcopy(self.model).eval().requires_grad_(False)
-        model.requires_grad_(True)
 
         def loss(generator: torch.Generator) -> Tensor:
             latents, captions = self.batch(generator)
-            noisy, sigma, _ = self._on_the_line(latents, generator)
+            noisy, sigma, _ = self._interpolate(latents, generator)
             count = len(latents)
             scale = 1 + (STRONGEST - 1) * torch.rand(count, generator=generator)
             one = torch.ones(count)
             with torch.no_grad():
-                conditional = self.velocity(teacher, noisy, sigma, captions, one)
+                conditional = self._velocity(teacher, noisy, sigma, captions, one)
                 empty = [self.empty] * count
-                unconditional = self.velocity(teacher, noisy, sigma, empty, one)
-            aim = torch.lerp(unconditional, conditional, _beside(scale, latents))
-            return F.mse_loss(self.velocity(model, noisy, sigma, captions, scale), aim)
+                unconditional = self._velocity(teacher, noisy, sigma, empty, one)
+            target = torch.lerp(unconditional, conditional, _per_sample(scale, latents))
+            return F.mse_loss(self._velocity(model, noisy, sigma, captions, scale), target)
 
         return Stage("guidance", model, loss, steps, RATE / 3, compiled=(model, teacher))
 
-    def _on_the_line(
+    def _velocity(
+        self, model: nn.Module, noisy: Tensor, sigma: Tensor, captions: list[str], scale: Tensor
+    ) -> Tensor:
+        arguments = self.arguments(sigma, scale, *self.encode(captions))
+        velocity: Tensor = model(noisy, **arguments).sample
+        return velocity
+
+    def _interpolate(
         self, latents: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Latents between data and noise, their noise levels, and their velocities."""
@@ -104,11 +103,11 @@ class Lessons:
             even = torch.where(central, normal.sigmoid(), even)
         sigma = self.shift * even / (1 + (self.shift - 1) * even)
         noise = torch.randn(latents.shape, generator=generator)
-        return torch.lerp(latents, noise, _beside(sigma, latents)), sigma, noise - latents
+        return torch.lerp(latents, noise, _per_sample(sigma, latents)), sigma, noise - latents
 
 
-def _beside(numbers: Tensor, latents: Tensor) -> Tensor:
-    """One number a sample, `(n,)`, in a shape that goes with latents `(n, ...)`."""
+def _per_sample(numbers: Tensor, latents: Tensor) -> Tensor:
+    """One number a sample, `(n,)`, in a shape that broadcasts with latents `(n, ...)`."""
     return numbers.view(-1, *[1] * (latents.dim() - 1))
 
 

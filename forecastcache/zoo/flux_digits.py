@@ -8,83 +8,62 @@ guidance distilled into the network. The prompt is padded to 12 tokens (the orig
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
-from diffusers import (
-    AutoencoderKL,
-    FlowMatchEulerDiscreteScheduler,
-    FluxPipeline,
-    FluxTransformer2DModel,
-)
+from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 from torch import Tensor
 
 from forecastcache import zoo
-from forecastcache.zoo import appraisal, data, flow, judge, text
-from forecastcache.zoo.pictures import Subjects, autoencoding, captioned, trained_on
-from forecastcache.zoo.training import fit
+from forecastcache.zoo import data, judge, scores, text
+from forecastcache.zoo.autoencoder import autoencoder_stage, latents_of, small_autoencoder_kl
+from forecastcache.zoo.flow import FlowMatching, start_at_zero
+from forecastcache.zoo.pictures import Subjects, captioned, subjects_of
+from forecastcache.zoo.training import Stage
 
+VAE_STEPS, STEPS, GUIDANCE_STEPS = 2000, 5000, 700
 TEXT_TOKENS = zoo.entry("flux-digits").call["max_sequence_length"]
 BATCH = 96
 CHANNELS = 4  # with the original's 16, so small a network learns the digits far more slowly
 SHIFT = math.exp(0.5)  # at 16 tokens, as the scheduler below has it
 
 asked = judge.asked
-real = appraisal.real_pictures
+real = scores.real_pictures
 
 
-def make(
-    work: Path, seed: int = 0, vae_steps: int = 2000, steps: int = 5000, guidance_steps: int = 700
-) -> tuple[FluxPipeline, float]:
-    """Train the pipeline from nothing, or go on with what `work` holds.
-
-    Args:
-        work: folder for checkpoints and loss curves.
-        seed: of the weights' initialisation and of every batch.
-        vae_steps: optimiser steps for the autoencoder.
-        steps: optimiser steps for the transformer.
-        guidance_steps: optimiser steps for its guidance.
-
-    Returns:
-        The pipeline, and the seconds of training.
-    """
-    torch.manual_seed(seed)
-    vae, transformer = _vae(), _transformer()
-    clip, clip_tokenizer = text.clip()
-    t5, t5_tokenizer = text.t5()
+def pipeline() -> FluxPipeline:
+    """The pipeline, untrained."""
+    vae = small_autoencoder_kl(CHANNELS, use_quant_conv=False, use_post_quant_conv=False)
+    transformer = _transformer()
     scheduler = FlowMatchEulerDiscreteScheduler(
         use_dynamic_shifting=True, base_image_seq_len=16, max_image_seq_len=64
     )
-    pipe = FluxPipeline(scheduler, vae, clip, clip_tokenizer, t5, t5_tokenizer, transformer)
-    seconds = text.teach("clip", clip, lambda it: _encode(pipe, it)[1], work, seed)
-    seconds += text.teach("t5", t5, lambda it: _encode(pipe, it)[0].mean(1), work, seed)
-
-    scans = data.scans("train")
-    subjects = trained_on(scans)
-
-    def draw(generator: torch.Generator) -> Tensor:
-        return subjects[subjects.any(32, generator)].draw(scans)
-
-    seconds += fit(autoencoding(vae, draw, vae_steps), work, seed)
-    batch = captioned(_latents(vae, scans, subjects), scans, subjects, BATCH)
-    lessons = flow.Lessons(transformer, _velocity(pipe), batch, SHIFT, middle=0)
-    seconds += fit(lessons.match(steps), work, seed)
-    seconds += fit(lessons.distil(guidance_steps), work, seed)
-    return pipe, seconds
+    return FluxPipeline(scheduler, vae, *text.clip(), *text.t5(), transformer)
 
 
-def _vae() -> AutoencoderKL:
-    return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        block_out_channels=(16, 32, 48),
-        latent_channels=CHANNELS,
-        norm_num_groups=8,
-        sample_size=data.SIZE,
-        use_quant_conv=False,
-        use_post_quant_conv=False,
+def stages(pipe: FluxPipeline, seed: int) -> Iterator[Stage]:
+    """The stages of its training."""
+    encode = partial(_encode, pipe)
+    yield text.teach("clip", pipe.text_encoder, lambda it: encode(it)[1])
+    yield text.teach("t5", pipe.text_encoder_2, lambda it: encode(it)[0].mean(1))
+
+    subjects = subjects_of(data.scans("train"))
+    yield autoencoder_stage(
+        pipe.vae, lambda generator: subjects.sample(32, generator).draw(), VAE_STEPS
     )
+
+    flow = FlowMatching(
+        pipe.transformer,
+        text.remembered(encode),
+        _arguments,
+        captioned(_latents(pipe.vae, subjects), subjects, BATCH),
+        SHIFT,
+        middle=0,
+    )
+    yield flow.match(STEPS)
+    yield flow.distil(GUIDANCE_STEPS)
 
 
 def _transformer() -> FluxTransformer2DModel:
@@ -99,16 +78,18 @@ def _transformer() -> FluxTransformer2DModel:
         pooled_projection_dim=text.WIDTH,
         guidance_embeds=True,
     )
-    flow.start_at_zero(transformer)
+    start_at_zero(transformer)
     return transformer
 
 
-@torch.no_grad()
-def _latents(vae: Any, scans: data.Scans, subjects: Subjects) -> Tensor:
+def _encode(pipe: FluxPipeline, captions: list[str]) -> tuple[Tensor, Tensor]:
+    words, pooled, _ = pipe.encode_prompt(captions, None, max_sequence_length=TEXT_TOKENS)
+    return words, pooled
+
+
+def _latents(vae: Any, subjects: Subjects) -> Tensor:
     """Every subject as the transformer sees it, `(n, 16, 16)`; sets the autoencoder's scaling."""
-    latents = torch.cat(
-        [vae.encode(part.draw(scans)).latent_dist.mean for part in subjects.batches(256)]
-    )
+    latents = latents_of(vae, subjects.batches(256))
     shift, factor = round(latents.mean().item(), 4), round(1 / latents.std().item(), 4)
     vae.register_to_config(shift_factor=shift, scaling_factor=factor)
     scaled = (latents - shift) * factor
@@ -116,28 +97,13 @@ def _latents(vae: Any, scans: data.Scans, subjects: Subjects) -> Tensor:
     return packed
 
 
-def _encode(pipe: FluxPipeline, captions: list[str], tokens: int = TEXT_TOKENS) -> Any:
-    return pipe.encode_prompt(captions, None, max_sequence_length=tokens)[:2]
-
-
-def _velocity(pipe: FluxPipeline) -> flow.Velocity:
+def _arguments(sigma: Tensor, scale: Tensor, words: Tensor, pooled: Tensor) -> dict[str, Any]:
     side = data.SIZE // 8
-    places = FluxPipeline._prepare_latent_image_ids(1, side, side, "cpu", torch.float32)
-    encode = text.remembered(lambda captions: _encode(pipe, captions))
-
-    def velocity(
-        model: Any, noisy: Tensor, sigma: Tensor, captions: list[str], scale: Tensor
-    ) -> Tensor:
-        words, pooled = encode(captions)
-        answer: Tensor = model(
-            noisy,
-            encoder_hidden_states=words,
-            pooled_projections=pooled,
-            timestep=sigma,
-            guidance=scale,
-            img_ids=places,
-            txt_ids=torch.zeros(words.shape[1], 3),
-        ).sample
-        return answer
-
-    return velocity
+    return {
+        "encoder_hidden_states": words,
+        "pooled_projections": pooled,
+        "timestep": sigma,
+        "guidance": scale,
+        "img_ids": FluxPipeline._prepare_latent_image_ids(1, side, side, "cpu", torch.float32),
+        "txt_ids": torch.zeros(words.shape[1], 3),
+    }

@@ -8,7 +8,8 @@ shifted noise levels; guidance distilled into the network.
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,18 +23,15 @@ from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PRO
 from torch import Tensor
 
 from forecastcache import zoo
-from forecastcache.zoo import appraisal, data, flow, judge, text
+from forecastcache.zoo import data, judge, scores, text
+from forecastcache.zoo.autoencoder import autoencoder_stage, latents_of
 from forecastcache.zoo.flat import flattened
+from forecastcache.zoo.flow import FlowMatching, start_at_zero
 from forecastcache.zoo.motion import FRAMES
-from forecastcache.zoo.pictures import (
-    Subjects,
-    autoencoding,
-    captioned,
-    set_in_motion,
-    trained_on,
-)
-from forecastcache.zoo.training import fit
+from forecastcache.zoo.pictures import Subjects, captioned, set_in_motion, subjects_of
+from forecastcache.zoo.training import Stage
 
+VAE_STEPS, STEPS, GUIDANCE_STEPS = 3600, 7000, 500
 TEXT_TOKENS = zoo.entry("hunyuan-digits").call["max_sequence_length"]
 BATCH = 64
 CHANNELS = 4  # with the original's 16, so small a network learns the digits far more slowly
@@ -47,51 +45,40 @@ VAE_RATE = 7e-4
 SHIFT = 3.0  # the original's 7 is for thousands of tokens
 
 asked = judge.asked
-real = appraisal.real_clips
+real = scores.real_clips
 
 
-def make(
-    work: Path, seed: int = 0, vae_steps: int = 3600, steps: int = 7000, guidance_steps: int = 500
-) -> tuple[HunyuanVideoPipeline, float]:
-    """Train the pipeline from nothing, or go on with what `work` holds.
-
-    Args:
-        work: folder for checkpoints and loss curves.
-        seed: of the weights' initialisation and of every batch.
-        vae_steps: optimiser steps for the autoencoder.
-        steps: optimiser steps for the transformer.
-        guidance_steps: optimiser steps for its guidance.
-
-    Returns:
-        The pipeline, and the seconds of training.
-    """
-    torch.manual_seed(seed)
+def pipeline() -> HunyuanVideoPipeline:
+    """The pipeline, untrained."""
     vae, transformer = _vae(), _transformer()
-    llama, llama_tokenizer = text.llama(DEFAULT_PROMPT_TEMPLATE["template"], moving=True)
-    clip, clip_tokenizer = text.clip(moving=True)
+    llama = text.llama(DEFAULT_PROMPT_TEMPLATE["template"], moving=True)
     scheduler = FlowMatchEulerDiscreteScheduler(shift=SHIFT)
-    pipe = HunyuanVideoPipeline(
-        llama, llama_tokenizer, transformer, vae, scheduler, clip, clip_tokenizer
+    return HunyuanVideoPipeline(*llama, transformer, vae, scheduler, *text.clip(moving=True))
+
+
+def stages(pipe: HunyuanVideoPipeline, seed: int) -> Iterator[Stage]:
+    """The stages of its training."""
+    encode = partial(_encode, pipe)
+    yield text.teach(
+        "llama", pipe.text_encoder, lambda it: text.mean_word(*encode(it)[:2]), moving=True
     )
-    seconds = text.teach("llama", llama, lambda it: _summary(pipe, it), work, seed, moving=True)
-    seconds += text.teach("clip", clip, lambda it: _encode(pipe, it)[1], work, seed, moving=True)
+    yield text.teach("clip", pipe.text_encoder_2, lambda it: encode(it)[2], moving=True)
 
-    scans = data.scans("train")
-    subjects = set_in_motion(trained_on(scans), CLIPS, seed)
+    subjects = set_in_motion(subjects_of(data.scans("train")), CLIPS, seed)
+    with flattened(pipe.vae):
+        yield autoencoder_stage(
+            pipe.vae, partial(_draw, subjects), VAE_STEPS, INK_WEIGHT, VAE_RATE
+        )
 
-    def draw(generator: torch.Generator) -> Tensor:
-        if torch.rand((), generator=generator) > STILL:
-            return subjects[subjects.any(6, generator)].draw(scans)
-        clips = subjects[subjects.any(32, generator)].draw(scans)
-        return clips[:, :, int(torch.randint(FRAMES, (), generator=generator))][:, :, None]
-
-    with flattened(vae):
-        seconds += fit(autoencoding(vae, draw, vae_steps, INK_WEIGHT, VAE_RATE), work, seed)
-    batch = captioned(_latents(vae, scans, subjects), scans, subjects, BATCH)
-    lessons = flow.Lessons(transformer, _velocity(pipe), batch, SHIFT)
-    seconds += fit(lessons.match(steps), work, seed)
-    seconds += fit(lessons.distil(guidance_steps), work, seed)
-    return pipe, seconds
+    flow = FlowMatching(
+        pipe.transformer,
+        text.remembered(encode),
+        _arguments,
+        captioned(_latents(pipe.vae, subjects), subjects, BATCH),
+        SHIFT,
+    )
+    yield flow.match(STEPS)
+    yield flow.distil(GUIDANCE_STEPS)
 
 
 def _vae() -> AutoencoderKLHunyuanVideo:
@@ -122,45 +109,38 @@ def _transformer() -> HunyuanVideoTransformer3DModel:
         text_embed_dim=text.WIDTH,
         pooled_projection_dim=text.WIDTH,
     )
-    flow.start_at_zero(transformer)
+    start_at_zero(transformer)
     return transformer
 
 
-@torch.no_grad()
-def _latents(vae: Any, scans: data.Scans, subjects: Subjects) -> Tensor:
+def _encode(pipe: HunyuanVideoPipeline, captions: list[str]) -> tuple[Tensor, Tensor, Tensor]:
+    words, pooled, mask = pipe.encode_prompt(captions, max_sequence_length=TEXT_TOKENS)
+    return words, mask, pooled
+
+
+def _draw(subjects: Subjects, generator: torch.Generator) -> Tensor:
+    """A batch for the autoencoder: clips, or as often as `STILL` says single frames of clips."""
+    if torch.rand((), generator=generator) > STILL:
+        return subjects.sample(6, generator).draw()
+    clips = subjects.sample(32, generator).draw()
+    return clips[:, :, int(torch.randint(FRAMES, (), generator=generator))][:, :, None]
+
+
+def _latents(vae: Any, subjects: Subjects) -> Tensor:
     """Every clip as the transformer sees it, `(n, 4, 3, 8, 8)`; sets the scaling."""
-    latents = torch.cat(
-        [vae.encode(part.draw(scans)).latent_dist.mean for part in subjects.batches(64)]
-    )
+    latents = latents_of(vae, subjects.batches(64))
     factor = round(1 / latents.std().item(), 4)
     vae.register_to_config(scaling_factor=factor)
     return latents * factor
 
 
-def _encode(pipe: HunyuanVideoPipeline, captions: list[str]) -> Any:
-    return pipe.encode_prompt(captions, max_sequence_length=TEXT_TOKENS)
-
-
-def _summary(pipe: HunyuanVideoPipeline, captions: list[str]) -> Tensor:
-    words, _, mask = _encode(pipe, captions)
-    return text.mean_word(words, mask)
-
-
-def _velocity(pipe: HunyuanVideoPipeline) -> flow.Velocity:
-    encode = text.remembered(lambda captions: _encode(pipe, captions))
-
-    def velocity(
-        model: Any, noisy: Tensor, sigma: Tensor, captions: list[str], scale: Tensor
-    ) -> Tensor:
-        words, pooled, mask = encode(captions)
-        answer: Tensor = model(
-            noisy,
-            timestep=1000 * sigma,
-            encoder_hidden_states=words,
-            encoder_attention_mask=mask.float(),
-            pooled_projections=pooled,
-            guidance=1000 * scale,
-        ).sample
-        return answer
-
-    return velocity
+def _arguments(
+    sigma: Tensor, scale: Tensor, words: Tensor, mask: Tensor, pooled: Tensor
+) -> dict[str, Any]:
+    return {
+        "timestep": 1000 * sigma,
+        "encoder_hidden_states": words,
+        "encoder_attention_mask": mask.float(),
+        "pooled_projections": pooled,
+        "guidance": 1000 * scale,
+    }

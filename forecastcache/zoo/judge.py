@@ -6,6 +6,7 @@ ImageReward), and, by its features, how far samples are from real pictures (thei
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from forecastcache.zoo import captions, data, motion
-from forecastcache.zoo.pictures import Subjects, trained_on
+from forecastcache.zoo.pictures import Subjects, subjects_of
 from forecastcache.zoo.training import Stage, fit
 
 WEIGHTS = Path(__file__).parent / "digit-judge" / "judge.safetensors"
@@ -118,23 +119,22 @@ class Judge(nn.Module):
         save_model(self, str(path))
 
 
-def train(work: Path, seed: int = 0, steps: int = 2500) -> Judge:
+def train_judge(work: Path, seed: int = 0, steps: int = 2500) -> Judge:
     """A judge trained on every digit in every palette, still and moving, shifted and noisy."""
     torch.manual_seed(seed)
-    judge, scans = Judge(), data.scans("train")
-    subjects = every(scans)
+    judge, subjects = Judge(), every(data.scans("train"))
 
     def loss(generator: torch.Generator) -> Tensor:
-        asked = subjects[subjects.any(PICTURES + CLIPS, generator)]
+        asked = subjects.sample(PICTURES + CLIPS, generator)
         losses: list[Tensor] = []
         for part in _still_and_moving(asked, generator):
-            pictures = part.draw(scans)
+            pictures = part.draw()
             if part.motion is None:
                 pictures = _shift(pictures, generator)
             else:
                 pictures = pictures.transpose(1, 2)
             noisy = pictures + NOISE * torch.randn(pictures.shape, generator=generator)
-            wanted = verdict(scans, part)
+            wanted = verdict(part)
             losses += map(F.cross_entropy, judge.answers(judge(noisy)), wanted)
         return torch.stack(losses).sum()
 
@@ -149,16 +149,18 @@ def asked(prompts: list[str]) -> Verdict:
 
 def every(scans: data.Scans) -> Subjects:
     """Every scan in every palette, whatever its split."""
-    parts = [trained_on(scans, split) for split in ("train", "calibration", "held-out")]
-    return Subjects(torch.cat([it.scan for it in parts]), torch.cat([it.palette for it in parts]))
+    parts = [subjects_of(scans, split) for split in ("train", "calibration", "held-out")]
+    return Subjects(
+        scans, torch.cat([it.scan for it in parts]), torch.cat([it.palette for it in parts])
+    )
 
 
-def verdict(scans: data.Scans, subjects: Subjects) -> Verdict:
+def verdict(subjects: Subjects) -> Verdict:
     """What a perfect judge would read."""
     ink, background = torch.tensor(captions.palettes())[subjects.palette].unbind(1)
     unsaid = torch.full_like(ink, captions.UNSAID)
     moves = unsaid if subjects.motion is None else subjects.motion
-    return Verdict(scans.digit[subjects.scan], ink, background, moves)
+    return Verdict(subjects.scans.digit[subjects.scan], ink, background, moves)
 
 
 def held_out_accuracy(judge: Judge) -> tuple[float, float]:
@@ -166,20 +168,20 @@ def held_out_accuracy(judge: Judge) -> tuple[float, float]:
     scans = data.scans("held-out")
     generator = torch.Generator().manual_seed(0)
     palette = torch.randint(len(captions.palettes()), (len(scans),), generator=generator)
-    still = Subjects(torch.arange(len(scans)), palette)
+    still = Subjects(scans, torch.arange(len(scans)), palette)
     move = torch.randint(len(motion.MOTIONS), (len(scans),), generator=generator)
-    moving = Subjects(still.scan, still.palette, move)
+    moving = replace(still, motion=move)
 
     def share(subjects: Subjects, pictures: Tensor) -> float:
-        return judge.read(pictures).agrees(verdict(scans, subjects)).float().mean().item()
+        return judge.read(pictures).agrees(verdict(subjects)).float().mean().item()
 
-    return share(still, still.draw(scans)), share(moving, moving.draw(scans).transpose(1, 2))
+    return share(still, still.draw()), share(moving, moving.draw().transpose(1, 2))
 
 
 def _still_and_moving(subjects: Subjects, generator: torch.Generator) -> tuple[Subjects, Subjects]:
     still, rest = torch.arange(len(subjects)).split([PICTURES, CLIPS])
     move = torch.randint(len(motion.MOTIONS), (CLIPS,), generator=generator)
-    return subjects[still], Subjects(subjects.scan[rest], subjects.palette[rest], move)
+    return subjects[still], replace(subjects[rest], motion=move)
 
 
 def _evenly(clips: Tensor) -> Tensor:

@@ -32,12 +32,12 @@ _LARGER = torch.tensor([0, 0, 0, 0, 0, 0, STRETCH, -STRETCH])
 
 
 def animate(ink: Tensor, motion: Tensor, frames: int = FRAMES) -> Tensor:
-    """Coverage `(n, h, w)` as clips `(n, frames, h, w)`.
+    """Digits in motion, `(n, frames, h, w)`.
 
     Args:
-        ink: of the digits.
+        ink: coverage of the digits, `(n, h, w)`.
         motion: indices into `MOTIONS`, `(n,)`.
-        frames: of a clip.
+        frames: number of frames of a clip.
     """
     moment = torch.linspace(-1, 1, frames)
     turned = _CLOCKWISE[motion, None] * moment

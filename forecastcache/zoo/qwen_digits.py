@@ -9,7 +9,8 @@ negative prompt.
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,35 +23,25 @@ from diffusers import (
 from torch import Tensor
 from torch.nn import functional as F
 
-from forecastcache.zoo import appraisal, data, flow, judge, text
+from forecastcache.zoo import data, judge, scores, text
+from forecastcache.zoo.autoencoder import autoencoder_stage, latents_of
 from forecastcache.zoo.flat import flattened
-from forecastcache.zoo.pictures import Subjects, autoencoding, captioned, trained_on
-from forecastcache.zoo.training import fit
+from forecastcache.zoo.flow import FlowMatching, start_at_zero
+from forecastcache.zoo.pictures import Subjects, captioned, subjects_of
+from forecastcache.zoo.training import Stage
 
+VAE_STEPS, STEPS = 1500, 3000
+TEXT_TOKENS = 20  # the longest caption and what the template puts behind it
 BATCH = 96
 CHANNELS = 4
-TEXT_TOKENS = 20  # the longest caption and what the template puts behind it
 SHIFT = math.exp(0.5)  # at 16 tokens, as the scheduler below has it
 
 asked = judge.asked
-real = appraisal.real_pictures
+real = scores.real_pictures
 
 
-def make(
-    work: Path, seed: int = 0, vae_steps: int = 1500, steps: int = 3000
-) -> tuple[QwenImagePipeline, float]:
-    """Train the pipeline from nothing, or go on with what `work` holds.
-
-    Args:
-        work: folder for checkpoints and loss curves.
-        seed: of the weights' initialisation and of every batch.
-        vae_steps: optimiser steps for the autoencoder.
-        steps: optimiser steps for the transformer.
-
-    Returns:
-        The pipeline, and the seconds of training.
-    """
-    torch.manual_seed(seed)
+def pipeline() -> QwenImagePipeline:
+    """The pipeline, untrained."""
     vae, transformer = _vae(), _transformer()
     scheduler = FlowMatchEulerDiscreteScheduler(
         use_dynamic_shifting=True,
@@ -62,19 +53,31 @@ def make(
     pipe = QwenImagePipeline(scheduler, vae, None, None, transformer)
     qwen, tokenizer = text.qwen(pipe.prompt_template_encode)
     pipe.register_modules(text_encoder=qwen, tokenizer=tokenizer)
-    seconds = text.teach("qwen", qwen, lambda it: _summary(pipe, it), work, seed)
+    return pipe
 
-    scans = data.scans("train")
-    subjects = trained_on(scans)
 
-    def draw(generator: torch.Generator) -> Tensor:
-        return subjects[subjects.any(32, generator)].draw(scans)[:, :, None]
+def stages(pipe: QwenImagePipeline, seed: int) -> Iterator[Stage]:
+    """The stages of its training."""
+    encode = partial(_encode, pipe)
+    yield text.teach("qwen", pipe.text_encoder, lambda it: text.mean_word(*encode(it)))
 
-    with flattened(vae):
-        seconds += fit(autoencoding(vae, draw, vae_steps), work, seed)
-    batch = captioned(_latents(vae, scans, subjects), scans, subjects, BATCH)
-    lessons = flow.Lessons(transformer, _velocity(pipe), batch, SHIFT, empty=" ")
-    return pipe, seconds + fit(lessons.match(steps), work, seed)
+    subjects = subjects_of(data.scans("train"))
+    with flattened(pipe.vae):
+        yield autoencoder_stage(
+            pipe.vae,
+            lambda generator: subjects.sample(32, generator).draw()[:, :, None],
+            VAE_STEPS,
+        )
+
+    flow = FlowMatching(
+        pipe.transformer,
+        text.remembered(encode),
+        _arguments,
+        captioned(_latents(pipe.vae, subjects), subjects, BATCH),
+        SHIFT,
+        empty=" ",
+    )
+    yield flow.match(STEPS)
 
 
 def _vae() -> AutoencoderKLQwenImage:
@@ -99,27 +102,8 @@ def _transformer() -> QwenImageTransformer2DModel:
         axes_dims_rope=(8, 8, 8),
         joint_attention_dim=text.WIDTH,
     )
-    flow.start_at_zero(transformer)
+    start_at_zero(transformer)
     return transformer
-
-
-@torch.no_grad()
-def _latents(vae: Any, scans: data.Scans, subjects: Subjects) -> Tensor:
-    """Every subject as the transformer sees it, `(n, 16, 16)`; sets the autoencoder's scaling."""
-    latents = torch.cat(
-        [
-            vae.encode(part.draw(scans)[:, :, None]).latent_dist.mean[:, :, 0]
-            for part in subjects.batches(256)
-        ]
-    )
-    mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
-    vae.register_to_config(
-        latents_mean=[round(it, 4) for it in mean.tolist()],
-        latents_std=[round(it, 4) for it in deviation.tolist()],
-    )
-    scaled = (latents - mean[:, None, None]) / deviation[:, None, None]
-    packed: Tensor = QwenImagePipeline._pack_latents(scaled, *scaled.shape)
-    return packed
 
 
 def _encode(pipe: QwenImagePipeline, captions: list[str]) -> tuple[Tensor, Tensor]:
@@ -130,26 +114,25 @@ def _encode(pipe: QwenImagePipeline, captions: list[str]) -> tuple[Tensor, Tenso
     return F.pad(words, (0, 0, 0, missing)), F.pad(mask, (0, missing))
 
 
-def _summary(pipe: QwenImagePipeline, captions: list[str]) -> Tensor:
-    words, mask = _encode(pipe, captions)
-    return text.mean_word(words, mask)
+def _latents(vae: Any, subjects: Subjects) -> Tensor:
+    """Every subject as the transformer sees it, `(n, 16, 16)`; sets the autoencoder's scaling."""
+    frames = (pictures[:, :, None] for pictures in subjects.batches(256))
+    latents = latents_of(vae, frames)[:, :, 0]
+    mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+    vae.register_to_config(
+        latents_mean=[round(it, 4) for it in mean.tolist()],
+        latents_std=[round(it, 4) for it in deviation.tolist()],
+    )
+    scaled = (latents - mean[:, None, None]) / deviation[:, None, None]
+    packed: Tensor = QwenImagePipeline._pack_latents(scaled, *scaled.shape)
+    return packed
 
 
-def _velocity(pipe: QwenImagePipeline) -> flow.Velocity:
-    encode = text.remembered(lambda captions: _encode(pipe, captions))
+def _arguments(sigma: Tensor, scale: Tensor, words: Tensor, mask: Tensor) -> dict[str, Any]:
     side = data.SIZE // 8
-
-    def velocity(
-        model: Any, noisy: Tensor, sigma: Tensor, captions: list[str], scale: Tensor
-    ) -> Tensor:
-        words, mask = encode(captions)
-        answer: Tensor = model(
-            noisy,
-            encoder_hidden_states=words,
-            encoder_hidden_states_mask=mask,
-            timestep=sigma,
-            img_shapes=[[(1, side, side)]] * len(noisy),
-        ).sample
-        return answer
-
-    return velocity
+    return {
+        "encoder_hidden_states": words,
+        "encoder_hidden_states_mask": mask,
+        "timestep": sigma,
+        "img_shapes": [[(1, side, side)]] * len(words),
+    }

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,7 +34,7 @@ from transformers import (
 
 from forecastcache.zoo import captions, data
 from forecastcache.zoo.motion import MOTIONS
-from forecastcache.zoo.training import Stage, fit
+from forecastcache.zoo.training import Stage
 
 WIDTH = 64
 HEADS = 4
@@ -51,16 +50,10 @@ def clip(moving: bool = False) -> tuple[CLIPTextModel, CLIPTokenizer]:
     )
     tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77)
     config = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=WIDTH,
-        intermediate_size=2 * WIDTH,
+        **_sizes(tokenizer),
         projection_dim=WIDTH,
-        num_hidden_layers=2,
-        num_attention_heads=HEADS,
         max_position_embeddings=77,
         bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
     )
     return CLIPTextModel(config), tokenizer
 
@@ -109,16 +102,10 @@ def llama(template: str, moving: bool = False) -> tuple[LlamaModel, LlamaTokeniz
         model_max_length=512,
     )
     config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=WIDTH,
-        intermediate_size=2 * WIDTH,
-        num_hidden_layers=3,  # the pipeline reads the third from the last hidden states
-        num_attention_heads=HEADS,
+        **_sizes(tokenizer, layers=3),  # the pipeline reads the third from the last hidden states
         num_key_value_heads=HEADS,
         max_position_embeddings=512,
         bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
     )
     return LlamaModel(config), tokenizer
 
@@ -134,17 +121,11 @@ def qwen(
     tokenizer = Qwen2Tokenizer(vocab=vocabulary, merges=merges, extra_special_tokens=angled)
     config = Qwen2_5_VLConfig(
         text_config={
-            "vocab_size": len(tokenizer),
-            "hidden_size": WIDTH,
-            "intermediate_size": 2 * WIDTH,
-            "num_hidden_layers": 2,
-            "num_attention_heads": HEADS,
+            **_sizes(tokenizer),
             "num_key_value_heads": HEADS,
             "max_position_embeddings": 512,
             "rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3]},
             "bos_token_id": tokenizer.pad_token_id,
-            "eos_token_id": tokenizer.eos_token_id,
-            "pad_token_id": tokenizer.pad_token_id,
         },
         vision_config={
             "depth": 1,
@@ -161,51 +142,40 @@ def teach(
     name: str,
     encoder: nn.Module,
     summary: Callable[[list[str]], Tensor],
-    work: Path,
-    seed: int,
     moving: bool = False,
     steps: int = 300,
-) -> float:
-    """Train `encoder` until linear heads read every attribute off its summary of a caption.
+) -> Stage:
+    """The stage that trains an encoder until every attribute can be read off its summaries.
 
     Args:
-        name: of the stage.
-        encoder: trained in place, frozen at the end.
-        summary: captions to `(n, WIDTH)`, through the encoder.
-        work: folder for checkpoints.
-        seed: of every batch.
-        moving: with motions.
-        steps: optimiser steps.
-
-    Returns:
-        Seconds of training.
+        name: name of the stage.
+        encoder: text encoder to train.
+        summary: captions to `(n, WIDTH)`, through the encoder; linear heads read from it.
+        moving: whether captions say a motion.
+        steps: number of optimiser steps.
     """
-    tables: list[Sequence[str]] = [data.DIGITS, captions.INKS, captions.BACKGROUNDS]
-    tables += [captions.WEIGHTS, captions.SLANTS, *([MOTIONS] if moving else [])]
-    reader = nn.ModuleDict(
-        {"encoder": encoder, "heads": nn.ModuleList(nn.Linear(WIDTH, len(it)) for it in tables)}
-    )
+    combination = [data.DIGITS, captions.INKS, captions.BACKGROUNDS]
+    details = [captions.WEIGHTS, captions.SLANTS, *([MOTIONS] if moving else [])]
+    heads = nn.ModuleList(nn.Linear(WIDTH, len(words)) for words in [*combination, *details])
     known = captions.combinations("train")
 
-    def loss(generator: torch.Generator) -> Tensor:
-        which = torch.randint(len(known), (BATCH,), generator=generator).tolist()
-        others = [
-            torch.randint(len(table), (BATCH,), generator=generator).tolist()
-            for table in tables[3:]
-        ]
-        said = [[table[i] for i in picks] for table, picks in zip(tables[3:], others)]
-        texts = [captions.write(known[i], *words) for i, *words in zip(which, *said)]
-        wanted = [*zip(*(known[i] for i in which)), *others]
-        features = summary(texts)
-        heads: Any = reader["heads"]
-        return torch.stack(
-            [
-                F.cross_entropy(head(features), torch.tensor(is_))
-                for head, is_ in zip(heads, wanted)
-            ]
-        ).mean()
+    def pick(words: Sequence[Any], generator: torch.Generator) -> list[int]:
+        return torch.randint(len(words), (BATCH,), generator=generator).tolist()
 
-    return fit(Stage(name, reader, loss, steps, rate=3e-3, decay=0.98), work, seed)
+    def loss(generator: torch.Generator) -> Tensor:
+        said = [known[i] for i in pick(known, generator)]
+        picks = [pick(words, generator) for words in details]
+        spoken = [[words[i] for i in of] for words, of in zip(details, picks)]
+        features = summary([captions.write(*parts) for parts in zip(said, *spoken)])
+        answers = [*zip(*said), *picks]
+        losses = [
+            F.cross_entropy(head(features), torch.tensor(answer))
+            for head, answer in zip(heads, answers)
+        ]
+        return torch.stack(losses).mean()
+
+    reader = nn.ModuleDict({"encoder": encoder, "heads": heads})
+    return Stage(name, reader, loss, steps, rate=3e-3, decay=0.98)
 
 
 def mean_word(words: Tensor, mask: Tensor) -> Tensor:
@@ -232,6 +202,19 @@ def remembered(
         return tuple(torch.stack(rows) for rows in zip(*(known[text] for text in texts)))
 
     return recall
+
+
+def _sizes(tokenizer: Any, layers: int = 2) -> dict[str, Any]:
+    """What the configurations of the encoders have in common."""
+    return {
+        "vocab_size": len(tokenizer),
+        "hidden_size": WIDTH,
+        "intermediate_size": 2 * WIDTH,
+        "num_hidden_layers": layers,
+        "num_attention_heads": HEADS,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
 
 
 def _spelt(moving: bool) -> list[str]:

@@ -16,15 +16,16 @@ from torch import Tensor
 
 from forecastcache import zoo
 from forecastcache.errors import ForecastCacheError, OptionError
-from forecastcache.sampling import Request
+from forecastcache.sampling.request import Request
 from forecastcache.zoo import judge as judging
-from forecastcache.zoo.appraisal import Critic
+from forecastcache.zoo.scores import Scorer
+from forecastcache.zoo.training import fit
 
 SAMPLES = 300
 CLIPS = 100
 BATCH = 50
-COLUMNS = 10
-COLOURS = 128  # of a grid
+COLUMNS = 10  # of a grid
+COLOURS = 128
 
 CARD = """\
 ---
@@ -73,68 +74,37 @@ def train(
     samples: Annotated[int | None, typer.Option(min=2, help="that figures are counted on")] = None,
 ) -> None:
     """Make the zoo model NAME from nothing, or go on where an earlier call was stopped."""
+    work = work / "zoo" / name
     if name == "judge":
         if out is not None:
             raise OptionError("--out goes with a model; the judge has its place in the package")
-        judge = judging.train(work / "zoo" / name, seed)
+        judge = judging.train_judge(work, seed)
         judge.save()
         still, moving = judging.held_out_accuracy(judge)
         print(f"judge: {still:.1%} of held-out scans, {moving:.1%} in motion")
         return
-    recipe = zoo.recipe(name)
     folder = out or zoo.place(name)
     if folder.exists() and any(folder.iterdir()) and not (folder / "model_index.json").exists():
         raise OptionError(f"--out {folder} holds other files: give an empty or a model's folder")
-    pipe, seconds = recipe.make(work / "zoo" / name, seed)
-    finished = _publish(pipe, work / "zoo" / name, folder)
-    card = _appraise(name, finished, folder, samples, seed=seed, minutes=seconds / 60)
+    trained, seconds = make(name, work, seed)
+    pipe = _publish(trained, work, folder)
+    pictures, asked = _sample(name, pipe, samples)
+    _save_grid(pictures, folder / "samples.png")
+    card = _card(name, pipe, folder, pictures, asked, seed, minutes=seconds / 60)
     (folder / "README.md").write_text(card)
     print(card)
 
 
-def _appraise(
-    name: str, pipe: Any, folder: Path, count: int | None, seed: int, minutes: float
-) -> str:
-    """Sample what was made, save a grid of it and say in a card how good it is."""
-    entry, recipe, judge = zoo.entry(name), zoo.recipe(name), judging.Judge.load()
-    request = Request.of(
-        zoo.PREFIX + name,
-        count=count or (CLIPS if entry.moving else SAMPLES),
-        classes=() if entry.words else [str(it) for it in sorted(set(pipe.labels.values()))],
-    )
-    arguments = request.arguments(pipe)
-    conditions = arguments["prompt" if entry.words else "class_labels"]
-    pictures = torch.cat([part.sample(pipe) for part in request.split(pipe, BATCH)])
-    scores = Critic(judge, recipe.asked(conditions), recipe.real()).score(pictures)
-    _save_grid(pictures, folder / "samples.png")
-    still, moving = judging.held_out_accuracy(judge)
-    files = [file for file in folder.rglob("*.safetensors")]
-    return CARD.format(
-        name=name,
-        about=entry.about,
-        call=", ".join(f"`{key}={value!r}`" for key, value in entry.call.items()),
-        output="frames" if entry.moving else "images",
-        example=f'"{conditions[0]}"' if entry.words else "pipe.get_label_ids(['red seven'])",
-        captions=HELD_OUT_CAPTIONS if entry.words else "",
-        asked="digit, ink, background" + ", motion" * entry.moving,
-        kind="clips" if entry.moving else "pictures",
-        seed=seed,
-        minutes=minutes,
-        threads=f"{torch.get_num_threads()} thread" + "s" * (torch.get_num_threads() > 1),
-        size=sum(file.stat().st_size for file in files) / 1e6,
-        precision=_precision(folder),
-        parameters=pipe.transformer.num_parameters() / 1e6,
-        accuracy=scores.accuracy,
-        count=len(pictures),
-        frechet=scores.frechet,
-        still=still,
-        moving=moving,
-    )
+def make(name: str, work: Path, seed: int = 0) -> tuple[Any, float]:
+    """Train the pipeline of a model, or go on with what `work` holds.
 
-
-def _precision(folder: Path) -> str:
-    with safe_open(next((folder / "transformer").glob("*.safetensors")), "pt") as file:
-        return str(file.get_tensor(next(iter(file.keys()))).dtype).removeprefix("torch.")
+    Returns:
+        The pipeline, and the seconds of training.
+    """
+    recipe = zoo.recipe(name)
+    torch.manual_seed(seed)
+    pipe = recipe.pipeline()
+    return pipe, sum(fit(stage, work, seed) for stage in recipe.stages(pipe, seed))
 
 
 def _publish(pipe: Any, work: Path, folder: Path) -> Any:
@@ -157,19 +127,73 @@ def _publish(pipe: Any, work: Path, folder: Path) -> Any:
     return DiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
 
 
-def _save_grid(pictures: Tensor, path: Path) -> None:
+def _sample(name: str, pipe: Any, count: int | None) -> tuple[Tensor, list[Any]]:
+    """Samples of a model, and the prompts or classes that they were asked for by."""
+    entry = zoo.entry(name)
+    request = Request.of(
+        zoo.PREFIX + name,
+        count=count or (CLIPS if entry.moving else SAMPLES),
+        classes=() if entry.words else [str(it) for it in sorted(set(pipe.labels.values()))],
+    )
+    pictures = torch.cat([part.sample(pipe) for part in request.split(pipe, BATCH)])
+    return pictures, request.arguments(pipe)["prompt" if entry.words else "class_labels"]
+
+
+def _card(
+    name: str,
+    pipe: Any,
+    folder: Path,
+    samples: Tensor,
+    asked: list[Any],
+    seed: int,
+    minutes: float,
+) -> str:
+    """The model card, its figures counted on samples of what was asked."""
+    entry, recipe, judge = zoo.entry(name), zoo.recipe(name), judging.Judge.load()
+    scores = Scorer(judge, recipe.asked(asked), recipe.real()).score(samples)
+    still, moving = judging.held_out_accuracy(judge)
+    threads = torch.get_num_threads()
+    return CARD.format(
+        name=name,
+        about=entry.about,
+        call=", ".join(f"`{key}={value!r}`" for key, value in entry.call.items()),
+        output="frames" if entry.moving else "images",
+        example=f'"{asked[0]}"' if entry.words else "pipe.get_label_ids(['red seven'])",
+        captions=HELD_OUT_CAPTIONS if entry.words else "",
+        asked="digit, ink, background" + ", motion" * entry.moving,
+        kind="clips" if entry.moving else "pictures",
+        seed=seed,
+        minutes=minutes,
+        threads=f"{threads} thread" + "s" * (threads > 1),
+        size=sum(file.stat().st_size for file in folder.rglob("*.safetensors")) / 1e6,
+        precision=_precision(folder),
+        parameters=pipe.transformer.num_parameters() / 1e6,
+        accuracy=scores.accuracy,
+        count=len(samples),
+        frechet=scores.frechet,
+        still=still,
+        moving=moving,
+    )
+
+
+def _save_grid(samples: Tensor, path: Path) -> None:
     """Samples in [0, 1], `(n, 3, h, w)`: in rows of ten; of clips, every other frame in a row."""
-    if pictures.dim() == 5:
-        rows = [torch.cat(list(clip[::2]), dim=2) for clip in pictures[: 2 * COLUMNS]]
+    if samples.dim() == 5:
+        rows = [torch.cat(list(clip[::2]), dim=2) for clip in samples[: 2 * COLUMNS]]
         rows = [torch.cat(pair, dim=2) for pair in zip(rows[::2], rows[1::2])]
     else:
-        columns = min(COLUMNS, len(pictures))
-        shown = pictures[: len(pictures) // columns * columns][: 6 * columns]
+        columns = min(COLUMNS, len(samples))
+        shown = samples[: len(samples) // columns * columns][: 6 * columns]
         rows = [torch.cat(list(row), dim=2) for row in shown.split(columns)]
     grid = (torch.cat(rows, dim=1).permute(1, 2, 0) * 255).round().byte().numpy()
     size = (grid.shape[1] * 2, grid.shape[0] * 2)
     picture = Image.fromarray(grid).resize(size, Image.Resampling.NEAREST)
     picture.quantize(COLOURS).save(path, optimize=True)
+
+
+def _precision(folder: Path) -> str:
+    with safe_open(next((folder / "transformer").glob("*.safetensors")), "pt") as file:
+        return str(file.get_tensor(next(iter(file.keys()))).dtype).removeprefix("torch.")
 
 
 if __name__ == "__main__":

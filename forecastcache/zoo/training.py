@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import torch
 from rich.progress import (
@@ -21,15 +21,12 @@ from rich.progress import (
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from forecastcache.errors import ForecastCacheError
-from forecastcache.whole import whole
+from forecastcache._util.atomic_write import atomic_write
+from forecastcache.errors import CheckpointError
 
 CHECKPOINT_EVERY = 200
 CAN_COMPILE = shutil.which("g++") is not None
-
-
-class CheckpointError(ForecastCacheError, ValueError):
-    """A checkpoint is of another training than the one asked for."""
+PARTS = ("model", "average", "optimiser", "rate")  # of a training's state, saved by these names
 
 
 @dataclass(frozen=True)
@@ -38,11 +35,12 @@ class Stage:
 
     Attributes:
         name: file name of its checkpoint and its curve.
-        model: trained in place; ends as the exponential average of its weights.
-        loss: the loss of one batch, drawn with the generator given.
-        steps: optimiser steps.
+        model: model that is trained in place; it ends frozen, as the exponential average of its
+            weights.
+        loss: loss of one batch, drawn with the generator given.
+        steps: number of optimiser steps.
         rate: peak learning rate (AdamW, one cosine cycle).
-        decay: of the weights' exponential average.
+        decay: decay of the weights' exponential average.
         compiled: modules to compile for the time of the training, where there is a C++ compiler:
             the same arithmetic, a quarter faster.
     """
@@ -65,65 +63,91 @@ def fit(stage: Stage, work: Path, seed: int = 0) -> float:
     Raises:
         CheckpointError: `work` holds a checkpoint of another seed or number of steps.
     """
-    work.mkdir(parents=True, exist_ok=True)
     checkpoint = work / f"{stage.name}.pt"
-    model = stage.model.train()
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(stage.decay))
-    optimiser = torch.optim.AdamW(
-        model.parameters(), stage.rate, betas=(0.9, 0.99), weight_decay=0.01
-    )
-    rate = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, stage.rate, total_steps=stage.steps, pct_start=0.05, cycle_momentum=False
-    )
-    parts: dict[str, Any] = {
-        "model": model,
-        "average": average,
-        "optimiser": optimiser,
-        "rate": rate,
-    }
-    losses: list[float] = []
-    started = perf_counter()
-    for module in stage.compiled if CAN_COMPILE else ():
-        module.compile()
+    state = _State(stage, seed)
     if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
-        if (saved["seed"], saved["steps"]) != (seed, stage.steps):
-            raise CheckpointError(
-                f"{checkpoint} is of seed {saved['seed']} and {saved['steps']} steps, not of "
-                f"{seed} and {stage.steps}: give another work folder, or remove it"
-            )
-        losses = saved["losses"]
-        started -= saved["seconds"]
-        for name, part in parts.items():
-            part.load_state_dict(saved[name])
-
-    with _progress() as progress:
+        state.load(checkpoint)
+    losses = state.losses
+    with _compiled(stage.compiled), _progress() as progress:
         bar = progress.add_task(stage.name, total=stage.steps, completed=len(losses), loss="")
-        for step in range(len(losses), stage.steps):
-            generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-            loss = stage.loss(generator)
-            optimiser.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
-            rate.step()
-            average.update_parameters(model)
-            losses.append(loss.item())
-            recent = sum(losses[-50:]) / len(losses[-50:])
-            progress.update(bar, advance=1, loss=f"loss {recent:.4f}")
-            if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == stage.steps:
-                state = {name: part.state_dict() for name, part in parts.items()}
-                state |= {"losses": losses, "seconds": perf_counter() - started}
-                with whole(checkpoint) as partial:
-                    torch.save(state | {"seed": seed, "steps": stage.steps}, partial)
-    seconds = perf_counter() - started
-    for module in stage.compiled:
-        module._compiled_call_impl = None
-
-    model.load_state_dict(average.module.state_dict())
-    model.eval().requires_grad_(False)
+        while len(losses) < stage.steps:
+            state.step()
+            recent = losses[-50:]
+            progress.update(bar, advance=1, loss=f"loss {sum(recent) / len(recent):.4f}")
+            if len(losses) % CHECKPOINT_EVERY == 0 or len(losses) == stage.steps:
+                state.save(checkpoint)
+    seconds = state.seconds
+    stage.model.load_state_dict(state.average.module.state_dict())
+    stage.model.eval().requires_grad_(False)
     _draw_curve(losses, stage.name, work / f"{stage.name}-loss.png")
     return seconds
+
+
+class _State:
+    """A training under way: all that is saved of it and goes on from there."""
+
+    def __init__(self, stage: Stage, seed: int) -> None:
+        self.started = perf_counter()
+        self.stage, self.seed = stage, seed
+        self.losses: list[float] = []
+        self.model = stage.model.train().requires_grad_(True)
+        self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(stage.decay))
+        self.optimiser = torch.optim.AdamW(
+            self.model.parameters(), stage.rate, betas=(0.9, 0.99), weight_decay=0.01
+        )
+        self.rate = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimiser,
+            stage.rate,
+            total_steps=stage.steps,
+            pct_start=0.05,
+            cycle_momentum=False,
+        )
+
+    @property
+    def seconds(self) -> float:
+        return perf_counter() - self.started
+
+    def step(self) -> None:
+        """Take one optimiser step, on a batch that the seed and the step's number determine."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + len(self.losses))
+        loss = self.stage.loss(generator)
+        self.optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step()
+        self.rate.step()
+        self.average.update_parameters(self.model)
+        self.losses.append(loss.item())
+
+    def save(self, checkpoint: Path) -> None:
+        state = {name: getattr(self, name).state_dict() for name in PARTS}
+        state |= {"losses": self.losses, "seconds": self.seconds}
+        with atomic_write(checkpoint) as partial:
+            torch.save(state | {"seed": self.seed, "steps": self.stage.steps}, partial)
+
+    def load(self, checkpoint: Path) -> None:
+        saved = torch.load(checkpoint, weights_only=True)
+        seed, steps = self.seed, self.stage.steps
+        if (saved["seed"], saved["steps"]) != (seed, steps):
+            raise CheckpointError(
+                f"{checkpoint} is of seed {saved['seed']} and {saved['steps']} steps, not of "
+                f"{seed} and {steps}: give another work folder, or remove it"
+            )
+        self.losses = saved["losses"]
+        self.started -= saved["seconds"]
+        for name in PARTS:
+            getattr(self, name).load_state_dict(saved[name])
+
+
+@contextmanager
+def _compiled(modules: tuple[nn.Module, ...]) -> Iterator[None]:
+    for module in modules if CAN_COMPILE else ():
+        module.compile()
+    try:
+        yield
+    finally:
+        for module in modules:
+            module._compiled_call_impl = None
 
 
 def _progress() -> Progress:

@@ -18,7 +18,6 @@ from torch import nn
 
 import forecastcache as fc
 from forecastcache.errors import BudgetError
-from forecastcache.report import Call
 
 from ..conftest import SITES
 from .pipelines import PIPELINES, Case, rand, run, wan_modular
@@ -62,8 +61,8 @@ def test_every_pipeline_at_every_site(name, site):
     assert torch.equal(run(pipe, request), plain)
 
 
-def calls_of(session: fc.Session) -> list[Call]:
-    """As in the report, without the rehearsal on the meta device that a report takes."""
+def calls_of(session: fc.Session) -> list[fc.CallRecord]:
+    """As in the report, without the dry run that a report takes."""
     return session._calls
 
 
@@ -87,7 +86,7 @@ def test_tokens_with_times_of_their_own_are_forecast_alike(site):
         case = PIPELINES[name]()
         with fc.attach(case.pipe, EVERY_THIRD, LINE, site=site) as session:
             forecasts.append(run(case.pipe, case.request))
-            computed = {call.step.index for call in calls_of(session) if call.computed}
+            computed = {call.step.index for call in calls_of(session) if call.was_computed}
         assert computed == {*scheduled(case.steps)}
     # Embedded token by token, times round otherwise: 2e-6 at most was seen.
     torch.testing.assert_close(*forecasts, rtol=0, atol=1e-5)
@@ -269,7 +268,7 @@ def test_a_third_branch_that_comes_and_goes(site):
         forecast = run(case.pipe, case.request)
         calls = calls_of(session)[:]
     assert [call.step.index for call in calls if call.branch == 1] == [*range(8)]
-    third = [(call.step.index, call.computed) for call in calls if call.branch == 2]
+    third = [(call.step.index, call.was_computed) for call in calls if call.branch == 2]
     assert third == [(2, True), (3, False), (4, True)]
 
     turns = iter([("yes", "no", "skip")[call.branch] for call in calls])
@@ -292,7 +291,7 @@ def test_a_prompt_switched_in_the_middle(site):
         calls = calls_of(session)[:]
     assert [call.branch for call in calls] == [0, 1] * 3 + [2, 1] * 5
     switched = next(call for call in calls if call.branch == 2)
-    assert (switched.step.index, switched.computed) == (3, True)
+    assert (switched.step.index, switched.was_computed) == (3, True)
 
     prompts = iter(["old", "no"] * 3 + ["new", "no"] * 5)
     steps = {"old": [0, 1], "no": [*scheduled(case.steps)], "new": [0, 1, 4]}

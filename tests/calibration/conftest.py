@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from forecastcache.calibration.artifact import Calibration
-from forecastcache.calibration.closed_loop import roll
+from forecastcache.calibration.calibration import Calibration
+from forecastcache.calibration.fit import roll
+from forecastcache.calibration.fits import Fit, SizeFits
 from forecastcache.calibration.identity import Identity, versions
 from forecastcache.calibration.recording import record
-from forecastcache.calibration.sizes import Fit, Size
 
 from .toys import STEPS, Toy, curved, starts
 
@@ -22,4 +22,4 @@ def calibration() -> Calibration:
     rolled = roll(pipe, lambda: pipe(start), plain, recording.motion, COMPUTED)
     identity = Identity.of(pipe, STEPS, 2.5)
     fit = Fit(computed=COMPUTED, rows=rolled.rows, psnr_db=40.0)
-    return Calibration(identity, (Size("6", recording),), versions()).with_fits([fit])
+    return Calibration(identity, (SizeFits("6", recording),), versions()).with_fits([fit])

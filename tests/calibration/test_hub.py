@@ -17,13 +17,13 @@ from typing import Any, ClassVar
 import pytest
 
 from forecastcache.calibration import hub
-from forecastcache.calibration.artifact import Calibration
+from forecastcache.calibration.calibration import Calibration
 from forecastcache.errors import CalibrationError, UnknownNameError
 
 REPO = "me/toy-forecast"
 PROGRAM = """
 import sys
-from forecastcache.calibration.artifact import Calibration
+from forecastcache.calibration.calibration import Calibration
 from forecastcache.errors import CalibrationError
 try:
     if sys.argv[1] == "push":

@@ -9,9 +9,10 @@ from diffusers import DDIMScheduler
 from torch import Tensor
 
 import forecastcache as fc
-from forecastcache.calibration.closed_loop import roll
+from forecastcache.calibration.fit import roll
 from forecastcache.calibration.gram import open_loop_rows
 from forecastcache.calibration.recording import record
+from forecastcache.calibration.sampler import Motion
 from forecastcache.calibration.simulation import Response, noise_levels, simulate
 
 from .toys import STEPS, Toy, curved, starts
@@ -51,6 +52,37 @@ def test_it_is_the_closed_loop_where_the_network_answers_so(computed):
         assert (mine.target, mine.computed) == (its.target, its.computed)
         if len(mine.weights) < 3:  # more of these features are all but dependent
             np.testing.assert_allclose(mine.weights, its.weights, rtol=0.02, atol=1e-3)
+
+
+RESPONSES = [Response(1, 0), Response(0, 1), Response(0.8, 0.2), Response(0.3, 0.7)]
+
+
+def three_steps(response: Response | None, first: float, between: float, second: float) -> float:
+    """The error foretold of three steps, of which the middle one is forecast.
+
+    Args:
+        response: response of the network; None for the default.
+        first: squared length of the outputs of steps 0 and 2.
+        between: squared length of that of step 1.
+        second: inner product of those of steps 0 and 1.
+    """
+    gram = np.array([[first, second, 0], [second, between, 0], [0, 0, first]])
+    motion = Motion(keep=np.ones(3), move=np.array([-0.5, -0.3, -0.2]), missed=0.0)
+    given = {} if response is None else {"response": response}
+    return simulate(gram, motion, (0, 2), ridge=1e-15, **given).error
+
+
+@pytest.mark.parametrize("response", RESPONSES)
+def test_three_steps_have_a_closed_form(response):
+    """Levels are 1, 0.5 and 0.2: what step 1 misses by, d, step 2 answers by rho d / 0.2."""
+    first, between, second = 2.0, 1.5, 0.9
+    missed = 0.3**2 * (between - second**2 / first)
+    carried = (1 - 0.2 * response.rho / 0.2) ** 2 + (0.2 * response.tau / 0.2) ** 2
+    assert three_steps(response, first, between, second) == pytest.approx(missed * carried)
+
+
+def test_the_default_response_is_the_documented_one():
+    assert three_steps(None, 2, 1.5, 0.9) == three_steps(Response(0.8, 0.2), 2, 1.5, 0.9)
 
 
 def test_all_computed_it_foretells_no_error():

@@ -16,16 +16,16 @@ def test_a_sweep_is_every_predictor_at_every_schedule_and_site(tmp_path):
     path = tmp_path / "sweep.yaml"
     path.write_text(
         "predictors: ['taylor:order=1', reuse]\nschedules: ['every:3', '0,4']\n"
-        "sites: [output, module]\nrivals: ['steps:count=4']\n"
+        "sites: [output, module]\nbaselines: ['steps:count=4']\n"
     )
-    entries = Sweep.read(path).entries(STEPS)
-    assert len(entries) == 1 + 2 * 2 * 2 + 1
-    assert [it.name for it in entries[:2]] == ["plain, again", "taylor:order=1 every:3, output"]
-    assert entries[-1].name == "steps:count=4"
+    methods = Sweep.read(path).methods(STEPS)
+    assert len(methods) == 1 + 2 * 2 * 2 + 1
+    assert [it.name for it in methods[:2]] == ["plain, again", "taylor:order=1 every:3, output"]
+    assert methods[-1].name == "steps:count=4"
     path.write_text(json.dumps({"predictors": ["reuse"], "schedules": ["every:2"]}))
-    assert len(Sweep.read(path).entries(STEPS)) == 1 + 1
-    path.write_text("calibration: zoo:flux-digits\ncomputed: [5, 9]")
-    _, five, nine = Sweep.read(path).entries(50)
+    assert len(Sweep.read(path).methods(STEPS)) == 1 + 1
+    path.write_text("calibration: zoo:flux-digits\ncounts: [5, 9]")
+    _, five, nine = Sweep.read(path).methods(50)
     assert (five.name, nine.line) == (
         "zoo:flux-digits computed:5, output", "zoo:flux-digits, output"
     )  # fmt: skip
@@ -54,14 +54,20 @@ def test_other_sweeps_are_refused(tmp_path, text, complaint):
     [
         ({"predictors": ["none"], "schedules": ["every:2"]}, "row 'none every:2 output': .*none"),
         ({"predictors": ["reuse"], "schedules": ["0,12"]}, "row 'reuse 0,12 output': .*step 12"),
-        ({"rivals": ["steps:count=5", "steps:count=5"]}, "'steps:count=5' stands twice"),
+        ({"baselines": ["steps:count=5", "steps:count=5"]}, "'steps:count=5' stands twice"),
         ({"predictors": ["reuse"]}, "predictors and schedules go together"),
-        ({"computed": [9]}, "calibration and computed go together: give both, or none"),
-        ({"calibration": "zoo:dit-digits", "computed": [9]}, "is of 50 steps"),
+        (
+            {"counts": [9]},
+            r"calibration and counts \(--computed\) go together: give both, or none",
+        ),
+        ({"calibration": "zoo:dit-digits", "counts": [9]}, "is of 50 steps"),
         ({}, "there is nothing to evaluate"),
-        ({"rivals": ["magic"]}, "row 'magic': no rival is called 'magic': write one of steps"),
+        (
+            {"baselines": ["magic"]},
+            "row 'magic': no baseline is called 'magic': write one of cache-dit",
+        ),
     ],
 )
 def test_rows_that_cannot_be_are_named_before_anything_runs(data, complaint):
     with pytest.raises(ForecastCacheError, match=complaint):
-        Sweep.of("the options", data).entries(STEPS)
+        Sweep.of("the options", data).methods(STEPS)

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from forecastcache.errors import OptionError
-from forecastcache.evaluation.trace import of_features, trace
-from forecastcache.sampling import Request, load
+from forecastcache.evaluation.trace import trace_features, trace_of
+from forecastcache.sampling.loading import load
+from forecastcache.sampling.request import Request
 
 from ..conftest import make_pipeline
 
@@ -18,7 +19,7 @@ from ..conftest import make_pipeline
 def test_a_straight_line_is_known_from_two_points():
     generator = np.random.default_rng(0)
     start, slope = generator.standard_normal((2, 30))
-    seen = of_features(start + np.arange(12)[:, None] * slope)
+    seen = trace_of(start + np.arange(12)[:, None] * slope)
     np.testing.assert_allclose(seen.fidelity[1:], 1, atol=1e-6)
     np.testing.assert_allclose(seen.fidelity_newest[1:], 1, atol=1e-6)
     assert seen.fidelity[0] < 0.999
@@ -29,7 +30,7 @@ def test_a_straight_line_is_known_from_two_points():
 
 
 def test_what_comes_new_is_seen():
-    seen = of_features(np.eye(8))
+    seen = trace_of(np.eye(8))
     np.testing.assert_allclose(seen.fidelity, 0, atol=1e-6)
     np.testing.assert_allclose(seen.spectrum, 1 / 8)
 
@@ -37,21 +38,24 @@ def test_what_comes_new_is_seen():
 def test_the_newest_three_tell_less_than_all():
     generator = np.random.default_rng(1)
     basis = generator.standard_normal((5, 40))
-    seen = of_features(generator.standard_normal((20, 5)) @ basis)
+    seen = trace_of(generator.standard_normal((20, 5)) @ basis)
     np.testing.assert_allclose(seen.fidelity[5:], 1, atol=1e-6)
     assert seen.fidelity_newest[5:].mean() < 0.95
 
 
 def test_a_module_is_traced_where_it_runs():
     request = Request(steps=8, count=1)
-    whole, block = trace(make_pipeline(), request), trace(make_pipeline(), request, "proj_out_2")
+    whole, block = (
+        trace_features(make_pipeline(), request),
+        trace_features(make_pipeline(), request, "proj_out_2"),
+    )
     assert [len(path) for path in block.paths] == [len(path) for path in whole.paths]
     assert np.abs(block.fidelity - whole.fidelity).max() > 1e-3
     # What the first of both calls of a step returns, and nothing is left of the watching.
     pipe = load("zoo:qwen-digits")
     pipe.set_progress_bar_config(disable=True)
     asked = Request.of("zoo:qwen-digits", steps=8, count=1)
-    trace(pipe, asked, "transformer_blocks.1")
+    trace_features(pipe, asked, "transformer_blocks.1")
     assert not any(module._forward_hooks for module in pipe.transformer.modules())
 
 
@@ -64,7 +68,7 @@ def test_a_module_is_traced_where_it_runs():
 )
 def test_a_module_that_is_not_there_or_does_not_run_is_refused(module, complaint):
     with pytest.raises(OptionError, match=complaint):
-        trace(make_pipeline(), Request(steps=8, count=1), module)
+        trace_features(make_pipeline(), Request(steps=8, count=1), module)
 
 
 def test_the_command_draws_and_writes(forecastcache, tmp_path):

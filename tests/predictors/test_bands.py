@@ -111,7 +111,7 @@ def test_where_no_adapter_tells_the_grid_it_is_refused_at_attach(pipe, monkeypat
     nameless = fc.Adapter(
         name="nameless", models=("diffusers.DiTTransformer2DModel",), tail="norm_out"
     )
-    monkeypatch.setattr("forecastcache.session.adapter_for", lambda model: nameless)
+    monkeypatch.setattr("forecastcache.engine.session.adapter_for", lambda model: nameless)
     with pytest.raises(AttachError, match="needs the layout of the tokens.*'nameless'"):
         fc.attach(pipe, fc.Every(2), fc.Bands("reuse", "taylor"), site="hidden")
     assert "forward" not in pipe.transformer.__dict__

@@ -14,6 +14,7 @@ import forecastcache as fc
 from forecastcache.errors import HistoryError
 from forecastcache.predictors.differences import to_differences
 
+from ..built_ins import unfitted_rows
 from .trajectories import ahead, gaps, history_of, offsets, steps_at, steps_from
 
 COORDINATES = ("step", "time", "logsnr")
@@ -219,15 +220,7 @@ def test_a_coordinate_that_no_step_tells_is_refused_by_name():
         fc.Newton(1, "logsnr").row([fc.Step(0, 1.0), fc.Step(1, 0.9)], fc.Step(2, 0.8))
 
 
-LINEAR = [
-    fc.Reuse(),
-    fc.Taylor(3),
-    fc.Newton(3),
-    fc.Newton(2, "time"),
-    fc.Hermite(3),
-    fc.BDF(2),
-    fc.Blend(fc.Reuse(), fc.Taylor(2), 0.3),
-]
+LINEAR = unfitted_rows()
 
 
 @pytest.mark.parametrize("predictor", LINEAR, ids=str)

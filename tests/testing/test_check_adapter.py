@@ -73,7 +73,7 @@ def serve(monkeypatch):
     """Have an adapter serve every model."""
 
     def by(record: fc.Adapter) -> None:
-        for place in ("session", "testing.adapters"):
+        for place in ("engine.session", "testing.adapters"):
             monkeypatch.setattr(f"forecastcache.{place}.adapter_for", lambda model: record)
 
     return by

@@ -9,46 +9,25 @@ import forecastcache as fc
 from forecastcache.errors import ConformanceError
 from forecastcache.testing import check_predictor
 
-TIMES = [1 - i / 10 for i in range(10)]
-COMPUTED = (0, 1, 4)
-
-BUILT_IN = [
-    fc.Reuse(),
-    *(fc.Taylor(order) for order in range(5)),
-    *(fc.Newton(order) for order in range(5)),
-    fc.Newton(8),
-    *(fc.Newton(2, coordinate) for coordinate in ("time", "logsnr")),
-    *(fc.Hermite(order) for order in range(5)),
-    fc.Hermite(2, 1.3),
-    *(fc.BDF(order, corrected) for order in (1, 2) for corrected in (False, True)),
-    *(fc.Exponential(rank) for rank in (1, 2, 3)),
-    fc.Exponential(1, window=6),
-    fc.Bands("reuse", "hermite"),
-    fc.Bands(fc.Exponential(2), fc.Newton(2, "logsnr"), 0.6),
-    fc.Blend("reuse", "taylor:order=2", 0.8),
-]
+from ..built_ins import COMPUTED, TIMES, learned, predictors
 
 
-@pytest.mark.parametrize("predictor", BUILT_IN, ids=str)
+@pytest.mark.parametrize(
+    "predictor", [it for it in predictors() if not isinstance(it, fc.Learned)], ids=str
+)
 def test_every_built_in_conforms(predictor):
     check_predictor(predictor)
 
 
-def learned(weights, times=None):
-    rows = [
-        {"target": t, "computed": [c for c in COMPUTED if c < t][-2:], "weights": weights}
-        for t in set(range(2, 10)) - set(COMPUTED)
-    ]
-    return fc.Learned(rows, times)
-
-
-@pytest.mark.parametrize("times", [None, TIMES], ids=["any times", "its times"])
-def test_a_learned_predictor_conforms_on_its_own_trajectory(times):
-    check_predictor(learned([-0.7, 1.9], times), fc.Listed(COMPUTED), TIMES)
+@pytest.mark.parametrize(
+    "predictor", [it for it in predictors() if isinstance(it, fc.Learned)], ids=str
+)
+def test_a_learned_predictor_conforms_on_its_own_trajectory(predictor):
+    check_predictor(predictor, fc.Listed(COMPUTED), TIMES)
 
 
 def test_fitted_rows_need_not_keep_constants_but_others_must():
-    assert sum(learned([-0.7, 1.9]).rows[0].weights) != 1
+    assert sum(learned().rows[0].weights) != 1
     with pytest.raises(ConformanceError, match="constant trajectory is off"):
         check_predictor(Half())
 

@@ -8,8 +8,9 @@ import torch
 import forecastcache as fc
 from forecastcache import zoo
 from forecastcache.calibration.identity import Identity
-from forecastcache.sampling import Request, load
-from forecastcache.track import tracked
+from forecastcache.sampling.loading import load
+from forecastcache.sampling.request import Request
+from forecastcache.sampling.trajectory import trajectory_of
 
 MADE = [name for name in zoo.MODELS if zoo.made(name)]
 PUBLISHED = fc.Every(7, first=3)  # 9 computed of 50
@@ -27,7 +28,7 @@ def test_nine_computed_steps_end_nearer_than_as_published(name):
     assert calibration.recording.prompts == 50
 
     def final() -> torch.Tensor:
-        with tracked(pipe, count) as track:
+        with trajectory_of(pipe, count) as track:
             request.run(pipe)
         return track.samples[-1]
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecastcache.zoo import appraisal, captions, data, judge, motion, pictures
+from forecastcache.zoo import captions, data, judge, motion, pictures, scores
 
 SPLITS = ("train", "calibration", "held-out")
 SEVEN = captions.Combination(7, captions.INKS.index("red"), captions.BACKGROUNDS.index("white"))
@@ -151,9 +151,9 @@ def test_a_digit_turns_and_grows_as_it_is_said_to():
 
 def test_clips_and_their_middle_frame_show_the_subject():
     scans = data.scans("held-out")
-    still = pictures.trained_on(scans, "held-out")
+    still = pictures.subjects_of(scans, "held-out")
     moving = pictures.set_in_motion(still, 6, seed=1)
-    clips = moving.draw(scans)
+    clips = moving.draw()
     assert clips.shape == (6, 3, motion.FRAMES, 32, 32)
     _, background = torch.tensor(captions.palettes())[moving.palette].unbind(1)
     corner = data.colours(data.BACKGROUNDS)[background] * 2 - 1
@@ -161,20 +161,16 @@ def test_clips_and_their_middle_frame_show_the_subject():
 
 
 def test_what_is_trained_on_is_never_held_out():
-    scans = data.scans("train")
-    subjects = pictures.trained_on(scans)
-    said = judge.verdict(scans, subjects)
+    said = judge.verdict(pictures.subjects_of(data.scans("train")))
     seen = {captions.Combination(*row) for row in zip(*(it.tolist() for it in said[:3]))}
     assert seen == set(captions.combinations("train"))
 
 
 def test_captions_of_subjects_say_what_is_on_them():
-    scans = data.scans("train")
-    subjects = pictures.set_in_motion(pictures.trained_on(scans), 400, seed=0)
-    write = pictures.writer(scans, subjects)
-    pick = torch.arange(400)
-    said = judge.asked(write(pick, torch.Generator().manual_seed(0)))
-    assert judge.verdict(scans, subjects).agrees(said).all()
+    still = pictures.subjects_of(data.scans("train"))
+    subjects = pictures.set_in_motion(still, 400, seed=0)
+    said = judge.asked(pictures.captions_of(subjects, torch.Generator().manual_seed(0)))
+    assert judge.verdict(subjects).agrees(said).all()
     silent = (said.background == captions.UNSAID).float().mean()
     assert 0.03 < silent < 0.2
 
@@ -204,17 +200,16 @@ def test_frechet_distance_of_gaussians_is_known():
     first = torch.randn(20_000, 3, generator=generator)
     second = 2 * torch.randn(20_000, 3, generator=generator) + torch.tensor([1.0, 0.0, 0.0])
     # |m1 - m2|^2 + sum (s1 - s2)^2 for diagonal covariances.
-    assert appraisal.frechet_distance(first, second) == pytest.approx(1 + 3, abs=0.15)
-    assert appraisal.frechet_distance(first, first) == pytest.approx(0, abs=1e-8)
+    assert scores.frechet_distance(first, second) == pytest.approx(1 + 3, abs=0.15)
+    assert scores.frechet_distance(first, first) == pytest.approx(0, abs=1e-8)
 
 
 def test_real_pictures_score_well_and_noise_does_not():
-    real = appraisal.real_pictures()
+    real = scores.real_pictures()
     halves = (real[::2], real[1::2])
-    scans = data.scans("held-out")
-    said = judge.verdict(scans, pictures.trained_on(scans, "held-out"))
+    said = judge.verdict(pictures.subjects_of(data.scans("held-out"), "held-out"))
     asked = judge.Verdict(*(it[::2] for it in said))
-    critic = appraisal.Critic(judge.Judge.load(), asked, halves[1])
+    critic = scores.Scorer(judge.Judge.load(), asked, halves[1])
     good = critic.score((halves[0] + 1) / 2)
     bad = critic.score(torch.rand(halves[0].shape))
     assert good.accuracy >= 0.97

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-
 import pytest
 import torch
 from diffusers import DDIMScheduler, DiffusionPipeline, DiTPipeline
 
 from forecastcache import zoo
 from forecastcache.errors import OptionError, UnknownNameError
-from forecastcache.sampling import Request
+from forecastcache.sampling.request import Request
 from forecastcache.zoo import data, dit_digits, judge, train
 
 
@@ -71,8 +69,8 @@ def test_a_folder_with_other_files_is_not_written_over(tmp_path):
 
 
 def test_the_recipe_makes_a_pipeline_from_nothing(tmp_path, monkeypatch, capsys):
-    short = functools.partial(dit_digits.make, vae_steps=2, steps=2)
-    monkeypatch.setattr(dit_digits, "make", short)
+    monkeypatch.setattr(dit_digits, "VAE_STEPS", 2)
+    monkeypatch.setattr(dit_digits, "STEPS", 2)
     folder = tmp_path / "model"
     train.train("dit-digits", tmp_path, folder, samples=20)
     made = DiffusionPipeline.from_pretrained(folder)

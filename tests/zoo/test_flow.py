@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import torch
 from diffusers.models.normalization import AdaLayerNormZero
 from torch import nn
@@ -17,20 +19,33 @@ class Line(nn.Module):
         self.said = nn.Parameter(torch.zeros(2))
         self.pull = nn.Parameter(torch.zeros(()))
 
-
-def velocity(model, noisy, sigma, captions, scale):
-    said = torch.stack([model.said[int(bool(caption))] for caption in captions])
-    answer = said + model.pull * (scale - 1)
-    return answer.view(-1, 1).expand_as(noisy)
+    def forward(self, noisy, said, scale):
+        answer = self.said[said] + self.pull * (scale - 1)
+        return SimpleNamespace(sample=answer.view(-1, 1).expand_as(noisy))
 
 
 def batch(generator):
     return torch.full((64, 3), 2.0), ["seven"] * 64
 
 
+def matching(model, levels=None, heard=None, shift=1.0, empty=""):
+    """Flow matching that notes the noise levels and captions which it asks for."""
+    levels, heard = [] if levels is None else levels, [] if heard is None else heard
+
+    def encode(texts):
+        heard.extend(texts)
+        return (torch.tensor([int(text not in ("", " ")) for text in texts]),)
+
+    def arguments(sigma, scale, said):
+        levels.append(sigma)
+        return {"said": said, "scale": scale}
+
+    return flow.FlowMatching(model, encode, arguments, batch, shift, empty)
+
+
 def test_it_learns_the_velocity_from_data_to_noise(tmp_path):
     model = Line()
-    stage = flow.Lessons(model, velocity, batch, shift=1.0).match(1)
+    stage = matching(model).match(1)
     optimiser = torch.optim.Adam(model.parameters(), 0.1)
     for step in range(200):
         loss = stage.loss(torch.Generator().manual_seed(step))
@@ -45,7 +60,7 @@ def test_guidance_is_distilled_from_the_model_itself():
     model = Line()
     with torch.no_grad():
         model.said.copy_(torch.tensor([1.0, 3.0]))
-    stage = flow.Lessons(model, velocity, batch, shift=1.0).distil(1)
+    stage = matching(model).distil(1)
     optimiser = torch.optim.SGD([model.pull], 0.05)
     for step in range(100):
         loss = stage.loss(torch.Generator().manual_seed(step))
@@ -58,12 +73,7 @@ def test_guidance_is_distilled_from_the_model_itself():
 
 def test_the_shift_moves_noise_levels_as_the_sampler_does():
     levels = []
-
-    def heard(model, noisy, sigma, captions, scale):
-        levels.append(sigma)
-        return noisy * model.pull
-
-    stage = flow.Lessons(Line(), heard, batch, shift=3.0).match(1)
+    stage = matching(Line(), levels=levels, shift=3.0).match(1)
     for step in range(200):
         stage.loss(torch.Generator().manual_seed(step))
     # Half of them lie above 3 * 0.5 / (1 + 2 * 0.5).
@@ -72,12 +82,7 @@ def test_the_shift_moves_noise_levels_as_the_sampler_does():
 
 def test_captions_are_dropped_now_and_then():
     heard: list[str] = []
-
-    def listen(model, noisy, sigma, captions, scale):
-        heard.extend(captions)
-        return noisy * model.pull
-
-    stage = flow.Lessons(Line(), listen, batch, shift=1.0, empty=" ").match(1)
+    stage = matching(Line(), heard=heard, empty=" ").match(1)
     for step in range(100):
         stage.loss(torch.Generator().manual_seed(step))
     share = heard.count(" ") / len(heard)

@@ -15,11 +15,13 @@ from safetensors import safe_open
 
 import forecastcache as fc
 from forecastcache import zoo
-from forecastcache.errors import UnknownNameError
-from forecastcache.evaluation.comparison import compare
-from forecastcache.sampling import Request, RequestError, load
+from forecastcache.errors import RequestError, UnknownNameError
+from forecastcache.evaluation.measure import Measure
+from forecastcache.evaluation.method import Forecast
+from forecastcache.sampling.loading import load
+from forecastcache.sampling.request import Request
 from forecastcache.zoo import judge, text, train, training
-from forecastcache.zoo.appraisal import Critic
+from forecastcache.zoo.scores import Scorer, scorer_of
 
 STOCK = {
     "flux-digits": (diffusers.FluxPipeline, diffusers.AutoencoderKL, 9),
@@ -68,7 +70,7 @@ def test_samples_are_what_held_out_captions_ask_for(name):
     request = Request.of(zoo.PREFIX + name, count=32)
     pictures = request.sample(pipeline(name))
     asked = judge.asked(list(request.prompts))
-    scores = Critic(judge.Judge.load(), asked, zoo.recipe(name).real()).score(pictures)
+    scores = Scorer(judge.Judge.load(), asked, zoo.recipe(name).real()).score(pictures)
     assert scores.accuracy >= 0.85  # 0.9 of 300 samples, see the cards
     others = judge.Verdict(*(it.roll(1) for it in asked))
     assert judge.Judge.load().read(pictures * 2 - 1).agrees(others).float().mean() < 0.1
@@ -87,14 +89,14 @@ def test_clips_are_what_held_out_captions_ask_for():
 @pytest.mark.parametrize("name", MADE)
 def test_forecasting_runs_at_every_site(name, site):
     request = Request.of(zoo.PREFIX + name, count=2, steps=14)
-    result = compare(
-        pipeline(name), request, fc.Every(5, first=3), fc.Taylor(order=1), site, zoo.PREFIX + name
-    )
-    assert result.report.computed == (0, 1, 2, 7, 12)
-    assert result.report.cache_bytes == result.report.cache_bytes_planned > 0
-    assert 12 < result.psnr_db < 80
-    assert result.plain.shape == result.forecast.shape
-    assert result.scores_plain is not None
+    scorer = scorer_of(zoo.PREFIX + name, request.arguments(pipeline(name)))
+    method = Forecast(fc.Taylor(order=1), fc.Every(5, first=3), site, "taylor", "every:5")
+    found = Measure(pipeline(name), request, scorer)(method)
+    assert found.row.computed == (0, 1, 2, 7, 12)
+    assert found.row.cache_bytes == found.row.cache_bytes_planned > 0
+    assert 12 < found.row.psnr_db < 80
+    assert found.plain.shape == found.samples.shape
+    assert found.row.judged_plain is not None
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -110,8 +112,9 @@ def test_they_load_and_run_as_any_pipeline_does(name):
 @pytest.mark.parametrize("name", MADE)
 def test_all_computed_changes_nothing(name):
     request = Request.of(zoo.PREFIX + name, count=1, steps=4)
-    result = compare(pipeline(name), request, fc.Every(1), fc.Taylor(order=1), "module")
-    assert torch.equal(result.plain, result.forecast)
+    method = Forecast(fc.Taylor(order=1), fc.Every(1), "module", "taylor", "every:1")
+    found = Measure(pipeline(name), request)(method)
+    assert torch.equal(found.plain, found.samples)
 
 
 def test_unknown_words_are_named_in_one_warning():
@@ -163,14 +166,14 @@ def test_a_request_in_parts_asks_for_the_same():
 @pytest.mark.parametrize("name", STOCK)
 def test_recipes_make_them_from_nothing(name, tmp_path, monkeypatch):
     """In two steps a stage, on a hundred pictures."""
-    recipe, few = zoo.recipe(name), {"steps": 2, "vae_steps": 2}
-    few |= {} if name == "qwen-digits" else {"guidance_steps": 2}
-    make, teach, subjects = recipe.make, text.teach, recipe.trained_on
+    recipe, teach = zoo.recipe(name), text.teach
+    subjects = recipe.subjects_of
     monkeypatch.setattr(training, "CAN_COMPILE", False)
-    monkeypatch.setattr(recipe, "trained_on", lambda scans: subjects(scans)[torch.arange(100)])
+    monkeypatch.setattr(recipe, "subjects_of", lambda scans: subjects(scans)[torch.arange(100)])
     monkeypatch.setattr(recipe, "CLIPS", 100, raising=False)
     monkeypatch.setattr(text, "teach", lambda *a, **k: teach(*a, **k, steps=2))
-    monkeypatch.setattr(recipe, "make", lambda work, seed: make(work, seed, **few))
+    for steps in ("VAE_STEPS", "STEPS", "GUIDANCE_STEPS"):
+        monkeypatch.setattr(recipe, steps, 2, raising=False)
     train.train(name, tmp_path / "work", tmp_path / "model", samples=4)
     made = diffusers.DiffusionPipeline.from_pretrained(tmp_path / "model")
     assert type(made) is STOCK[name][0]
@@ -188,7 +191,7 @@ def test_a_video_is_saved_as_a_film_and_a_contact_sheet(forecastcache, tmp_path)
         "--out", tmp_path, "--json",
     )  # fmt: skip
     figures = json.loads(out)
-    assert (code, figures["count"]) == (0, 2)
+    assert (code, figures["samples"]) == (0, 2)
     with Image.open(figures["film"]) as film:
         assert (film.format, film.n_frames) == ("GIF", 9)
         assert film.width == film.height  # two clips beside each other, plain above forecast
@@ -205,7 +208,7 @@ def test_prompts_from_a_file_are_asked_and_strangers_named(forecastcache, tmp_pa
         "--out", tmp_path, "--json",
     )  # fmt: skip
     figures = json.loads(out)
-    assert (code, figures["count"]) == (0, 2)
+    assert (code, figures["samples"]) == (0, 2)
     assert figures["guidance_scale"] == zoo.entry("flux-digits").call["guidance_scale"]
     assert [line for line in err.splitlines() if "does not know 'purple'" in line]
     assert err.count("does not know") == 1

@@ -1,0 +1,156 @@
+"""Process groups: processes that share one piece of work, each with its own part.
+
+The network sees the same parts of the prompts and sums are added up in the order of the parts,
+whoever has them: any number of processes comes to the same numbers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import distributed
+
+from forecastcache.errors import CalibrationError
+
+T = TypeVar("T")
+PATIENCE = timedelta(hours=6)  # that one process waits for another's prompts
+
+
+@dataclass(frozen=True)
+class ProcessGroup:
+    """The processes of one piece of work.
+
+    Attributes:
+        rank: rank of this process.
+        size: number of processes.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that prints and writes the file."""
+        return self.rank == 0
+
+    def device(self, name: str) -> str:
+        """The device of this process, where `name` is of a kind that a machine has several of."""
+        several = self.size > 1 and name not in ("cpu", "mps") and ":" not in name
+        return f"{name}:{os.environ.get('LOCAL_RANK', '0')}" if several else name
+
+    def own(self, parts: Sequence[T]) -> Sequence[T]:
+        """The parts that are this process's.
+
+        Raises:
+            CalibrationError: there are fewer parts than processes.
+        """
+        if len(parts) < self.size:
+            raise CalibrationError(
+                f"{self.size} processes cannot share {len(parts)} parts of prompts: start fewer, "
+                "or give a smaller --micro-batch"
+            )
+        return parts[self.rank :: self.size]
+
+    def sum(self, mine: Sequence[np.ndarray], parts: int) -> np.ndarray:
+        """The sum over all `parts`, of which this process brings its own, in their order.
+
+        Raises:
+            CalibrationError: another process has ended before its time.
+        """
+        every = np.zeros((parts, *mine[0].shape))
+        every[self.rank :: self.size] = mine
+        if self.size > 1:
+            shared = torch.from_numpy(every)
+            with _named_loss():
+                distributed.all_reduce(shared)  # the others' are zeros: adding them rounds nothing
+        total: np.ndarray = np.add.reduce(every, axis=0)
+        return total
+
+    def gather(self, mine: T) -> list[T]:
+        """What each process brings, in the order of their ranks.
+
+        Raises:
+            CalibrationError: another process has ended before its time.
+        """
+        every: list[T] = [mine] * self.size
+        if self.size > 1:
+            with _named_loss():
+                distributed.all_gather_object(every, mine)
+        return every
+
+    def all(self, true: bool) -> bool:
+        """Whether something is true for every process.
+
+        Raises:
+            CalibrationError: another process has ended before its time.
+        """
+        return bool(self.sum([np.array(float(true))], self.size) == self.size)
+
+    def wait(self) -> None:
+        """Wait until all processes are here.
+
+        Raises:
+            CalibrationError: another process has ended before its time.
+        """
+        if self.size > 1:
+            with _named_loss():
+                distributed.barrier()
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A process's share of a batch of prompts.
+
+    Attributes:
+        sizes: numbers of samples in its parts, in the order in which they lie in its batch.
+        parts: number of parts of all processes.
+        group: the processes.
+    """
+
+    sizes: tuple[int, ...]
+    parts: int
+    group: ProcessGroup = ProcessGroup()
+
+    @classmethod
+    def whole(cls, count: int) -> Shard:
+        """All of `count` samples, in one part."""
+        return cls((count,), 1)
+
+    def sum(self, of: Callable[[slice], np.ndarray]) -> np.ndarray:
+        """The sum of what `of` gives for each part's samples, over all processes."""
+        ends = np.cumsum(self.sizes).tolist()
+        slices = [slice(end - size, end) for end, size in zip(ends, self.sizes)]
+        return self.group.sum([of(each) for each in slices], self.parts)
+
+
+@contextmanager
+def process_group() -> Iterator[ProcessGroup]:
+    """The processes that torchrun or `accelerate launch` has started, or this one alone."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield ProcessGroup()
+        return
+    distributed.init_process_group("gloo", timeout=PATIENCE)  # sums are made on the host
+    try:
+        yield ProcessGroup(distributed.get_rank(), size)
+    finally:
+        distributed.destroy_process_group()
+
+
+@contextmanager
+def _named_loss() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise CalibrationError(
+            "another process has ended before its time "
+            f"({str(error).splitlines()[0]}): see what it said, and start again; what was done "
+            "is kept"
+        ) from error

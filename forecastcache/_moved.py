@@ -1,0 +1,147 @@
+"""Where the names of version 0.1 are now, for the error that an old import gets."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+# Modules, and below them the names that have changed with the move.
+MOVED = {
+    "accountant": "memory.dry_run",
+    "accountant.Rehearsal": "memory.dry_run.DryRun",
+    "accountant.rehearse": "memory.dry_run.dry_run",
+    "arguments": "cli.args",
+    "attachment": "engine.attach",
+    "branch": "engine.branches",
+    "budget": "memory.budget",
+    "calibration.artifact": "calibration.calibration",
+    "calibration.between": "calibration.interpolate",
+    "calibration.between.Between": "calibration.interpolate.Interpolated",
+    "calibration.campaign": "calibration.calibrate",
+    "calibration.closed_loop": "calibration.fit",
+    "calibration.closed_loop.Rolled": "calibration.fit.Rollout",
+    "calibration.course": "calibration.fit",
+    "calibration.course.Course": "calibration.fit.SizeFitter",
+    "calibration.file": "calibration.io",
+    "calibration.file.About": "calibration.io.Header",
+    "calibration.memo": "calibration.output_cache",
+    "calibration.memo.Memo": "calibration.output_cache.OutputCache",
+    "calibration.parts": "calibration.microbatch",
+    "calibration.parts.in_parts": "calibration.microbatch.in_microbatches",
+    "calibration.planner": "calibration.schedule_dp",
+    "calibration.planner.plan": "calibration.schedule_dp.cheapest_steps",
+    "calibration.planner.plans": "calibration.schedule_dp.cheapest_by_count",
+    "calibration.search": "calibration.schedule_search",
+    "calibration.sizes": "calibration.fits",
+    "calibration.sizes.Size": "calibration.fits.SizeFits",
+    "calibration.team": "calibration.distributed",
+    "calibration.team.Share": "calibration.distributed.Shard",
+    "calibration.team.Team": "calibration.distributed.ProcessGroup",
+    "calibration.team.team": "calibration.distributed.process_group",
+    "calibration.wanted": "calibration.targets",
+    "calibration.wanted.Wanted": "calibration.targets.FitTarget",
+    "cli.run_app": "cli.app.run_app",
+    "clock": "engine.clock",
+    "clock.Tick": "engine.clock.Position",
+    "commands": "cli",
+    "console": "cli.console",
+    "entry": "evaluation.method",
+    "entry.Entry": "evaluation.method.Method",
+    "evaluation.about": "evaluation.provenance",
+    "evaluation.about.about": "evaluation.provenance.provenance",
+    "evaluation.comparison": "evaluation.measure",
+    "evaluation.comparison.compare": "evaluation.measure.Measure",
+    "evaluation.charts.Row": "evaluation.measurement.Measurement",
+    "evaluation.entries": "evaluation.method",
+    "evaluation.evaluation": "evaluation.evaluate",
+    "evaluation.intervals": "evaluation.open_loop",
+    "evaluation.intervals.of_features": "evaluation.open_loop.feature_errors",
+    "evaluation.kept": "evaluation.store",
+    "evaluation.kept.Kept": "evaluation.store.Store",
+    "evaluation.measure.Call": "evaluation.measure.TimedCall",
+    "evaluation.measure.Inside": "evaluation.measure.CountedRun",
+    "evaluation.standing": "evaluation.compare",
+    "evaluation.tables.Row": "evaluation.measurement.Measurement",
+    "evaluation.trace.of_features": "evaluation.trace.trace_of",
+    "evaluation.trace.trace": "evaluation.trace.trace_features",
+    "host": "engine.call",
+    "host.Host": "engine.call.AttachedModel",
+    "host.Reading": "engine.call.ModelCall",
+    "ledger": "memory.accountant",
+    "ledger.Ledger": "memory.accountant.Accountant",
+    "noise": "engine.noise_levels",
+    "patch": "engine.patch",
+    "planning": "memory.plan",
+    "planning.Plan": "memory.plan.MemoryPlan",
+    "planning.SitePlan": "memory.plan.SiteMemory",
+    "planning.plan": "memory.plan.plan_memory",
+    "report": "engine.report",
+    "report.Call": "engine.report.CallRecord",
+    "rivals": "baselines",
+    "rivals.restored": "baselines.restore",
+    "rivals.rival": "baselines.baseline",
+    "rivals.rival.Rival": "baselines.baseline.Baseline",
+    "rivals.spec": "baselines.baseline",
+    "rivals.spec.RIVALS": "baselines.baseline.BASELINES",
+    "rivals.spec.rival": "baselines.baseline.baseline_method",
+    "sampling.Request": "sampling.request.Request",
+    "sampling.RequestError": "errors.RequestError",
+    "sampling.load": "sampling.loading.load",
+    "session": "engine.session",
+    "size": "memory.input_size",
+    "size.Size": "memory.input_size.InputSize",
+    "source": "sampling.loading",
+    "spec.parse": "spec.parse_predictor",
+    "standing_in": "_util.swap",
+    "standing_in.standing_in": "_util.swap.swapped",
+    "taps": "engine.taps",
+    "track": "sampling.trajectory",
+    "track.Track": "sampling.trajectory.Trajectory",
+    "track.tracked": "sampling.trajectory.trajectory_of",
+    "whole": "_util.atomic_write",
+    "whole.whole": "_util.atomic_write.atomic_write",
+    "zoo.Entry": "zoo.ZooEntry",
+    "zoo.appraisal": "zoo.scores",
+    "zoo.appraisal.Critic": "zoo.scores.Scorer",
+    "zoo.appraisal.critic": "zoo.scores.scorer_of",
+}
+
+
+def new_place(old: str) -> str | None:
+    """What to say of a name of version 0.1, below `forecastcache`; None if it did not move."""
+    if old not in MOVED:
+        return None
+    inside = [name for name in MOVED if name.startswith(f"{old}.")]
+    renamed = ", ".join(
+        f"{name.rpartition('.')[2]} is forecastcache.{MOVED[name]}" for name in inside
+    )
+    return f"forecastcache.{old} is now forecastcache.{MOVED[old]}" + (renamed and f"; {renamed}")
+
+
+class _OldModules:
+    """Finds no module, but names the new place of an old one."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: object = None) -> None:
+        package, _, old = name.partition(".")
+        said = new_place(old) if package == "forecastcache" else None
+        if said is not None:
+            raise ImportError(said, name=name)
+
+
+def name_new_places(module: str) -> None:
+    """Let a module with the place of an old one say where the names went that it had.
+
+    Set from here, since type checkers take any name to be in a module that defines `__getattr__`.
+    """
+
+    def missing(name: str) -> object:
+        said = new_place(f"{module.removeprefix('forecastcache.')}.{name}")
+        if said is not None:
+            raise ImportError(said)
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    sys.modules[module].__getattr__ = missing  # type: ignore[method-assign]
+
+
+sys.meta_path.append(_OldModules)  # behind those that find modules

@@ -1,0 +1,182 @@
+"""Arguments of the command line as the objects that they stand for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forecastcache.cli.console import plainly_warned, quiet_libraries
+from forecastcache.cli.prompts import Prompt, read_prompts
+from forecastcache.errors import OptionError, UnknownNameError
+from forecastcache.predictor import Predictor
+from forecastcache.schedule import Every, Schedule
+from forecastcache.spec import assignment, build, once, parse_predictor, parse_schedule
+from forecastcache.step import Step
+
+if TYPE_CHECKING:
+    from forecastcache.sampling.request import Request
+
+
+def choose(option: str, value: str, known: dict[str, Any]) -> Any:
+    """What `value` stands for."""
+    if value not in known:
+        raise UnknownNameError(f"--{option} {value} is not known: write one of {', '.join(known)}")
+    return known[value]
+
+
+def predictor_from(spec: str, order: int | None, settings: Sequence[str]) -> Predictor:
+    """The predictor of `spec`, a name alone or with options, and of options set beside it."""
+    shorthand = [] if order is None else [("order", order)]
+    options = once([*map(assignment, settings), *shorthand])
+    if ":" not in spec:
+        return build(spec, options)
+    if options:
+        raise OptionError(f"{spec} sets its options itself: leave out --order and --set")
+    return parse_predictor(spec)
+
+
+def schedule_from(spec: str | None, interval: int | None, first: int | None) -> Schedule:
+    """The schedule of `--schedule`, else of `--interval` and `--first`."""
+    if spec is None:
+        given = {"interval": 5 if interval is None else interval, "first": first}
+        return Every(**{name: value for name, value in given.items() if value is not None})
+    if interval is not None or first is not None:
+        raise OptionError("--schedule says which steps: leave out --interval and --first")
+    return parse_schedule(spec)
+
+
+def steps_from(option: str, text: str) -> list[int]:
+    """Step indices listed with commas."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise OptionError(
+            f"{option} {text} is no list of steps: write such as 0,1,2,8,20"
+        ) from None
+
+
+def numbers_from(option: str, text: str | None) -> list[int]:
+    """Numbers from `3..8` or `3,5,7`; none from None."""
+    if text is None:
+        return []
+    first, dots, last = text.partition("..")
+    try:
+        if dots:
+            return list(range(int(first), int(last) + 1))
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise OptionError(f"--{option} {text} is none: write 3..8 or 3,5,7") from None
+
+
+def with_times(indices: Sequence[int], times: str | None) -> list[Step]:
+    """The steps of these indices, at the times listed with commas if any are."""
+    if times is None:
+        return [Step(index, float("nan")) for index in indices]
+    try:
+        listed = [float(part) for part in times.split(",")]
+    except ValueError:
+        listed = []
+    if len(listed) != len(indices) or not all(map(isfinite, listed)):
+        raise OptionError(
+            f"--times {times} is no list of {len(indices)} finite numbers: give one for each "
+            "computed step and one for the target"
+        )
+    return [Step(index, time) for index, time in zip(indices, listed)]
+
+
+def require_writable(out: Path) -> None:
+    """Refuse a folder in which nothing can be written."""
+    try:
+        nearest = next(place for place in (out, *out.absolute().parents) if place.exists())
+    except OSError as error:
+        raise OptionError(f"--out cannot be used ({error.strerror}): give a folder") from None
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise OptionError(f"--out {out} cannot be written, because of {nearest}: give a folder")
+
+
+def requests_fields(
+    steps: int,
+    seed: int,
+    count: int | None,
+    classes: str | None,
+    prompts: Path | None,
+    guidance_scale: float | None,
+    sizes: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """The fields of a `Request`, from options of the same names, for each size asked for.
+
+    Prompts that are to be called alike go into one request.
+    """
+    common: dict[str, Any] = {
+        "steps": steps,
+        "seed": seed,
+        "count": count,
+        "classes": [name.strip() for name in classes.split(",")] if classes else (),
+        "guidance_scale": guidance_scale,
+    }
+    calls = [_size(text) for text in sizes] or [{}]
+    return [
+        {**common, **asked, "call": {**asked["call"], **call}}
+        for asked in (_alike(read_prompts(prompts)) if prompts else [{"call": {}}])
+        for call in calls
+    ]
+
+
+def request_fields(
+    steps: int,
+    seed: int,
+    count: int | None,
+    classes: str | None,
+    prompts: Path | None,
+    guidance_scale: float | None,
+    size: str | None = None,
+) -> dict[str, Any]:
+    """The fields of the one `Request` that all prompts make together."""
+    sizes = [size] if size else []
+    fields, *others = requests_fields(steps, seed, count, classes, prompts, guidance_scale, sizes)
+    if others:
+        raise OptionError(
+            f"--prompts {prompts} asks for {1 + len(others)} kinds of call, and one can be had "
+            "here: give every line the same arguments"
+        )
+    return fields
+
+
+def load_and_ask(
+    model: str, device: str, dtype: str, fields: Sequence[dict[str, Any]], **split: Any
+) -> tuple[Any, list[Request]]:
+    """The pipeline and its requests; a warning about what is asked gets one line."""
+    # Imported here: diffusers takes seconds that a refused option need not wait for.
+    import torch
+
+    from forecastcache.sampling.loading import load
+    from forecastcache.sampling.request import Request
+
+    quiet_libraries()
+    with plainly_warned():
+        requests = [Request.of(model, **split, **each) for each in fields]
+    return load(model, device, getattr(torch, dtype)), requests
+
+
+def _alike(prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
+    groups: dict[str, list[Prompt]] = {}
+    for prompt in prompts:
+        groups.setdefault(repr(sorted(prompt.call.items())), []).append(prompt)
+    return [
+        {
+            "prompts": tuple(prompt.text for prompt in group),
+            "seeds": tuple(prompt.seed for prompt in group if prompt.seed is not None),
+            "call": group[0].call,
+        }
+        for group in groups.values()
+    ]
+
+
+def _size(text: str) -> dict[str, int]:
+    height, cross, width = text.partition("x")
+    if not (cross and height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise OptionError(f"--size {text} is no size: write height and width such as 1024x768")
+    return {"height": int(height), "width": int(width)}

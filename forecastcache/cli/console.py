@@ -1,0 +1,191 @@
+"""Console: what the command line prints for people, and what it keeps other libraries from."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from forecastcache.memory.budget import in_mebibytes
+from forecastcache.memory.plan import MemoryPlan
+
+if TYPE_CHECKING:
+    from forecastcache.evaluation.measurement import Measurement
+
+WIDE = 1000  # columns
+FEW = 64  # samples below which a Fréchet distance says nothing
+
+
+def print_measurement(model: str, row: Measurement, guidance: float | None) -> None:
+    """One forecast run beside the plain one."""
+    console = Console()
+    lines = [
+        f"{model}, site {row.site}: {row.predictor}, {row.schedule}",
+        f"{row.steps} steps, {row.count} computed: {' '.join(map(str, row.computed or ()))}"
+        + ("" if guidance is None else f"; guidance {guidance:g}"),
+    ]
+    console.print(*lines, sep="\n", highlight=False)
+    table = Table("", "plain", "forecast", "")
+    for column in table.columns[1:3]:
+        column.justify = "right"
+    for cells in (*_cost(row), *_quality(row), *_memory(row)):
+        table.add_row(*cells)
+    console.print(table)
+
+
+def _cost(row: Measurement) -> Iterator[tuple[str, ...]]:
+    faster = f"{row.speedup:.2f} times as fast, ceiling {row.ceiling:.2f}"
+    yield f"seconds for {row.samples}", f"{row.seconds_plain:.2f}", f"{row.seconds:.2f}", faster
+    if row.flops and row.flops_plain:
+        plain, forecast = f"{row.flops_plain / 1e9:.1f}", f"{row.flops / 1e9:.1f}"
+        yield "GFLOPs of a call", plain, forecast, f"{row.flops_ratio:.2f} times fewer"
+
+
+def _quality(row: Measurement) -> Iterator[tuple[str, ...]]:
+    if row.judged is not None:
+        yield "judged as asked", f"{row.judged_plain:.0%}", f"{row.judged:.0%}"
+        if (row.samples or 0) >= FEW:
+            real = "to real ones, in the judge's features"
+            yield "Fréchet distance", f"{row.frechet_plain:.1f}", f"{row.frechet:.1f}", real
+    yield "PSNR to plain", "", format_decibels(row.psnr_db)
+    yield "SSIM to plain", "", f"{row.ssim:.4f}"
+
+
+def _memory(row: Measurement) -> Iterator[tuple[str, ...]]:
+    planned = row.cache_bytes_planned
+    known = f"planned {planned:,}" if planned is not None else f"planned not: {row.unplanned}"
+    yield "cache bytes", "0", f"{row.cache_bytes:,}", escape(known)
+
+
+def print_calibration(figures: dict[str, Any]) -> None:
+    """What a calibration has learned."""
+    console = Console()
+    identity = figures["identity"]
+    console.print(
+        f"{identity['model']['name']} with {identity['scheduler']['name']}, "
+        f"{identity['steps']} steps; {figures['prompts']} prompts at "
+        f"{', '.join(figures['sizes'])}. Open loop serves any schedule",
+        highlight=False,
+    )
+    if figures["fits"]:
+        print_offers([{**fit, "loop": "closed"} for fit in figures["fits"]], identity["steps"])
+
+
+def print_offers(offers: Sequence[dict[str, Any]], steps: int) -> None:
+    """Schedules with what they are expected to come to."""
+    table = Table("computed", "times fewer", "PSNR", "rows", "steps")
+    for column in table.columns[:3]:
+        column.justify = "right"
+    for offer in offers:
+        computed = offer["computed"]
+        table.add_row(
+            str(len(computed)),
+            f"{steps / len(computed):.1f}",
+            f"{offer['psnr_db']:.1f} dB",
+            offer["loop"],
+            " ".join(map(str, computed)),
+        )
+    Console().print(table)
+
+
+def print_rows(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    """The rows of an evaluation."""
+    table = Table(*titles)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for line in lines:
+        table.add_row(*map(escape, line))
+    console = Console()
+    if not console.is_terminal:  # a file or a pipe has no edge to break lines at
+        console = Console(width=WIDE)
+    console.print(table)
+
+
+@contextmanager
+def progress_bars(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar a stage, with the time left; yields what to call with (stage, done, of)."""
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    )  # fmt: skip
+    with Progress(*columns, disable=quiet, console=Console(stderr=True)) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(stage: str, done: int, of: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=of)
+            bars.update(tasks[stage], completed=done)
+
+        yield tell
+
+
+def format_decibels(value: float | None) -> str:
+    """A PSNR; None is that of equal pictures."""
+    return "identical" if value is None else f"{value:.1f} dB"
+
+
+def print_list(found: dict[str, dict[str, str]]) -> None:
+    """What is installed, kind by kind."""
+    console = Console()
+    for kind, entries in found.items():
+        table = Table(title=kind, title_justify="left", show_header=False, box=None)
+        for name, about in entries.items():
+            table.add_row(f"[bold]{name}[/bold]", escape(about))
+        console.print(table, "")
+
+
+def print_plan(plan: MemoryPlan) -> None:
+    """What a cache will hold, sites that differ by their block alone in one row."""
+    console = Console()
+    console.print(
+        f"{plan.model}, site {plan.site}: {plan.depth} features a site in {plan.dtype}, "
+        f"{plan.branches} branch{'es' * (plan.branches > 1)}",
+        highlight=False,
+    )
+    table = Table("site", "sites", "feature", "bytes a branch")
+    for column in (table.columns[1], table.columns[3]):
+        column.justify = "right"
+    table.columns[0].overflow = "fold"
+    for pattern, count, site in plan.groups():
+        shapes = " and ".join(" x ".join(map(str, shape)) for shape in site.shapes)
+        table.add_row(pattern or "the model", str(count), shapes, f"{count * site.bytes:,}")
+    console.print(table)
+    total = plan.total_bytes
+    exact, brief = f"{total:,} bytes", in_mebibytes(total)
+    console.print(f"in all {exact}" + (f", {brief}" if brief != exact else ""), highlight=False)
+
+
+def quiet_libraries() -> None:
+    """Let diffusers and transformers print errors alone, and draw no bars."""
+    for library in ("diffusers", "transformers"):
+        if find_spec(library):
+            logging: Any = import_module(f"{library}.utils.logging")
+            logging.set_verbosity_error()
+            logging.disable_progress_bar()
+
+
+@contextmanager
+def plainly_warned() -> Iterator[None]:
+    """Print at the end what was warned of: a line each, without the place in the code."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for kind in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+            warnings.simplefilter("ignore", kind)  # for the authors of what is below us
+        yield
+    for text in dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught):
+        print(f"forecastcache: {text}", file=sys.stderr)

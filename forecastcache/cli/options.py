@@ -1,0 +1,110 @@
+"""Options that commands have: their types and help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from forecastcache.adapter import GRANULARITIES
+
+DTYPES = {"float32": "float32", "bfloat16": "bfloat16", "float16": "float16"}
+DTYPES |= {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+
+Texts = list[str]  # of an option that may be repeated
+
+ModelArgument = Annotated[str, typer.Argument(help="zoo:NAME, a pipeline's folder or a hub id")]
+OrderOption = Annotated[int | None, typer.Option(help="of the predictor, as --set order=")]
+SetOption = Annotated[
+    Texts, typer.Option("--set", help="an option of the predictor: sigma=0.5; may be repeated")
+]
+SiteOption = Annotated[str, typer.Option(help=", ".join(GRANULARITIES))]
+DtypeOption = Annotated[str, typer.Option(help=", ".join(DTYPES))]
+StepsOption = Annotated[int, typer.Option(min=1, help="of a trajectory")]
+SeedOption = Annotated[int, typer.Option(min=0, max=2**62, help="of the first picture")]
+ClassesOption = Annotated[str | None, typer.Option(help="labels or numbers: 'red seven,12'")]
+PromptsOption = Annotated[
+    Path | None, typer.Option(help="file: a prompt a line, or .jsonl with seeds and more")
+]
+SizeOption = Annotated[str | None, typer.Option(help="height and width, such as 1024x768")]
+GuidanceOption = Annotated[
+    float | None,
+    typer.Option("--guidance-scale", min=0, max=1000, help="of guidance (the pipeline's own)"),
+]
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, ...")]
+JsonOption = Annotated[bool, typer.Option("--json", help="one JSON object")]
+SampleCountOption = Annotated[int | None, typer.Option(min=1, help="pictures")]
+PromptCountOption = Annotated[
+    int | None, typer.Option("--count", min=1, help="prompts (all of the file, else 50)")
+]
+MeasuredCountOption = Annotated[
+    int | None, typer.Option("--count", min=1, help="samples (all of the file, else 16)")
+]
+
+PredictorOption = Annotated[
+    str | None, typer.Option(help="a name, or name:option=value,...; see list (taylor)")
+]
+ScheduleOption = Annotated[
+    str | None, typer.Option(help="every:5,last=2, the computed steps themselves: 0,1,2,8,20, ...")
+]
+IntervalOption = Annotated[int | None, typer.Option(help="between computed steps (5)")]
+FirstOption = Annotated[int | None, typer.Option(help="leading computed steps (3)")]
+CalibrationOption = Annotated[
+    str | None, typer.Option(help="file, zoo:NAME or hub id: it gives schedule and predictor")
+]
+ComputedOption = Annotated[
+    int | None, typer.Option(min=1, help="number of computed steps, by the calibration (a fifth)")
+]
+RunOutOption = Annotated[Path, typer.Option(help="folder of the picture")]
+
+PredictorsOption = Annotated[
+    Texts, typer.Option("--predictor", help="such as taylor:order=1; may be repeated")
+]
+SchedulesOption = Annotated[
+    Texts, typer.Option("--schedule", help="every:5 or 0,6,12; may be repeated")
+]
+IntervalsOption = Annotated[
+    str | None, typer.Option("--interval", help="3..8 or 3,5,7: every:N each")
+]
+SitesOption = Annotated[
+    str | None, typer.Option("--site", help="one or several: output,module (output)")
+]
+BaselinesOption = Annotated[
+    Texts,
+    typer.Option(
+        "--baseline",
+        help="steps:count=12,solver=unipc, taylorseer:interval=5, ...; may be repeated",
+    ),
+]
+RowsOfOption = Annotated[
+    str | None, typer.Option("--calibration", help="file, zoo:NAME or hub id")
+]
+CountsOption = Annotated[
+    str | None, typer.Option("--computed", help="numbers of computed steps: 6..18 or 6,9")
+]
+SweepOption = Annotated[
+    Path | None, typer.Option(help="YAML or JSON: predictors, schedules, sites, calibration, ...")
+]
+TableOutOption = Annotated[Path, typer.Option(help="folder of tables and pictures")]
+
+CalibrationOutOption = Annotated[Path, typer.Option(help="the calibration file")]
+TargetsOption = Annotated[
+    Texts,
+    typer.Option(
+        "--schedule", help="fitted in closed loop: every:7, 0,6,12,18 or search:9; may be repeated"
+    ),
+]
+TriesOption = Annotated[int, typer.Option(min=1, help="schedules that a search looks at")]
+LimitOption = Annotated[
+    int | None, typer.Option(min=1, help="most evaluations of the network, for one sample each")
+]
+MicroBatchOption = Annotated[
+    int, typer.Option(min=1, help="samples that the network sees at once")
+]
+SizesOption = Annotated[
+    Texts,
+    typer.Option(
+        "--size", help="height and width; repeated, rows serve what lies between as well"
+    ),
+]

@@ -1,0 +1,93 @@
+"""forecastcache plan: what speed costs, by a calibration file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from forecastcache.cli.console import print_offers
+from forecastcache.cli.options import JsonOption
+from forecastcache.errors import OptionError
+
+if TYPE_CHECKING:
+    from forecastcache.calibration.calibration import Calibration, Offer
+
+SHOWN = 20  # computed steps, at most, in the table
+
+
+def plan_command(
+    calibration: Annotated[str, typer.Argument(help="file, zoo:NAME or hub id")],
+    computed: Annotated[int | None, typer.Option(min=1, help="steps that may be computed")] = None,
+    speedup: Annotated[float | None, typer.Option(min=1, help="times fewer steps")] = None,
+    psnr: Annotated[float | None, typer.Option(help="dB to the plain run, at least")] = None,
+    picture: Annotated[Path | None, typer.Option(help="PNG of PSNR against steps")] = None,
+    rows: Annotated[
+        Path | None, typer.Option(help="PNG of the rows of --computed, as weights and differences")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Choose a schedule by its count of computed steps, its speed or its nearness, or show all."""
+    asked = [value for value in (computed, speedup, psnr) if value is not None]
+    if len(asked) > 1:
+        raise OptionError("--computed, --speedup and --psnr each choose by themselves: give one")
+    if rows is not None and computed is None:
+        raise OptionError("--rows draws the rows of one choice: give --computed")
+    from forecastcache.calibration.calibration import Calibration
+    from forecastcache.calibration.schedule_dp import require_count
+
+    file = Calibration.load(calibration)
+    steps = file.identity.steps
+    if computed is not None:
+        require_count(computed, steps)
+    chosen = [asdict(offer) for offer in _chosen(file, computed, speedup, psnr)]
+    _draw(file, picture, rows, computed)
+    if as_json:
+        print(json.dumps({"steps": steps, "offers": chosen}, indent=2))
+        return
+    print_offers(chosen, steps)
+    for drawn in filter(None, (picture, rows)):
+        print(drawn)
+
+
+def _chosen(
+    file: Calibration, count: int | None, speedup: float | None, psnr: float | None
+) -> Sequence[Offer]:
+    """The offers that were asked for."""
+    steps = file.identity.steps
+    if count is not None:
+        return [offer for offer in file.frontier() if len(offer.computed) == count]
+    if speedup is not None:
+        within = [offer for offer in file.offers() if steps / len(offer.computed) >= speedup]
+        most = max((len(offer.computed) for offer in within), default=0)
+        if not most:
+            raise OptionError(f"--speedup {speedup:g} is above {steps}, the number of steps")
+        return [offer for offer in within if len(offer.computed) == most]
+    if psnr is not None:
+        return [offer for offer in file.offers() if offer.psnr_db >= psnr][:1]
+    return [offer for offer in file.frontier() if len(offer.computed) <= SHOWN]
+
+
+def _draw(file: Calibration, picture: Path | None, rows: Path | None, count: int | None) -> None:
+    if picture is not None:
+        from forecastcache.evaluation.pictures import frontier
+
+        steps = file.identity.steps
+        forecasting = [offer for offer in file.frontier() if len(offer.computed) < steps]
+        frontier(_points(forecasting), steps, picture)
+    if rows is not None and count is not None:
+        from forecastcache.evaluation.pictures import row_map
+
+        row_map(file.explanations(count), rows)
+
+
+def _points(offers: Sequence[Offer]) -> dict[str, list[tuple[int, float]]]:
+    """(number of computed steps, PSNR) of each loop."""
+    return {
+        loop: [(len(it.computed), it.psnr_db) for it in offers if it.loop == loop]
+        for loop in ("open", "simulated", "closed")
+    }

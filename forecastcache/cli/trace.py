@@ -1,0 +1,74 @@
+"""forecastcache trace: how the features of a plain run move."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from forecastcache import zoo
+from forecastcache._util.atomic_write import atomic_write
+from forecastcache.cli.args import choose, load_and_ask, request_fields, require_writable
+from forecastcache.cli.options import (
+    DTYPES,
+    ClassesOption,
+    DeviceOption,
+    DtypeOption,
+    GuidanceOption,
+    JsonOption,
+    ModelArgument,
+    PromptsOption,
+    SeedOption,
+    StepsOption,
+)
+
+
+def trace_command(
+    model: ModelArgument,
+    module: Annotated[
+        str | None,
+        typer.Option(help="whose outputs are traced: transformer_blocks.2.attn (the model's)"),
+    ] = None,
+    steps: StepsOption = 50,
+    seed: SeedOption = 0,
+    count: Annotated[int, typer.Option(min=1, help="samples")] = 4,
+    classes: ClassesOption = None,
+    prompts: PromptsOption = None,
+    guidance_scale: GuidanceOption = None,
+    device: DeviceOption = "cpu",
+    dtype: DtypeOption = "float32",
+    out: Annotated[Path, typer.Option(help="folder of pictures and data")] = Path(
+        "forecastcache-trace"
+    ),
+    as_json: JsonOption = False,
+) -> None:
+    """Sample MODEL plainly and draw how its features move from step to step."""
+    chosen_dtype = choose("dtype", dtype, DTYPES)
+    require_writable(out)
+    fields = request_fields(steps, seed, count, classes, prompts, guidance_scale)
+    # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
+    from forecastcache.evaluation import charts
+    from forecastcache.evaluation.trace import trace_features
+
+    pipe, (request,) = load_and_ask(model, device, chosen_dtype, [fields])
+    seen = trace_features(pipe, request, module)
+    trajectories, projections, data = _paths(out, model, module)
+    charts.trajectories(seen, trajectories)
+    charts.projections(seen, projections)
+    figures = {"model": model, "module": module, **seen.figures()}
+    with atomic_write(data) as partial:
+        partial.write_text(json.dumps(figures) + "\n")
+    if as_json:
+        print(json.dumps(figures, indent=2))
+    else:
+        print(trajectories, projections, data, sep="\n")
+
+
+def _paths(out: Path, model: str, module: str | None) -> list[Path]:
+    name = model.removeprefix(zoo.PREFIX).strip("/").replace("/", "-")
+    stem = name if module is None else f"{name}-{module}"
+    return [
+        out / f"{stem}-{what}" for what in ("trajectories.png", "projections.png", "trace.json")
+    ]

@@ -1,1 +1,0 @@
-"""The commands: what each is called with, what it prints. All work is done elsewhere."""

@@ -1,0 +1,1 @@
+"""What happens when an attached model is called; README.md beside this file tells it in order."""

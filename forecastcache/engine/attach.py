@@ -1,0 +1,150 @@
+"""attach() and detach(): check everything, then make a session; end one."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from forecastcache.adapter import GRANULARITIES, Granularity
+from forecastcache.engine.patch import active_patch
+from forecastcache.engine.session import Session, SessionOptions
+from forecastcache.errors import AttachError
+from forecastcache.memory.budget import parse_budget
+from forecastcache.predictor import Predictor
+from forecastcache.schedule import Schedule
+from forecastcache.spec import parse_predictor, parse_schedule
+
+# Wan 2.2 has two, the second for the less noisy steps.
+DENOISERS = (("transformer", "transformer_2"), ("unet",))
+STORAGE_DTYPES = (None, torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+def attach(
+    target: Any,
+    schedule: Schedule | str,
+    predictor: Predictor | str,
+    *,
+    site: Granularity = "output",
+    dtype: torch.dtype | None = None,
+    offload: Literal["cpu"] | None = None,
+    not_finite: Literal["raise", "recompute"] = "raise",
+    budget: int | str | None = None,
+) -> Session:
+    """Forecast the steps that `schedule` leaves out, from now until `detach`.
+
+    Everything is checked before the model is touched. Works as a context manager:
+
+        with fc.attach(pipe, fc.Every(5, first=3), fc.Taylor(order=1)) as session:
+            image = pipe(...).images[0]
+        print(session.report())
+
+    Forecast features carry no gradient.
+
+    Args:
+        target: a diffusers pipeline, or a bare model whose forward takes a timestep. Attach the
+            pipeline where there is one: its scheduler tells one run from the next. A bare model's
+            times must fall from step to step, and `Session.reset` must be called after a run
+            that was abandoned.
+        schedule: which steps are computed: an object, or its spec such as `every:5`.
+        predictor: how the others are filled in: an object, or its spec such as `taylor:order=1`.
+        site: what is forecast: the model's `output`, the `hidden` input of its final layer,
+            each `block`'s residual or each `module`'s output (attention, MLP).
+        dtype: storage dtype of the histories; None keeps the features' own.
+        offload: `cpu` keeps the histories in (pinned) host memory.
+        not_finite: what to do about a forecast with NaN or infinity: raise or compute the step.
+        budget: bytes that the histories may hold, a number or text such as `2 GiB`. The call with
+            which the plan goes over it is refused, the first one or the first of the second half
+            of guidance, naming the sites and depths that fit.
+
+    Raises:
+        AttachError: the target has no model to attach to, the model takes no timestep, its
+            adapter lacks the site or what the schedule looks at, its scheduler calls it twice a
+            step, or it is attached already.
+        BudgetError: the budget is no number of bytes above 0.
+        ForecastCacheError: a spec names nothing that is known.
+    """
+    schedule = parse_schedule(schedule) if isinstance(schedule, str) else schedule
+    predictor = parse_predictor(predictor) if isinstance(predictor, str) else predictor
+    _require_kinds(schedule, predictor)
+    _require("site", site, GRANULARITIES)
+    _require("offload", offload, (None, "cpu"))
+    _require("not_finite", not_finite, ("raise", "recompute"))
+    _require("dtype", dtype, STORAGE_DTYPES)
+    options = SessionOptions(dtype, offload, not_finite, parse_budget(budget))
+    models, pipeline = denoisers(target)
+    for model in models:
+        patch = active_patch(model)
+        if patch is not None:
+            raise AttachError(
+                f"this {type(model).__name__} is attached already, to {patch.owner}: detach that "
+                "session first, or call forecastcache.detach(pipe) if its handle is lost"
+            )
+    return Session(models, pipeline, schedule, predictor, site, options)
+
+
+def detach(target: Any) -> None:
+    """End the session that a pipeline or model is attached to, whoever holds its handle.
+
+    Does nothing where none is attached.
+
+    Raises:
+        AttachError: the target has no model.
+    """
+    for model in denoisers(target)[0]:
+        patch = active_patch(model)
+        if patch is not None and patch.owner is not None:
+            patch.owner.detach()
+
+
+def denoisers(target: Any) -> tuple[list[nn.Module], object | None]:
+    """The models to attach to, and the pipeline that calls them.
+
+    Raises:
+        AttachError: there is none.
+    """
+    if isinstance(target, nn.Module):
+        return [_uncompiled(target)], None
+    for names in DENOISERS:
+        found = [getattr(target, name, None) for name in names]
+        models = [_uncompiled(model) for model in found if isinstance(model, nn.Module)]
+        if models:
+            return models, target
+    raise AttachError(
+        f"{type(target).__name__} has no {' or '.join(names[0] for names in DENOISERS)} to attach "
+        "to: give a diffusers pipeline, or the model itself"
+    )
+
+
+def _uncompiled(model: nn.Module) -> nn.Module:
+    if hasattr(model, "_orig_mod"):
+        raise AttachError(
+            "the model went through torch.compile(model), whose forward hides what it takes: "
+            "compile in place instead, with model.compile()"
+        )
+    return model
+
+
+def _require_kinds(schedule: Any, predictor: Any) -> None:
+    for role, thing, kind in (
+        ("schedule", schedule, Schedule),
+        ("predictor", predictor, Predictor),
+    ):
+        if not isinstance(thing, kind):
+            raise AttachError(
+                f"the {role} given is {thing!r}: write attach(pipe, schedule, predictor), "
+                "such as attach(pipe, Every(5, first=3), Taylor(order=1))"
+            )
+    if predictor.minimum > predictor.depth:
+        raise AttachError(
+            f"{predictor} needs {predictor.minimum} features but keeps {predictor.depth}, so it "
+            "would never forecast: give it a depth of at least its minimum"
+        )
+
+
+def _require(option: str, value: object, known: tuple[object, ...]) -> None:
+    if value not in known:
+        raise AttachError(
+            f"{option}={value!r} is not known: write one of {', '.join(map(repr, known))}"
+        )

@@ -1,0 +1,178 @@
+"""AttachedModel and ModelCall: one model under a session, and one call of it."""
+
+from __future__ import annotations
+
+import inspect
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from forecastcache.adapter import Adapter, Granularity, Site
+from forecastcache.engine.patch import Forward, Owner, Patch, is_compiled
+from forecastcache.engine.probe import Probe
+from forecastcache.engine.taps import Recorder, Taps
+from forecastcache.errors import AttachError
+from forecastcache.schedule import Signal, not_asked_for
+
+
+@dataclass(frozen=True)
+class ModelCall:
+    """One call of a model: what it was given, and how to make it.
+
+    Attributes:
+        model: model that is called.
+        forward: the model's own forward.
+        args: positional arguments as they came.
+        kwargs: keyword arguments as they came.
+        by_name: every argument by name.
+        time: time of its step.
+        sample: first tensor among the arguments.
+        conditions: other tensors among the arguments, without the time.
+        signature: what two calls must share for the features of one to forecast the other's:
+            shapes, dtypes, devices and the type returned.
+    """
+
+    model: AttachedModel
+    forward: Forward
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    by_name: dict[str, Any]
+    time: float
+    sample: Tensor
+    conditions: list[Tensor]
+    signature: object
+
+    def make(self, recorder: Recorder) -> Any:
+        """The model's output, its sites shown to `recorder`."""
+        taps = self.model.taps
+        return taps.call(self.model.present, recorder, self.forward, self.args, self.kwargs)
+
+    def look(self, signal: Signal) -> Tensor:
+        """Run the model as far as a signal of the schedule's, and return it.
+
+        Raises:
+            ScheduleError: the schedule does not ask for it.
+        """
+        probe = self.model.probes.get(signal)
+        if probe is None:
+            return not_asked_for(signal)
+        return probe.value(self.model.present, self.forward, self.args, self.kwargs)
+
+
+class AttachedModel:
+    """A model that a session is attached to, held weakly.
+
+    Args:
+        model: model whose calls are to be seen.
+        adapter: record that serves it.
+        site: granularity of the sites.
+        signals: what the schedule looks at inside the model.
+
+    Attributes:
+        name: class of the model.
+        taps: stand-ins at the sites.
+        probes: looks into the model, by signal.
+
+    Raises:
+        AttachError: the adapter does not know the granularity or a signal, the model takes no
+            time, or a site lies inside what is compiled.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        adapter: Adapter,
+        site: Granularity,
+        signals: Sequence[Signal] = (),
+    ) -> None:
+        self.name = type(model).__name__
+        self._model = weakref.ref(model)
+        self._time = adapter.time_argument(model)
+        self._signature = inspect.signature(model.forward)
+        parameters = self._signature.parameters.values()
+        self._others = next((p.name for p in parameters if p.kind is p.VAR_KEYWORD), None)
+        self.taps = Taps.at(model, adapter, site)
+        places = {it: adapter.signal_site(it) for it in signals}
+        self.probes = {signal: Probe(model, place) for signal, place in places.items()}
+        self._require_reach(model, [*self.taps.sites, *places.values()])
+        self._patch: Patch | None = None
+
+    @property
+    def model(self) -> nn.Module | None:
+        """The model; None once nobody else holds it."""
+        return self._model()
+
+    @property
+    def present(self) -> nn.Module:
+        """The model, where a call of it is under way."""
+        model = self._model()
+        assert model is not None
+        return model
+
+    @cached_property
+    def config(self) -> Any:
+        """The model's configuration; None if it has none."""
+        return getattr(self.model, "config", None)
+
+    def attach(self, call: Callable[[Forward, Any, Any], Any], owner: Owner) -> None:
+        """Send calls of the model to `call`."""
+        self._patch = Patch(self.present, call, owner)
+
+    def detach(self) -> None:
+        """Leave the model as it was found; a second call does nothing."""
+        model, patch, self._patch = self.model, self._patch, None
+        if model is not None and patch is not None:
+            self.taps.restore()
+            for probe in self.probes.values():
+                probe.restore()
+            patch.remove(model)
+
+    def read(self, forward: Forward, args: Any, kwargs: Any) -> ModelCall:
+        """What a call with these arguments says.
+
+        Raises:
+            AttachError: it brings no time or no tensor.
+        """
+        given = dict(self._signature.bind(*args, **kwargs).arguments)
+        if self._others is not None:
+            given |= given.pop(self._others, {})
+        time = given.get(self._time)
+        tensors = [x for n, x in given.items() if isinstance(x, Tensor) and n != self._time]
+        if time is None or not tensors:
+            raise AttachError(
+                f"{self.name} was called without "
+                f"{self._time if time is None else 'a tensor'}: forecasting needs it at every call"
+            )
+        leaves = pytree.tree_leaves((args, kwargs))
+        kinds = ((x.shape, x.dtype, x.device) for x in leaves if isinstance(x, Tensor))
+        return ModelCall(
+            model=self,
+            forward=forward,
+            args=args,
+            kwargs=kwargs,
+            by_name=given,
+            # Where the tokens have times of their own, those of given frames are 0.
+            time=float(torch.as_tensor(time).max()),
+            sample=tensors[0],
+            conditions=tensors[1:],
+            signature=(given.get("return_dict"), *kinds),
+        )
+
+    def _require_reach(self, model: nn.Module, sites: Sequence[Site]) -> None:
+        """Refuse sites inside what is compiled: reaching them would break its graph."""
+        for site in sites:
+            places = site.path.split(".")[:-1] if site.path else []
+            for path in {"", *(".".join(places[:i]) for i in range(1, len(places) + 1))}:
+                if site.path and is_compiled(model.get_submodule(path)):
+                    raise AttachError(
+                        f"{path or self.name} is compiled, and inside it {site.path} cannot be "
+                        "reached without breaking its graph: use a site outside it (output for a "
+                        "compiled model; output, hidden or block for compiled blocks), or compile "
+                        "smaller parts"
+                    )

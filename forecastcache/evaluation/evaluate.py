@@ -1,0 +1,181 @@
+"""evaluate(): many ways of sampling one request, held against the plain run in one table."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forecastcache import zoo
+from forecastcache._util.atomic_write import atomic_write
+from forecastcache._util.progress import Progress, silent
+from forecastcache.calibration.distributed import ProcessGroup
+from forecastcache.errors import ForecastCacheError, OptionError
+from forecastcache.evaluation import charts, pictures, tables
+from forecastcache.evaluation.compare import lead, with_fidelity
+from forecastcache.evaluation.measure import Measure
+from forecastcache.evaluation.measurement import Measurement
+from forecastcache.evaluation.method import Method
+from forecastcache.evaluation.provenance import provenance
+from forecastcache.evaluation.store import Store
+from forecastcache.evaluation.sweep import Sweep
+from forecastcache.sampling.request import Request
+from forecastcache.zoo.scores import Scorer, scorer_of
+
+logger = logging.getLogger("forecastcache")
+CHARTS = (
+    charts.fidelity_against_speed,
+    charts.error_against_interval,
+    charts.memory_against_fidelity,
+    charts.error_by_step,
+)
+
+
+@dataclass(frozen=True, repr=False)
+class Evaluation:
+    """How methods compare. It prints as its table, in a notebook too.
+
+    Attributes:
+        provenance: model, request and versions that the rows are of, ready for JSON.
+        rows: figures of each method.
+        strips: pictures of samples by the name of their row, where they were kept.
+    """
+
+    provenance: dict[str, Any]
+    rows: list[Measurement]
+    strips: dict[str, Path]
+
+    def __repr__(self) -> str:
+        return f"Evaluation of {len(self.rows)} rows"
+
+    def __str__(self) -> str:
+        return tables.text(self.rows)
+
+    def markdown(self) -> str:
+        """The table, for a document."""
+        return tables.markdown(self.rows)
+
+    _repr_markdown_ = markdown
+
+    def figures(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        return {**self.provenance, "rows": [row.figures() for row in self.rows]}
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write tables and pictures; gives their paths."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        csv, table, data = (folder / name for name in ("rows.csv", "table.md", "rows.json"))
+        tables.save_csv(self.rows, csv)
+        for path, text in (
+            (table, self.markdown()),
+            (data, json.dumps(self.figures(), indent=2) + "\n"),
+        ):
+            with atomic_write(path) as partial:
+                partial.write_text(text, encoding="utf-8")
+        saved = [csv, table, data]
+        for draw in CHARTS:
+            saved.append(folder / f"{draw.__name__.replace('_', '-')}.png")
+            draw(self.rows, saved[-1])
+        if self.strips:
+            saved.append(folder / "samples.png")
+            pictures.sheet(self.strips, saved[-1])
+        return saved
+
+
+def evaluate(
+    pipe: Any,
+    request: Request,
+    methods: Sweep | Sequence[Method],
+    model: str = "",
+    out: str | Path | None = None,
+    progress: Progress = silent,
+    group: ProcessGroup = ProcessGroup(),  # noqa: B008  # frozen
+) -> Evaluation:
+    """Sample a request in many ways and hold each against the plain run beside it.
+
+    Args:
+        pipe: a diffusers pipeline with nothing attached.
+        request: what to ask it for.
+        methods: a sweep, or the methods one by one.
+        model: name of the pipeline; samples of a zoo model are scored.
+        out: folder that rows are kept in as they come; those that an earlier call left there are
+            not measured again. None keeps nothing.
+        progress: called with (stage, done, of) after every row.
+        group: processes that share the rows.
+
+    Raises:
+        ForecastCacheError: a forecast row cannot be, before anything is measured; or it failed. A
+            baseline that fails has its error in its row.
+    """
+    if isinstance(methods, Sweep):
+        methods = methods.methods(request.steps)
+    arguments = request.arguments(pipe)  # refuses before the first run
+    for method in methods:
+        _refuse(pipe, request, method)
+    of = provenance(pipe, request, model)
+    scorer = scorer_of(model, arguments) if model.startswith(zoo.PREFIX) else None
+    store = Store(None if out is None else Path(out), of, group.rank)
+    mine = methods[group.rank :: group.size]
+    own = _rows(pipe, request, mine, store, scorer, progress)
+    names = [method.name for method in methods]
+    rows = [row for part in group.gather(own) for row in part]
+    rows.sort(key=lambda row: names.index(row.name))
+    return Evaluation(of, _with_leads(rows), store.strips(methods))
+
+
+def _refuse(pipe: Any, request: Request, method: Method) -> None:
+    if method.kind == "forecast":
+        with _named(method), method.apply(pipe, request):
+            pass
+
+
+@contextmanager
+def _named(method: Method) -> Iterator[None]:
+    """Have an error of ours say which row it is of."""
+    try:
+        yield
+    except ForecastCacheError as error:
+        raise OptionError(f"row {method.name!r}: {error}") from None
+
+
+def _rows(
+    pipe: Any,
+    request: Request,
+    methods: Sequence[Method],
+    store: Store,
+    scorer: Scorer | None,
+    progress: Progress,
+) -> list[Measurement]:
+    before = {method.name: store.get(method) for method in methods}
+    rows = [row for row in before.values() if row is not None]
+    rest = [method for method in methods if before[method.name] is None]
+    logger.info("evaluation: %d rows kept, %d to measure", len(rows), len(rest))
+    if not rest:
+        return rows
+    measure = Measure(pipe, request, scorer)
+    for method in rest:
+        samples = None
+        try:
+            found = measure(method)
+            row, samples = found.row, found.samples
+        except Exception as error:  # a baseline may fail in any way: the table shows it
+            if method.kind != "baseline":
+                with _named(method):
+                    raise
+            said = " ".join(str(error).split()) or type(error).__name__
+            row = Measurement.of(method, error=said)
+        store.add(method, row, samples)
+        rows.append(row)
+        progress("rows", len(rows), len(methods))
+    return rows
+
+
+def _with_leads(rows: Sequence[Measurement]) -> list[Measurement]:
+    baselines = with_fidelity(rows, "baseline")
+    leads = {row.name: lead(row, baselines, "FLOPs") for row in with_fidelity(rows, "forecast")}
+    return [row.model_copy(update={"lead_db": leads.get(row.name)}) for row in rows]

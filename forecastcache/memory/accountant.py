@@ -1,0 +1,143 @@
+"""Accountant: what the histories of a trajectory cost, planned from shapes and measured."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from forecastcache.adapter import Adapter, Granularity
+from forecastcache.errors import BudgetError
+from forecastcache.history import History
+from forecastcache.memory.budget import require_budget
+from forecastcache.memory.dry_run import DryRun, dry_run, measured_bytes, shapes_in, shapes_of
+
+
+class Holder(Protocol):
+    """A branch, as far as its memory goes.
+
+    Attributes:
+        shapes: number of the dry run that has the shapes of its calls.
+    """
+
+    shapes: int
+
+    def histories(self) -> Iterator[History]:
+        """Everything that it holds."""
+
+
+class Accountant:
+    """Keeps account of one trajectory.
+
+    Calls whose arguments have the same shapes share one dry run. Guidance whose halves have
+    prompts of different lengths takes two, and so does a run whose batch is halved on the way.
+
+    Args:
+        adapter: record that serves the model.
+        depth: number of features kept a site.
+        dtype: dtype that they are stored in; None for their own.
+
+    Attributes:
+        cache_bytes: most bytes that the histories held at a time.
+    """
+
+    def __init__(self, adapter: Adapter, depth: int, dtype: torch.dtype | None) -> None:
+        self._adapter = adapter
+        self._depth = depth
+        self._dtype = dtype
+        self._known: dict[object, DryRun] = {}
+        self.open()
+
+    def open(self) -> None:
+        """Begin the account of a trajectory."""
+        self.cache_bytes = 0
+        self._shapes: list[dict[str, Any]] = []
+        self._held: list[list[int]] = []  # shapes of the branches that there were at a time
+
+    def shapes_of_call(self, given: dict[str, Any]) -> int:
+        """The number of the dry run that a call with these arguments shares."""
+        if self._adapter.trim is not None:
+            given = {**given, **self._adapter.trim(given)}
+        shapes = shapes_of(given)
+        alike = (
+            i for i, known in enumerate(self._shapes) if shapes_in(known) == shapes_in(shapes)
+        )
+        number = next(alike, len(self._shapes))
+        if number == len(self._shapes):
+            self._shapes.append(shapes)
+        return number
+
+    def enter(self, branches: Iterable[Holder]) -> None:
+        """Note which branches there are from now on."""
+        self._held.append([branch.shapes for branch in branches])
+
+    def measure(self, branches: Iterable[Holder]) -> None:
+        """Note what the branches hold."""
+        held = measured_bytes(history for each in branches for history in each.histories())
+        self.cache_bytes = max(self.cache_bytes, held)
+
+    def dry_runs(
+        self, model: nn.Module | None, site: Granularity
+    ) -> tuple[list[DryRun] | None, str | None]:
+        """A dry run for each set of shapes, or None and the reason why there is none."""
+        if not self._shapes:
+            return None, "no step was taken yet"
+        if model is None:
+            return None, "the model is gone"
+        try:
+            return self._dry_runs(model, site), None
+        except Exception as error:  # the run itself was well
+            return None, reason(error)
+
+    def planned_bytes(self, dry_runs: Sequence[DryRun] | None) -> int | None:
+        """Most bytes that the histories were to hold at a time."""
+        if dry_runs is None:
+            return None
+        costs = [each.planned_bytes(self._depth, self._dtype) for each in dry_runs]
+        return max(sum(costs[shapes] for shapes in held) for held in self._held)
+
+    def require_budget(self, budget: int, model: nn.Module, site: Granularity) -> None:
+        """Go on if the branches that there are fit into the budget.
+
+        Raises:
+            BudgetError: they do not, or the dry run failed.
+        """
+        try:
+            self._dry_runs(model, site)
+        except Exception as error:
+            raise BudgetError(
+                f"the cache of {type(model).__name__} cannot be planned: {reason(error)}; leave "
+                "out budget="
+            ) from error
+        require_budget(
+            budget,
+            lambda site: [self._dry_runs(model, site)[shapes] for shapes in self._held[-1]],
+            self._adapter.granularities,
+            site,
+            self._depth,
+            self._dtype,
+        )
+
+    def _dry_runs(self, model: nn.Module, site: Granularity) -> list[DryRun]:
+        found = []
+        for shapes in self._shapes:
+            key = site, tuple(shapes_in(shapes))
+            if key not in self._known:
+                self._known[key] = dry_run(model, self._adapter, site, shapes)
+            found.append(self._known[key])
+        return found
+
+
+def reason(error: Exception) -> str:
+    """Why a dry run failed, in one line: the error, and the line of code that it came from."""
+    first_line = (str(error).strip().splitlines() or [""])[0]
+    frames = traceback.extract_tb(error.__traceback__)
+    outside = [it for it in frames if "/torch/" not in it.filename] or list(frames)
+    place = f" at {Path(outside[-1].filename).name}:{outside[-1].lineno}" if outside else ""
+    said = f"the dry run without data failed with {type(error).__name__}: {first_line}{place}"
+    reads = any(word in first_line for word in ("meta tensor", "data-dependent", "_local_scalar"))
+    return f"{said} (the model reads data on its way)" if reads else said

@@ -1,0 +1,73 @@
+"""InputSize: what a pipeline is asked for, as far as the shapes of a call depend on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from forecastcache.errors import SizeError
+
+
+@dataclass(frozen=True)
+class InputSize:
+    """Pixels, frames, samples and text tokens; None for the model's usual.
+
+    Attributes:
+        height: height of a picture, in pixels.
+        width: width of a picture, in pixels.
+        frames: frames of a video.
+        batch: pictures or videos in one call.
+        text_tokens: tokens of a prompt, padding included.
+    """
+
+    height: int | None = None
+    width: int | None = None
+    frames: int | None = None
+    batch: int = 1
+    text_tokens: int | None = None
+
+    def pixels(self, height: int, width: int, patch: int) -> tuple[int, int]:
+        """Height and width in patches of `patch` pixels, which must divide them.
+
+        Args:
+            height: usual height of the model, in pixels.
+            width: usual width of the model, in pixels.
+            patch: pixels to a token along each side.
+
+        Raises:
+            SizeError: naming the nearest sizes that do.
+        """
+        return (
+            _divided("height", self.height or height, patch),
+            _divided("width", self.width or width, patch),
+        )
+
+    def rounded_pixels(self, height: int, width: int, patch: int) -> tuple[int, int]:
+        """Height and width in whole patches, for pipelines that round down, saying so.
+
+        Raises:
+            SizeError: not one patch fits.
+        """
+        sides = {"height": self.height or height, "width": self.width or width}
+        for name, pixels in sides.items():
+            if pixels < patch:
+                raise SizeError(f"{name}={pixels} is below one patch: write {patch} or more")
+        return sides["height"] // patch, sides["width"] // patch
+
+    def latent_frames(self, frames: int, every: int) -> int:
+        """Frames of the latent: the first, and one for every `every` frames after it.
+
+        Raises:
+            SizeError: naming the nearest numbers of frames that fit.
+        """
+        return _divided("frames", (self.frames or frames) - 1, every, plus=1) + 1
+
+
+def _divided(name: str, number: int, by: int, plus: int = 0) -> int:
+    if number < by * (1 - plus) or number % by:
+        below, above = number // by * by + plus, (number // by + 1) * by + plus
+        nearest = f"{below} or {above}" if below > 0 else str(above)
+        what = f"{plus} more than a multiple of {by}" if plus else f"a multiple of {by}"
+        raise SizeError(
+            f"{name}={number + plus} is not {what}, as the model needs: write {nearest}"
+        )
+    return number // by

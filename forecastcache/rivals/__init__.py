@@ -1,1 +1,0 @@
-"""What else makes a pipeline faster, a method a file, each under its own best-known settings."""

@@ -1,0 +1,71 @@
+"""Small autoencoders: how they are built and trained, and what they make of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from forecastcache.zoo import data
+from forecastcache.zoo.training import Stage
+
+KL_WEIGHT = 1e-6
+INK = 0.2  # difference from the corner of a picture that makes a pixel ink
+
+
+def small_autoencoder_kl(latent_channels: int, **options: Any) -> AutoencoderKL:
+    """Stable Diffusion's autoencoder, for pictures of 32x32 and latents of 8x8.
+
+    Args:
+        latent_channels: number of channels of the latents.
+        **options: further arguments of the class.
+    """
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        block_out_channels=(16, 32, 48),
+        latent_channels=latent_channels,
+        norm_num_groups=8,
+        sample_size=data.SIZE,
+        **options,
+    )
+
+
+def autoencoder_stage(
+    vae: Any,
+    draw: Callable[[torch.Generator], Tensor],
+    steps: int,
+    ink: float = 1.0,
+    rate: float = 2e-3,
+) -> Stage:
+    """The stage that trains an autoencoder.
+
+    Args:
+        vae: autoencoder to train.
+        draw: draws pictures or clips in [-1, 1], `(n, 3, ..., h, w)`.
+        steps: number of optimiser steps.
+        ink: weight of an error in the ink, one in the background weighing 1.
+        rate: peak learning rate.
+    """
+
+    def loss(generator: torch.Generator) -> Tensor:
+        pictures = draw(generator)
+        posterior = vae.encode(pictures).latent_dist
+        decoded = vae.decode(posterior.sample(generator)).sample
+        errors = (decoded - pictures).abs()
+        if ink != 1:
+            corner = pictures[..., :1, :1]
+            errors = errors * torch.where((pictures - corner).abs() > INK, ink, 1.0)
+        total: Tensor = errors.mean() + KL_WEIGHT * posterior.kl().mean()
+        return total
+
+    return Stage("vae", vae, loss, steps, rate, decay=0.995)
+
+
+@torch.no_grad()
+def latents_of(vae: Any, batches: Iterable[Tensor]) -> Tensor:
+    """The latents of batches of pictures or clips, as means: `(n, channels, ..., h, w)`."""
+    return torch.cat([vae.encode(batch).latent_dist.mean for batch in batches])

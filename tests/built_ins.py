@@ -1,0 +1,68 @@
+"""Examples of everything that ships, by its name: what has none fails every suite at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import forecastcache as fc
+from forecastcache.registry import PREDICTORS, SCHEDULES, Registry
+
+COMPUTED = (0, 1, 4)
+TIMES = [1 - i / 10 for i in range(10)]  # of the trajectory that learned rows serve
+
+
+def learned(weights=(-0.7, 1.9), times=None) -> fc.Learned:
+    rows = [
+        {"target": t, "computed": [c for c in COMPUTED if c < t][-2:], "weights": weights}
+        for t in set(range(2, 10)) - set(COMPUTED)
+    ]
+    return fc.Learned(rows, times)
+
+
+PREDICTOR_EXAMPLES: Mapping[str, tuple[fc.Predictor, ...]] = {
+    "reuse": (fc.Reuse(),),
+    "taylor": tuple(fc.Taylor(order) for order in range(5)),
+    "newton": (
+        *(fc.Newton(order) for order in range(5)),
+        fc.Newton(8),
+        *(fc.Newton(2, coordinate) for coordinate in ("time", "logsnr")),
+    ),
+    "hermite": (*(fc.Hermite(order) for order in range(5)), fc.Hermite(2, 1.3)),
+    "bdf": tuple(fc.BDF(order, corrected) for order in (1, 2) for corrected in (False, True)),
+    "exponential": (*(fc.Exponential(rank) for rank in (1, 2, 3)), fc.Exponential(1, window=6)),
+    "bands": (
+        fc.Bands("reuse", "hermite"),
+        fc.Bands(fc.Exponential(2), fc.Newton(2, "logsnr"), 0.6),
+    ),
+    "blend": (fc.Blend("reuse", "taylor:order=2", 0.8), fc.Blend(fc.Newton(2), fc.Newton(3), -1)),
+    "learned": (learned(), learned(times=TIMES)),
+}
+SCHEDULE_EXAMPLES: Mapping[str, tuple[fc.Schedule, ...]] = {
+    "every": (fc.Every(5), fc.Every(1), fc.Every(7, first=1, last=2)),
+    "listed": (fc.Listed([0]), fc.Listed([0, 6, 12, 40])),
+}
+
+
+def shipped(registry: Registry[Any]) -> list[str]:
+    """The names of what comes with the package, not with others that are installed."""
+    return [name for name, it in registry.items() if _module(it).startswith("forecastcache.")]
+
+
+def predictors() -> Iterator[fc.Predictor]:
+    """Every example of every predictor that ships."""
+    return (it for name in shipped(PREDICTORS) for it in PREDICTOR_EXAMPLES[name])
+
+
+def unfitted_rows() -> list[fc.LinearPredictor]:
+    """Those whose forecast is a row of weights that needs no fitting."""
+    return [it for it in predictors() if isinstance(it, fc.LinearPredictor) and not it.fitted]
+
+
+def schedules() -> Iterator[fc.Schedule]:
+    """Every example of every schedule that ships."""
+    return (it for name in shipped(SCHEDULES) for it in SCHEDULE_EXAMPLES[name])
+
+
+def _module(thing: Any) -> str:
+    return thing.__module__ if isinstance(thing, type) else type(thing).__module__

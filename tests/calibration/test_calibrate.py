@@ -1,0 +1,202 @@
+"""A whole calibration of a model that ships: resumable, exact about what it costs."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import forecastcache as fc
+from forecastcache.calibration.calibrate import calibrate
+from forecastcache.calibration.calibration import Calibration
+from forecastcache.calibration.targets import CalibrationCost, FitTarget
+from forecastcache.errors import CalibrationError, ForecastCacheError, ScheduleError
+from forecastcache.sampling.loading import load
+from forecastcache.sampling.request import Request
+from forecastcache.sampling.trajectory import trajectory_of
+
+from ..conftest import shell
+
+STEPS = 12
+MODEL = "zoo:dit-digits"
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    pipe = load(MODEL)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def request(count: int = 6, seed: int = 1000) -> Request:
+    return Request.of(MODEL, steps=STEPS, count=count, seed=seed)
+
+
+def test_killed_it_goes_on_with_the_next_prompts(pipe, tmp_path):
+    class Killed(BaseException):
+        pass
+
+    def kill(stage: str, done: int, of: int) -> None:
+        if (stage, done) == ("recording", 2):
+            raise Killed
+
+    out, calls = tmp_path / "dit.cal", []
+    with pytest.raises(Killed):
+        calibrate(pipe, [request()], out, micro_batch=2, progress=kill)
+    assert not out.exists()
+    counted = pipe.transformer.register_forward_pre_hook(lambda *_: calls.append(1))
+    resumed = calibrate(pipe, [request()], out, micro_batch=2)
+    counted.remove()
+    assert len(calls) == STEPS  # of the third part alone
+    whole = calibrate(pipe, [request()], tmp_path / "whole.cal", micro_batch=2)
+    np.testing.assert_array_equal(resumed.recording.gram, whole.recording.gram)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["dit.cal", "whole.cal"]
+
+
+def test_micro_batches_change_nothing(pipe, tmp_path):
+    small, large = (
+        calibrate(pipe, [request()], tmp_path / f"{size}.cal", micro_batch=size) for size in (2, 6)
+    )
+    np.testing.assert_allclose(small.recording.gram, large.recording.gram, rtol=1e-4)
+    assert small.recording.prompts == large.recording.prompts == 6
+
+
+def test_what_is_left_of_another_calibration_is_refused(pipe, tmp_path):
+    out = tmp_path / "dit.cal"
+    left = tmp_path / "dit.cal.parts"
+    left.mkdir()
+    (left / "of.txt").write_text("something else")
+    with pytest.raises(CalibrationError, match=r"another model.*or --micro-batch: remove it"):
+        calibrate(pipe, [request()], out)
+
+
+def test_closed_loop_rows_serve_other_seeds(pipe, tmp_path):
+    computed = (0, 3, 6, 9, 11)
+    told: list[tuple[str, int, int]] = []
+    calibrate(
+        pipe, request(12), tmp_path / "dit.cal", [fc.Listed(computed)],
+        progress=lambda *it: told.append(it),
+    )  # fmt: skip
+    assert ("fitting", 1, 1) in told
+    others = request(8, seed=5)
+    with trajectory_of(pipe, 8) as plain:
+        others.sample(pipe)
+
+    def error(predictor: fc.Predictor) -> float:
+        with trajectory_of(pipe, 8) as track, fc.attach(pipe, fc.Listed(computed), predictor):
+            others.sample(pipe)
+        return (track.samples[-1] - plain.samples[-1]).square().mean().item()
+
+    again = Calibration.load(tmp_path / "dit.cal")
+    closed = error(again.predictor(fc.Listed(computed)))
+    assert closed < error(fc.Taylor(order=1))
+    assert closed < error(fc.Reuse())
+
+
+def test_a_search_ends_no_farther_than_it_began(pipe, tmp_path):
+    calibration = calibrate(pipe, [request(8)], tmp_path / "dit.cal", ["search:4"], tries=8)
+    (fit,) = calibration.fits
+    assert (len(fit.computed), fit.computed[0]) == (4, 0)
+    even = calibrate(pipe, [request(8)], tmp_path / "even.cal", ["0,4,7,11"])
+    assert fit.psnr_db >= even.fits[0].psnr_db - 1e-6
+
+
+def test_the_cost_is_known_beforehand():
+    targets = [FitTarget.of("0,3,6", STEPS), FitTarget.of("search:4", STEPS)]
+    cost = CalibrationCost.of(prompts=[10], steps=STEPS, targets=targets, tries=7)
+    assert cost.record == 120
+    assert cost.fit == 10 * (3 * 2 + 4 * (7 + 2))
+    assert cost.total == cost.record + cost.fit
+
+
+@pytest.mark.parametrize(
+    ("text", "computed"),
+    [
+        ("every:4", (0, 1, 2, 6, 10)),
+        ("every:4,first=1", (0, 4, 8)),
+        ("0,5,7", (0, 5, 7)),
+        ("search:5", None),
+    ],
+)
+def test_schedules_are_read(text, computed):
+    target = FitTarget.of(text, STEPS)
+    assert target.computed == computed
+    assert target.count == (5 if computed is None else len(computed))
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("every:0", "interval='0', but input should be greater than or equal to 1"),
+        ("search:x", "is no schedule"),
+        ("search:13", "13 steps of 12 cannot be computed"),
+        ("", "is no schedule"),
+        ("a,b", "is no schedule"),
+    ],
+)
+def test_schedules_that_are_none_are_refused(text, complaint):
+    with pytest.raises(ForecastCacheError, match=complaint):
+        FitTarget.of(text, STEPS)
+    with pytest.raises(ScheduleError, match="step 12"):
+        FitTarget.of("0,12", STEPS)
+
+
+def test_one_prompt_is_too_few(pipe, tmp_path):
+    with pytest.raises(CalibrationError, match="1 prompt is too few: give 2 at least"):
+        calibrate(pipe, [request(1)], tmp_path / "one.cal")
+    assert list(tmp_path.iterdir()) == []
+    assert torch.is_grad_enabled()
+
+
+def test_a_full_disk_is_said_in_one_line_and_loses_nothing_recorded(tmp_path):
+    """Files may grow to 20 kB, by the shell's limit: less than the second part's."""
+    program = f"""
+import resource, signal
+from pathlib import Path
+from forecastcache.calibration.calibrate import calibrate
+from forecastcache.errors import CalibrationError
+from forecastcache.sampling.loading import load
+from forecastcache.sampling.request import Request
+
+pipe = load({MODEL!r})
+pipe.set_progress_bar_config(disable=True)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+def progress(stage, done, of):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+try:
+    calibrate(
+        pipe, [Request.of({MODEL!r}, steps={STEPS}, count=4)], Path({str(tmp_path / "dit.cal")!r}),
+        ["0,3"], micro_batch=2, progress=progress,
+    )
+except CalibrationError as error:
+    print(error)
+"""
+    said = shell(sys.executable, "-c", program, cwd=tmp_path)
+    assert "0-0001.safetensors cannot be written" in said
+    assert "make room, and start again; what was recorded before is kept" in said
+    left = sorted(path.name for path in (tmp_path / "dit.cal.parts").iterdir())
+    assert left == ["0-0000.safetensors", "of.txt"]
+
+
+def test_killed_in_the_fits_it_keeps_those_that_were_done(pipe, tmp_path):
+    class Killed(BaseException):
+        pass
+
+    def kill(stage: str, done: int, of: int) -> None:
+        if (stage, done) == ("fitting", 1):
+            raise Killed
+
+    out, calls = tmp_path / "dit.cal", []
+    schedules = ["search:3", "0,6"]
+    with pytest.raises(Killed):
+        calibrate(pipe, [request(4)], out, schedules, tries=6, progress=kill)
+    counted = pipe.transformer.register_forward_pre_hook(lambda *_: calls.append(1))
+    resumed = calibrate(pipe, [request(4)], out, schedules, tries=6)
+    counted.remove()
+    assert len(calls) == 2 * STEPS  # of the second schedule: rows judged, rows of all
+    whole = calibrate(pipe, [request(4)], tmp_path / "whole.cal", schedules, tries=6)
+    assert resumed.fits == whole.fits

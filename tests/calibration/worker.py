@@ -1,0 +1,45 @@
+"""One process of a group that calibrates, started by the tests: worker.py OUT [DIES_AT]."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+
+from forecastcache.calibration.calibrate import calibrate
+from forecastcache.calibration.distributed import process_group
+from forecastcache.errors import CalibrationError
+from forecastcache.sampling.loading import load
+from forecastcache.sampling.request import Request
+
+STEPS, COUNT, MICRO_BATCH = 8, 13, 2
+MODEL = "zoo:dit-digits"
+
+
+def main(out: Path, dies_at: int | None) -> None:
+    torch.set_num_threads(1)
+    pipe = load(MODEL)
+    pipe.set_progress_bar_config(disable=True)
+    request = Request.of(MODEL, steps=STEPS, count=COUNT, seed=1000)
+
+    with process_group() as group:
+
+        def progress(stage: str, done: int, of: int) -> None:
+            if dies_at is not None and group.rank == group.size - 1 and done >= dies_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        calibrate(
+            pipe, [request], out, ["0,3,6", "search:3"],
+            micro_batch=MICRO_BATCH, tries=4, progress=progress, group=group,
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None)
+    except CalibrationError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,309 @@
+"""The command line: what it prints, what it writes, what it refuses."""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from matplotlib.figure import Figure
+from PIL import Image
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+import forecastcache as fc
+from forecastcache import zoo
+
+from ..conftest import make_unconditional
+
+
+@pytest.fixture
+def unconditional(tmp_path) -> Path:
+    folder = tmp_path / "unconditional"
+    make_unconditional().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def text_to_image(tmp_path) -> Path:
+    torch.manual_seed(0)
+    letters = list("abcdefghijklmnopqrstuvwxyz")
+    words = ["<|startoftext|>", "<|endoftext|>", *letters, *[c + "</w>" for c in letters]]
+    tokenizer = CLIPTokenizer(vocab={w: i for i, w in enumerate(words)}, merges=[])
+    tokenizer.model_max_length = 16
+    text = CLIPTextConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        intermediate_size=16,
+        num_attention_heads=2,
+        num_hidden_layers=1,
+        max_position_embeddings=16,
+        bos_token_id=0,
+        eos_token_id=1,
+    )
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        norm_num_groups=4,
+        attention_head_dim=4,
+        cross_attention_dim=16,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+    )
+    vae = AutoencoderKL(block_out_channels=(8, 8), latent_channels=4, norm_num_groups=4)
+    pipe = StableDiffusionPipeline(
+        vae,
+        CLIPTextModel(text),
+        tokenizer,
+        unet,
+        DDIMScheduler(clip_sample=False),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    folder = tmp_path / "text-to-image"
+    pipe.save_pretrained(folder)
+    return folder
+
+
+KEYS = {
+    "model", "steps", "computed", "count", "seconds_plain", "seconds", "speedup", "ceiling",
+    "psnr_db", "ssim", "cache_bytes",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("site", ["output", "hidden", "block", "module"])
+def test_run_prints_one_json_object_and_saves_the_picture(forecastcache, tmp_path, site):
+    code, out, _ = forecastcache(
+        "run", "zoo:dit-digits", "--steps", 20, "--site", site, "--classes", "red seven,12",
+        "--count", 3, "--interval", 4, "--first", 2, "--out", tmp_path, "--json",
+    )  # fmt: skip
+    figures = json.loads(out)
+    assert code == 0
+    assert set(figures) >= KEYS
+    assert (figures["steps"], figures["computed"]) == (20, [0, 1, 5, 9, 13, 17])
+    assert (figures["count"], figures["samples"]) == (6, 3)
+    assert figures["guidance_scale"] == 2.0
+    assert figures["ceiling"] == pytest.approx(20 / 6)
+    assert figures["cache_bytes"] == figures["cache_bytes_planned"]
+    assert figures["flops"] < 0.5 * figures["flops_plain"]
+    assert figures["psnr_db"] > 20
+    assert figures["judged_plain"] == 1
+    with Image.open(figures["picture"]) as picture:
+        assert picture.width > 500
+    assert Path(figures["picture"]).parent == tmp_path
+
+
+def test_run_prints_a_table_with_the_path_last(forecastcache, tmp_path):
+    code, out, _ = forecastcache(
+        "run", "zoo:dit-digits", "--steps", 12, "--count", 2, "--out", tmp_path
+    )
+    lines = out.strip().splitlines()
+    assert code == 0
+    assert "12 steps, 4 computed: 0 1 2 7" in out
+    assert "times as fast, ceiling 3.00" in out
+    assert Path(lines[-1]).is_file()
+
+
+def test_all_computed_is_identical(forecastcache, tmp_path):
+    _, out, _ = forecastcache(
+        "run", "zoo:dit-digits", "--steps", 6, "--count", 2, "--interval", 1, "--site", "module",
+        "--out", tmp_path, "--json",
+    )  # fmt: skip
+    figures = json.loads(out)
+    assert figures["psnr_db"] is None
+    assert figures["ssim"] == 1
+
+
+def test_seeds_make_the_same_pictures_again(forecastcache, tmp_path):
+    def figures(*extra: object) -> tuple[float, float]:
+        _, out, _ = forecastcache(
+            "run",
+            "zoo:dit-digits",
+            "--steps",
+            8,
+            "--count",
+            2,
+            "--json",
+            "--out",
+            tmp_path,
+            *extra,
+        )
+        found = json.loads(out)
+        return found["psnr_db"], found["ssim"]
+
+    assert figures("--seed", 3) == figures("--seed", 3) != figures("--seed", 4)
+    assert figures("--guidance-scale", 4) != figures("--guidance-scale", 1)
+
+
+def test_run_takes_a_folder_and_listed_steps(forecastcache, tmp_path, unconditional):
+    code, out, _ = forecastcache(
+        "run", unconditional, "--steps", 10, "--count", 2, "--schedule", "0,1,4,8",
+        "--predictor", "reuse", "--out", tmp_path, "--json",
+    )  # fmt: skip
+    figures = json.loads(out)
+    assert code == 0
+    assert figures["computed"] == [0, 1, 4, 8]
+    assert figures["predictor"] == "Reuse()"
+    assert figures["judged_plain"] is None
+    assert figures["cache_bytes"] == 2 * 3 * 16 * 16 * 4
+
+
+def test_run_takes_prompts(forecastcache, tmp_path, text_to_image):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a red seven\n\na blue two\n")
+    code, out, err = forecastcache(
+        "run", text_to_image, "--prompts", prompts, "--steps", 8, "--out", tmp_path, "--json",
+        "--guidance-scale", 5,
+    )  # fmt: skip
+    assert code == 0, err
+    figures = json.loads(out)
+    assert figures["samples"] == 2
+    assert figures["computed"] == [0, 1, 2, 7]
+    code, _, err = forecastcache("run", text_to_image, "--out", tmp_path)
+    assert code == 2
+    assert "needs prompts: give --prompts" in err
+
+
+def test_run_takes_any_option_of_any_predictor(forecastcache, tmp_path):
+    code, out, _ = forecastcache(
+        "run", "zoo:dit-digits", "--steps", 8, "--count", 1, "--out", tmp_path, "--json",
+        "--predictor", "bands", "--set", "low=reuse", "--set", "high=hermite:order=1,sigma=0.7",
+        "--set", "cutoff=0.4",
+    )  # fmt: skip
+    assert code == 0
+    assert json.loads(out)["predictor"] == str(fc.Bands(fc.Reuse(), fc.Hermite(1, 0.7), 0.4))
+
+
+ZOO = "zoo:dit-digits"
+JUDGE = zoo.folder(ZOO).parent / "digit-judge" / "judge.safetensors"
+MISTAKES = {
+    "interval 0": ((ZOO, "--interval", 0), "interval=0.*integer of at least 1"),
+    "interval no number": ((ZOO, "--interval", "x"), "--interval.*valid integer"),
+    "first 0": ((ZOO, "--first", 0), "first=0.*integer of at least 1"),
+    "order -1": ((ZOO, "--order", -1), "order=-1.*integer from 0 to 4"),
+    "order 9": ((ZOO, "--order", 9), "order=9.*integer from 0 to 4"),
+    "order of reuse": (
+        (ZOO, "--predictor", "reuse", "--order", 1),
+        "reuse has no option 'order'; it takes no options",
+    ),
+    "option of another predictor": (
+        (ZOO, "--set", "sigma=1"),
+        "taylor has no option 'sigma'; it takes order: integer from 0 to 4",
+    ),
+    "option out of range": (
+        (ZOO, "--predictor", "hermite", "--set", "sigma=0"),
+        "sigma='0', but input should be greater than 0; it takes order",
+    ),
+    "no option": ((ZOO, "--set", "order"), "'order' sets no option: write such as order=2"),
+    "options twice": (
+        (ZOO, "--predictor", "taylor:order=2", "--order", 1),
+        "taylor:order=2 sets its options itself: leave out --order and --set",
+    ),
+    "predictor without its parts": (
+        (ZOO, "--predictor", "bands"),
+        "bands needs low and high; it takes low: predictor",
+    ),
+    "predictor": (
+        (ZOO, "--predictor", "tailor"),
+        "'tailor': write one of bands, .*, taylor",
+    ),
+    "site": ((ZOO, "--site", "blocks"), "--site blocks.*output, hidden, block, module"),
+    "dtype": ((ZOO, "--dtype", "int8"), "--dtype int8.*float32"),
+    "device": ((ZOO, "--device", "abacus"), "device='abacus' cannot be used"),
+    "zoo model": (("zoo:dit",), "no model 'dit': write one of zoo:dit-digits"),
+    "model": (("no-such",), "'no-such': write one of zoo:dit.*digits, a folder or a hub id"),
+    "step 60 of 50": ((ZOO, "--schedule", "0,60"), "step 60, but the trajectory has 50 steps"),
+    "skips step 0": ((ZOO, "--schedule", "1,2"), "begin the list with 0"),
+    "schedule no list": (
+        (ZOO, "--schedule", "a,b"),
+        "is no schedule: write every:7, a list such as 0,6",
+    ),
+    "two schedules": ((ZOO, "--schedule", "0", "--first", 2), "leave out --interval"),
+    "steps 0": ((ZOO, "--steps", 0), "--steps.*1"),
+    "count 0": ((ZOO, "--count", 0), "--count.*1"),
+    "class": ((ZOO, "--classes", "red ten"), "'red ten' is no class.*0 to 59, or a label such as"),
+    "class number": ((ZOO, "--classes", "60"), "'60' is no class"),
+    "prompts for classes": ((ZOO, "--prompts", __file__), "DiTPipeline takes no prompt"),
+    "no prompts file": ((ZOO, "--prompts", "no.txt"), "no.txt is no file"),
+    "seed too large": ((ZOO, "--seed", 2**70), "--seed.*less than or equal to"),
+    "guidance too large": ((ZOO, "--guidance-scale", "1e38"), "--guidance-scale"),
+    "guidance nan": ((ZOO, "--guidance-scale", "nan"), "--guidance-scale"),
+    "meta device": ((ZOO, "--device", "meta"), "device='meta' cannot be used"),
+    "prompts no text": ((ZOO, "--prompts", JUDGE), "is no text: give a text file"),
+    "unknown option": ((ZOO, "--bogus"), "No such option: --bogus"),
+    "no model": ((), "Missing argument 'model'"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_gets_one_line_and_nothing_is_written(forecastcache, tmp_path, mistake):
+    arguments, message = MISTAKES[mistake]
+    out = tmp_path / "out"
+    code, printed, err = forecastcache("run", *arguments, "--out", out)
+    assert code == 2
+    assert printed == ""
+    assert err.count("\n") == 1
+    assert err.startswith("forecastcache: ")
+    assert re.search(message, err), err
+    assert not out.exists()
+
+
+def test_a_folder_that_is_no_pipeline_is_refused(forecastcache, tmp_path):
+    code, _, err = forecastcache("run", tmp_path)
+    assert code == 2
+    assert "has no model_index.json" in err
+    for content in ("{", "{}", "[]", '{"_class_name": "NoSuchPipeline"}'):
+        (tmp_path / "model_index.json").write_text(content)
+        code, _, err = forecastcache("run", tmp_path)
+        assert code == 2
+        assert "cannot be loaded as a diffusers pipeline: " in err
+        assert err.count("\n") == 1
+
+
+def test_more_steps_than_the_scheduler_has_are_refused(forecastcache, tmp_path):
+    out = tmp_path / "out"
+    code, _, err = forecastcache("run", ZOO, "--steps", 2000, "--out", out)
+    assert code == 2
+    assert "DiTPipeline cannot be called so: ValueError" in err.splitlines()[-1]
+    assert not out.exists()
+
+
+def test_a_site_the_adapter_lacks_is_refused_before_sampling(
+    forecastcache, tmp_path, unconditional
+):
+    out = tmp_path / "out"
+    code, _, err = forecastcache("run", unconditional, "--site", "block", "--out", out)
+    assert code == 2
+    assert "'generic', which has no site 'block': write one of output" in err
+    assert err.count("\n") == 1
+    assert not out.exists()
+
+
+def test_out_must_be_a_folder_that_can_be_written(forecastcache, tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    for out in (file, file / "below", tmp_path / ("x" * 300)):
+        code, _, err = forecastcache("run", ZOO, "--out", out)
+        assert code == 2
+        assert "give a folder" in err
+
+
+def test_a_picture_that_cannot_be_written_is_named(forecastcache, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", full)
+    code, _, err = forecastcache("run", ZOO, "--steps", 4, "--count", 1, "--out", tmp_path)
+    assert code == 2
+    assert "cannot be written (No space left on device): give another --out" in err
+    assert not list(tmp_path.iterdir())

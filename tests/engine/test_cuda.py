@@ -1,0 +1,48 @@
+"""What only a GPU can show; skipped where there is none."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import forecastcache as fc
+
+from ..conftest import SITES, make_transformer
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+ROUNDING = 512  # bytes to which the allocator rounds each block up
+
+
+def run(model: torch.nn.Module, steps: int = 8) -> None:
+    sample = torch.randn(2, 4, 8, 8, device="cuda")
+    labels = torch.tensor([1, 2], device="cuda")
+    for step in range(steps):
+        times = torch.full((2,), 900 - 50 * step, device="cuda")
+        with torch.no_grad():
+            model(sample, timestep=times, class_labels=labels)
+
+
+def peak_of(model: torch.nn.Module) -> int:
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    run(model)
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated()
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_the_allocator_holds_what_the_accountant_says(site):
+    model = make_transformer().cuda()
+    run(model)  # what cuBLAS and the like keep for good
+    before, plain_peak = torch.cuda.memory_allocated(), peak_of(model)
+    with fc.attach(model, fc.Every(3, first=2), fc.Taylor(1), site=site) as session:
+        peak = peak_of(model)
+        held = torch.cuda.memory_allocated() - before
+        report = session.report()
+    histories = len(report.dry_runs[0].sites)
+    slack = ROUNDING * histories
+    assert report.cache_bytes == report.cache_bytes_planned
+    assert report.cache_bytes <= held <= report.cache_bytes + slack
+    assert peak - plain_peak <= report.cache_bytes + slack
+    assert torch.cuda.memory_allocated() <= before + ROUNDING

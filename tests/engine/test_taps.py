@@ -1,0 +1,63 @@
+"""Stand-ins are there while a call lasts, for the modules that are there then."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import forecastcache as fc
+from forecastcache.engine import taps
+
+from ..conftest import make_transformer, sample
+
+EVERY_THIRD = fc.Every(3, first=2)
+
+
+def fingerprint(model: nn.Module) -> tuple:
+    """Everything by which a model could be told from one that was never attached to."""
+    modules = [(name, id(module)) for name, module in model.named_modules()]
+    dicts = [(name, sorted(module.__dict__)) for name, module in model.named_modules()]
+    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
+    return modules, dicts, hooks, model.forward, list(model.state_dict())
+
+
+@pytest.mark.parametrize("fails_at", range(12))
+def test_an_interrupt_while_the_modules_are_put_back_leaves_no_trace(pipe, fails_at, monkeypatch):
+    before, plain = fingerprint(pipe.transformer), sample(pipe)
+    session = fc.attach(pipe, EVERY_THIRD, fc.Taylor(), site="module")
+    count = 0
+
+    def interrupted(*args):
+        nonlocal count
+        count += 1
+        if count == fails_at + 1:  # six modules are swapped in, and six back
+            raise KeyboardInterrupt
+        setattr(*args)
+
+    monkeypatch.setattr(taps, "setattr", interrupted, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        sample(pipe)
+    session.detach()
+    assert fingerprint(pipe.transformer) == before
+    assert torch.equal(sample(pipe), plain)
+
+
+def test_a_module_replaced_after_attach_is_the_one_that_runs(pipe):
+    with fc.attach(pipe, fc.Every(1), fc.Taylor(), site="module"):
+        sample(pipe)
+        pipe.transformer.transformer_blocks[1].attn1 = (
+            make_transformer(7).transformer_blocks[0].attn1
+        )
+        attached = sample(pipe)
+    assert torch.equal(sample(pipe), attached)
+
+
+def test_a_block_replaced_after_attach_lends_its_embedding_to_the_forecast(pipe):
+    another = make_transformer(7).transformer_blocks[0]
+    with fc.attach(pipe, EVERY_THIRD, fc.Taylor(), site="hidden"):
+        sample(pipe)
+        pipe.transformer.transformer_blocks[0] = another
+        replaced = sample(pipe)
+    with fc.attach(pipe, EVERY_THIRD, fc.Taylor(), site="hidden"):
+        assert torch.equal(sample(pipe), replaced)
