@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import dataclass_transform
 
 from forecastcache.errors import OptionError
 
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)
+
 
 @dataclass_transform(field_specifiers=(Field,))
-class Options(BaseModel):
+class _InOrder(ModelMetaclass):
+    """Tells type checkers that options may be given in order, which pydantic does not allow."""
+
+
+class Options(BaseModel, metaclass=_InOrder):
     """Base of predictors, schedules and baselines: immutable, hashable, picklable, JSON both ways.
 
     The fields are the constructor's parameters, in their order: `Taylor(2)` is `Taylor(order=2)`.

@@ -1,8 +1,9 @@
-"""A predictor of somebody else's, in a package of its own, next to an installed forecastcache."""
+"""What somebody else brings, in a package of its own, next to an installed forecastcache."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sysconfig
 import venv
@@ -31,6 +32,48 @@ class Mine(fc.LinearPredictor):
         return np.full(len(computed), 1 / len(computed))
 '''
 
+SCHEDULE = '''import forecastcache as fc
+
+
+class FirstBlock(fc.Schedule):
+    """Computes once the first block adds something else than at the newest computed step.
+
+    Args:
+        threshold: relative change of the residual, in the mean of absolute values.
+    """
+
+    threshold: float = 0.08
+
+    @property
+    def needs(self):
+        return frozenset({"first_block"})
+
+    def compute(self, step, state):
+        residual = state.first_block_residual()
+        known = state.memory.get("residual")
+        if known is not None:
+            change = (residual - known).abs().mean() / known.abs().mean()
+            if change < self.threshold:
+                return False
+        state.memory["residual"] = residual
+        return True
+'''
+
+BASELINE = '''from contextlib import contextmanager
+
+import forecastcache as fc
+
+
+class Unguided(fc.Baseline):
+    """The model without guidance, which spares half of the work."""
+
+    scale: float = 1.0
+
+    @contextmanager
+    def apply(self, pipe, request):
+        yield fc.Applied({"guidance_scale": self.scale})
+'''
+
 PROJECT = """[build-system]
 requires = ["setuptools>=77"]
 build-backend = "setuptools.build_meta"
@@ -42,8 +85,14 @@ version = "1.0"
 [project.entry-points."forecastcache.predictors"]
 mine = "outsider:Mine"
 
+[project.entry-points."forecastcache.schedules"]
+first-block = "outsider_schedule:FirstBlock"
+
+[project.entry-points."forecastcache.baselines"]
+unguided = "outsider_baseline:Unguided"
+
 [tool.setuptools]
-py-modules = ["outsider"]
+py-modules = ["outsider", "outsider_schedule", "outsider_baseline"]
 """
 
 
@@ -52,6 +101,8 @@ def python(tmp_path_factory) -> Path:
     """An environment of its own that has what this one has, and the outsider's package."""
     root = tmp_path_factory.mktemp("outsider")
     (root / "outsider.py").write_text(MODULE)
+    (root / "outsider_schedule.py").write_text(SCHEDULE)
+    (root / "outsider_baseline.py").write_text(BASELINE)
     (root / "pyproject.toml").write_text(PROJECT)
     venv.create(root / "fresh", with_pip=False, symlinks=True)
     python = root / "fresh" / "bin" / "python"
@@ -78,9 +129,64 @@ def test_it_runs_from_the_command_line(python, tmp_path):
     assert figures["cache_bytes"] == figures["cache_bytes_planned"] > 0
 
 
+def test_a_first_block_schedule_takes_at_most_30_lines():
+    assert len(SCHEDULE.splitlines()) <= 30
+
+
+def test_a_schedule_runs_by_its_name(python, tmp_path):
+    common = ("zoo:dit-digits", "--steps", 10, "--count", 1, "--json")
+    asked = ("--schedule", "first-block:threshold=0.15")
+    run = json.loads(shell(
+        python, "-m", "forecastcache", "run", *common, *asked, "--out", tmp_path, cwd=tmp_path,
+    ))  # fmt: skip
+    assert run["schedule"] == "FirstBlock(threshold=0.15)"
+    assert run["computed"][0] == 0
+    assert 1 < len(run["computed"]) < 10
+    table = json.loads(shell(
+        python, "-m", "forecastcache", "evaluate", *common, *asked, "--predictor", "taylor",
+        "--baseline", "unguided", "--baseline", "unguided:1.5", "--out", tmp_path, cwd=tmp_path,
+    ))  # fmt: skip
+    _, forecast, *unguided = table["rows"]
+    assert forecast["name"] == "taylor first-block:threshold=0.15, output"
+    assert forecast["computed"] == run["computed"]
+    assert [row["kind"] for row in unguided] == ["baseline"] * 2
+    assert unguided[0]["flops_ratio"] > 1.8
+    check = "import outsider_schedule as o, forecastcache.testing as t; t.check_schedule({})"
+    shell(python, "-c", check.format("o.FirstBlock()"), cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "complaint"),
+    [
+        ("first-block:limit=1", "first-block has no option 'limit'; it takes threshold: number"),
+        ("first-block:threshold=x", "threshold='x', but input should be a valid number"),
+        ("second-block", "'second-block' is no schedule: write every:7, .*first-block"),
+    ],
+)
+def test_its_mistakes_are_named_in_one_line(python, tmp_path, schedule, complaint):
+    done = subprocess.run(
+        [str(python), "-m", "forecastcache", "run", "zoo:dit-digits", "--schedule", schedule],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert re.search(complaint, done.stderr)
+
+
+def test_a_schedule_that_decides_as_it_runs_cannot_be_calibrated(python, tmp_path):
+    done = subprocess.run(
+        [str(python), "-m", "forecastcache", "calibrate", "zoo:dit-digits", "--schedule",
+         "first-block", "--out", "x.cal"],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "decides as it runs" in done.stderr
+
+
 def test_it_is_listed_explained_and_checked(python, tmp_path):
     listed = json.loads(shell(python, "-m", "forecastcache", "list", "--json", cwd=tmp_path))
     assert listed["predictors"]["mine"].startswith("The mean of the newest computed features.")
+    assert listed["schedules"]["first-block"].startswith("Computes once the first block adds")
+    assert listed["baselines"]["unguided"].startswith("The model without guidance")
     explained = shell(
         python, "-m", "forecastcache", "explain", "mine", "--computed", "0,1,2", "--target", 4,
         "--json", cwd=tmp_path,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -95,8 +95,9 @@ class AttachedModel:
         self._model = weakref.ref(model)
         self._time = adapter.time_argument(model)
         self._signature = inspect.signature(model.forward)
-        parameters = self._signature.parameters.values()
-        self._others = next((p.name for p in parameters if p.kind is p.VAR_KEYWORD), None)
+        parameters = self._signature.parameters
+        self._others = next((p.name for p in parameters.values() if p.kind is p.VAR_KEYWORD), None)
+        self._names = frozenset(parameters)
         self.taps = Taps.at(model, adapter, site)
         places = {it: adapter.signal_site(it) for it in signals}
         self.probes = {signal: Probe(model, place) for signal, place in places.items()}
@@ -139,9 +140,7 @@ class AttachedModel:
         Raises:
             AttachError: it brings no time or no tensor.
         """
-        given = dict(self._signature.bind(*args, **kwargs).arguments)
-        if self._others is not None:
-            given |= given.pop(self._others, {})
+        given = self._by_name(args, kwargs)
         time = given.get(self._time)
         tensors = [x for n, x in given.items() if isinstance(x, Tensor) and n != self._time]
         if time is None or not tensors:
@@ -149,8 +148,7 @@ class AttachedModel:
                 f"{self.name} was called without "
                 f"{self._time if time is None else 'a tensor'}: forecasting needs it at every call"
             )
-        leaves = pytree.tree_leaves((args, kwargs))
-        kinds = ((x.shape, x.dtype, x.device) for x in leaves if isinstance(x, Tensor))
+        kinds = ((x.shape, x.dtype, x.device) for x in _tensors_in(given.values()))
         return ModelCall(
             model=self,
             forward=forward,
@@ -164,6 +162,14 @@ class AttachedModel:
             signature=(given.get("return_dict"), *kinds),
         )
 
+    def _by_name(self, args: Any, kwargs: Any) -> dict[str, Any]:
+        if not args and kwargs.keys() <= self._names:  # as most pipelines call; binding takes long
+            return dict(kwargs)
+        given = dict(self._signature.bind(*args, **kwargs).arguments)
+        if self._others is not None:
+            given |= given.pop(self._others, {})
+        return given
+
     def _require_reach(self, model: nn.Module, sites: Sequence[Site]) -> None:
         """Refuse sites inside what is compiled: reaching them would break its graph."""
         for site in sites:
@@ -176,3 +182,12 @@ class AttachedModel:
                         "compiled model; output, hidden or block for compiled blocks), or compile "
                         "smaller parts"
                     )
+
+
+def _tensors_in(values: Iterable[Any]) -> Iterator[Tensor]:
+    """The tensors among values and in their nests."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif value is not None and not isinstance(value, (bool, int, float, str)):
+            yield from (leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor))
