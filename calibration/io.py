@@ -94,6 +94,9 @@ def read_file(path: Path) -> tuple[Header, tuple[SizeFits, ...]]:
             f"{path} is damaged or no safetensors file ({error}): calibrate again"
         ) from None
     header = _header(path, metadata)
+    needed = {f"{number}.{name}" for number in range(len(header.sizes)) for name in ARRAYS}
+    if not header.sizes or not needed <= arrays.keys():
+        raise CalibrationError(f"{path} is damaged: it lacks arrays; calibrate again")
     sizes = []
     for number, each in enumerate(header.sizes):
         held: dict[str, Any] = {name: arrays[f"{number}.{name}"] for name in ARRAYS}
@@ -106,16 +109,17 @@ def read_file(path: Path) -> tuple[Header, tuple[SizeFits, ...]]:
 
 def _header(path: Path, metadata: dict[str, str]) -> Header:
     try:
-        said: dict[str, Any] = json.loads(metadata.get(HEADER, ""))
+        said: Any = json.loads(metadata.get(HEADER, ""))
     except json.JSONDecodeError:
-        said = {}
-    if said.get("format") != FORMAT:
+        said = None
+    if not isinstance(said, dict) or said.get("format") != FORMAT:
         raise CalibrationError(
             f"{path} is no calibration: give what forecastcache calibrate wrote"
         )
-    if said.get("version", 0) > VERSION:
+    version = said.get("version", 0)
+    if isinstance(version, int) and version > VERSION:
         raise CalibrationError(
-            f"{path} is of version {said['version']}, newer than {VERSION}: upgrade forecastcache"
+            f"{path} is of version {version}, newer than {VERSION}: upgrade forecastcache"
         )
     try:
         return Header.model_validate(said)

@@ -16,6 +16,8 @@ from forecastcache.history import History
 from forecastcache.memory.budget import require_budget
 from forecastcache.memory.dry_run import DryRun, dry_run, measured_bytes, shapes_in, shapes_of
 
+MODE = "__torch_function__"
+
 
 class Holder(Protocol):
     """A branch, as far as its memory goes.
@@ -136,8 +138,9 @@ def reason(error: Exception) -> str:
     """Why a dry run failed, in one line: the error, and the line of code that it came from."""
     first_line = (str(error).strip().splitlines() or [""])[0]
     frames = traceback.extract_tb(error.__traceback__)
-    outside = [it for it in frames if "/torch/" not in it.filename] or list(frames)
-    place = f" at {Path(outside[-1].filename).name}:{outside[-1].lineno}" if outside else ""
+    # Neither torch nor the mode that stands between it and the model is to blame.
+    ours = [it for it in frames if "/torch/" not in it.filename and it.name != MODE] or frames
+    place = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
     said = f"the dry run without data failed with {type(error).__name__}: {first_line}{place}"
     reads = any(word in first_line for word in ("meta tensor", "data-dependent", "_local_scalar"))
     return f"{said} (the model reads data on its way)" if reads else said

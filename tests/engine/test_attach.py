@@ -136,6 +136,41 @@ def test_attaching_twice_is_refused_and_detaching_twice_is_not(pipe):
     fc.attach(pipe, EVERY_THIRD, fc.Taylor()).detach()
 
 
+def test_a_session_whose_handle_is_lost_can_be_ended():
+    pipe = make_pipeline()
+    plain, before = sample(pipe), fingerprint(pipe.transformer)
+    for target in (pipe, pipe.transformer):
+        fc.attach(pipe, EVERY_THIRD, fc.Taylor())
+        with pytest.raises(AttachError, match=r"call forecastcache.detach\(pipe\)"):
+            fc.attach(pipe, EVERY_THIRD, fc.Taylor())
+        fc.detach(target)
+        assert fingerprint(pipe.transformer) == before
+    fc.detach(pipe)  # nothing to end
+    assert torch.equal(sample(pipe), plain)
+    with pytest.raises(AttachError, match="no transformer or unet"):
+        fc.detach(object())
+
+
+def test_ending_by_target_or_by_handle_is_the_same(pipe):
+    session = fc.attach(pipe, EVERY_THIRD, fc.Taylor())
+    fc.detach(pipe)
+    assert not session.attached
+    session.detach()
+    with fc.attach(pipe, EVERY_THIRD, fc.Taylor()) as session:
+        fc.detach(pipe)
+        sample(pipe)
+    assert session.report().calls == ()
+
+
+def test_specs_do_for_objects(pipe):
+    with fc.attach(pipe, "every:3,first=2", "taylor:2", site="block") as by_text:
+        picture = sample(pipe)
+    with fc.attach(pipe, fc.Every(3, first=2), fc.Taylor(2), site="block") as by_object:
+        assert torch.equal(sample(pipe), picture)
+    assert by_text.report().schedule == by_object.report().schedule == str(fc.Every(3, 2))
+    assert by_text.predictor == fc.Taylor(2)
+
+
 def test_a_hook_put_over_the_attached_forward_survives_detach(pipe):
     plain = sample(pipe)
     session = fc.attach(pipe, EVERY_THIRD, fc.Taylor())
@@ -204,6 +239,11 @@ def refusals() -> dict:
         "no timestep": (lambda p: fc.attach(NoTime(), every, taylor), "takes x, and none of"),
         "no model": (lambda p: fc.attach(object(), every, taylor), "no transformer or unet"),
         "swapped": (lambda p: fc.attach(p, taylor, every), "write attach\\(pipe, schedule"),
+        "spec of no schedule": (
+            lambda p: fc.attach(p, "often", "reuse"),
+            "'often' is no schedule",
+        ),
+        "spec of no predictor": (lambda p: fc.attach(p, "every:3", "tailor"), "'tailor': write"),
         "class": (lambda p: fc.attach(p, every, fc.Taylor), "write attach\\(pipe, schedule"),
         "offload": (lambda p: fc.attach(p, every, taylor, offload="disk"), "offload='disk'"),
         "dtype": (
@@ -218,7 +258,7 @@ def refusals() -> dict:
 def test_what_cannot_be_attached_is_refused_untouched(pipe, case):
     call, message = refusals()[case]
     before = fingerprint(pipe.transformer), fingerprint(pipe.vae)
-    with pytest.raises(AttachError, match=message) as error:
+    with pytest.raises(fc.ForecastCacheError, match=message) as error:
         call(pipe)
     assert "\n" not in str(error.value)
     assert (fingerprint(pipe.transformer), fingerprint(pipe.vae)) == before

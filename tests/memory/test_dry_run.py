@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import gc
+from pathlib import Path
+
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import forecastcache as fc
+from forecastcache.errors import BudgetError
 from forecastcache.memory.dry_run import dry_run, measured_bytes, shapes_of
 from forecastcache.registry import adapter_for
 
@@ -27,9 +31,9 @@ def test_shapes_of_keeps_shapes_and_drops_data():
 
 
 @pytest.mark.parametrize("site", SITES)
-def test_a_rehearsal_counts_the_flops_of_the_real_thing(site):
+def test_a_planned_counts_the_flops_of_the_real_thing(site):
     model, arguments = make_transformer(), call_arguments()
-    rehearsal = dry_run(model, adapter_for(model), site, shapes_of(arguments))
+    planned = dry_run(model, adapter_for(model), site, shapes_of(arguments))
 
     def flops_of(time: int) -> int:
         # torch counts attention where it is bmm, but not its fused kernel for CPUs.
@@ -40,13 +44,13 @@ def test_a_rehearsal_counts_the_flops_of_the_real_thing(site):
 
     with fc.attach(model, fc.Listed([0]), fc.Reuse(), site=site):
         assert (flops_of(900), flops_of(800)) == (
-            rehearsal.flops_computed,
-            rehearsal.flops_forecast,
+            planned.flops_computed,
+            planned.flops_forecast,
         )
 
 
 @pytest.mark.parametrize("site", SITES)
-def test_a_rehearsal_touches_neither_model_nor_memory(site):
+def test_a_planned_touches_neither_model_nor_memory(site):
     model = make_transformer()
     state = {name: value.clone() for name, value in model.state_dict().items()}
     with fc.attach(model, fc.Every(2), fc.Taylor(), site=site) as session:
@@ -64,10 +68,10 @@ def test_a_rehearsal_touches_neither_model_nor_memory(site):
 
 def test_planned_bytes():
     model = make_transformer()
-    rehearsal = dry_run(model, adapter_for(model), "module", shapes_of(call_arguments()))
+    planned = dry_run(model, adapter_for(model), "module", shapes_of(call_arguments()))
     feature_numbers = 2 * 16 * 16 * 6  # batch, tokens, width, three blocks of two modules
-    assert rehearsal.planned_bytes(depth=3) == 3 * feature_numbers * 4
-    assert rehearsal.planned_bytes(1, torch.bfloat16) == feature_numbers * 2
+    assert planned.planned_bytes(depth=3) == 3 * feature_numbers * 4
+    assert planned.planned_bytes(1, torch.bfloat16) == feature_numbers * 2
 
 
 def test_measured_bytes():
@@ -78,17 +82,67 @@ def test_measured_bytes():
 
 
 class ReadsItsData(torch.nn.Module):
-    """What the meta device cannot rehearse."""
+    """What the meta device cannot follow."""
 
     def forward(self, x, timestep):
         return x * 2 if x.sum().item() > 0 else x
 
 
-def test_a_model_that_cannot_be_rehearsed_still_reports():
+def test_a_model_that_reads_data_still_reports_and_says_why_no_bytes_are_planned():
     model = ReadsItsData()
     with fc.attach(model, fc.Every(2), fc.Reuse()) as session:
         model(torch.ones(3), torch.tensor(5.0))
     report = session.report()
     assert report.dry_runs is report.cache_bytes_planned is report.flops is None
     assert report.cache_bytes == 12
-    assert "planned not" in str(report)
+    assert "(the model reads data on its way)" in report.unplanned
+    assert f"at {Path(__file__).name}:" in report.unplanned  # the line that reads
+    assert str(report).endswith(f"planned not: {report.unplanned}")
+
+
+class Plain(torch.nn.Module):
+    def forward(self, x, timestep):
+        return x * timestep
+
+
+def lost(model):
+    raise RuntimeError("the adapter lost its way\nand more")
+
+
+BROKEN = fc.Adapter(name="broken", models=("*",), without_data=lost)
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    monkeypatch.setattr("forecastcache.engine.session.adapter_for", lambda model: BROKEN)
+
+
+def test_a_broken_adapter_is_named_as_the_cause(broken):
+    model = Plain()
+    with fc.attach(model, fc.Every(2), fc.Reuse()) as session:
+        model(torch.ones(3), torch.tensor(5.0))
+    said = session.report().unplanned
+    assert "RuntimeError: the adapter lost its way at test_dry_run.py:" in said
+    assert "reads data" not in said
+    assert "\n" not in said
+
+
+def test_the_refusal_of_a_budget_gives_the_same_reason(broken):
+    model = Plain()
+    with (
+        fc.attach(model, fc.Every(2), fc.Reuse(), budget="1 GiB"),
+        pytest.raises(BudgetError, match="cannot be planned: .*the adapter lost its way.*budget="),
+    ):
+        model(torch.ones(3), torch.tensor(5.0))
+
+
+def test_a_session_that_has_not_run_or_whose_model_is_gone_says_so():
+    model = Plain()
+    session = fc.attach(model, fc.Every(2), fc.Reuse())
+    assert session.report().unplanned == "no step was taken yet"
+    model(torch.ones(3), torch.tensor(5.0))
+    assert session.report().unplanned is None
+    session.detach()
+    del model
+    gc.collect()
+    assert session.report().unplanned == "the model is gone"
