@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from importlib.metadata import entry_points
 from typing import Any
 
 import forecastcache as fc
@@ -46,12 +47,16 @@ SCHEDULE_EXAMPLES: Mapping[str, tuple[fc.Schedule, ...]] = {
 
 def shipped(registry: Registry[Any]) -> list[str]:
     """The names of what comes with the package, not with others that are installed."""
-    return [name for name, it in registry.items() if _module(it).startswith("forecastcache.")]
+    return [
+        point.name
+        for point in entry_points(group=registry.group)
+        if point.value.startswith("forecastcache.")
+    ]
 
 
-def predictors() -> Iterator[fc.Predictor]:
+def predictors() -> list[fc.Predictor]:
     """Every example of every predictor that ships."""
-    return (it for name in shipped(PREDICTORS) for it in PREDICTOR_EXAMPLES[name])
+    return [it for name in shipped(PREDICTORS) for it in PREDICTOR_EXAMPLES[name]]
 
 
 def unfitted_rows() -> list[fc.LinearPredictor]:
@@ -59,10 +64,6 @@ def unfitted_rows() -> list[fc.LinearPredictor]:
     return [it for it in predictors() if isinstance(it, fc.LinearPredictor) and not it.fitted]
 
 
-def schedules() -> Iterator[fc.Schedule]:
+def schedules() -> list[fc.Schedule]:
     """Every example of every schedule that ships."""
-    return (it for name in shipped(SCHEDULES) for it in SCHEDULE_EXAMPLES[name])
-
-
-def _module(thing: Any) -> str:
-    return thing.__module__ if isinstance(thing, type) else type(thing).__module__
+    return [it for name in shipped(SCHEDULES) for it in SCHEDULE_EXAMPLES[name]]

@@ -17,6 +17,8 @@ from forecastcache.evaluation.metrics import psnr
 from forecastcache.sampling.loading import load
 from forecastcache.sampling.request import Request
 
+from ..built_ins import shipped
+
 STEPS = 10
 FLUX, DIT, QWEN = "zoo:flux-digits", "zoo:dit-digits", "zoo:qwen-digits"
 needs_cache_dit = pytest.mark.skipif(
@@ -34,6 +36,11 @@ SPECS = [
         )
     ),
 ]  # fmt: skip
+
+
+def test_every_baseline_that_ships_is_tried_here():
+    tried = {getattr(it, "values", (it,))[0].partition(":")[0] for it in SPECS}
+    assert tried == {*shipped(BASELINES)}
 
 
 class Case:

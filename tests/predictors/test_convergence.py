@@ -7,6 +7,9 @@ import pytest
 import torch
 
 import forecastcache as fc
+from forecastcache.registry import PREDICTORS
+
+from ..built_ins import shipped
 
 CLAIMED = [
     (fc.Reuse(), 1),
@@ -20,6 +23,14 @@ CLAIMED = [
     (fc.Exponential(1), 2),
     (fc.Exponential(2), 3),
 ]
+
+
+UNCLAIMED = {"bands", "learned"}  # of what they are made of, or fitted to
+
+
+def test_every_predictor_that_ships_claims_an_order():
+    claimed = {type(predictor) for predictor, _ in CLAIMED}
+    assert claimed == {PREDICTORS.get(name) for name in {*shipped(PREDICTORS)} - UNCLAIMED}
 
 
 def trajectory(t: float) -> torch.Tensor:

@@ -7,15 +7,21 @@ import torch
 
 import forecastcache as fc
 from forecastcache.errors import ConformanceError
-from forecastcache.registry import adapter_for
+from forecastcache.registry import ADAPTERS, adapter_for
 from forecastcache.testing import check_adapter
 
 from ..adapters.models import MODELS, make, other_conditions
+from ..built_ins import shipped
 
 INSIDE = {
     "dit", "flux", "qwen_image", "hunyuan_video", "hunyuan_video_token_replace", "framepack",
     "framepack_alone", "wan", "hidream", "hidream_wide",
 }  # fmt: skip
+
+
+def test_every_adapter_that_ships_has_a_model_here():
+    served = {adapter_for(make(name).model).name for name in MODELS}
+    assert served == {*shipped(ADAPTERS)}
 
 
 @pytest.mark.parametrize("name", MODELS)
