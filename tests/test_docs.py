@@ -25,7 +25,14 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 # Their blocks run one after another, as a reader would type them.
-EXECUTED = ["index.md", "concepts.md", "schedules.md", "evaluate.md", "moving.md", "reference/memory.md"]
+EXECUTED = [
+    "index.md",
+    "concepts.md",
+    "schedules.md",
+    "evaluate.md",
+    "moving.md",
+    "reference/memory.md",
+]
 FENCE = re.compile(r"^```(\w*) *(?:title=\"([^\"\n]*)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 GENERATED = re.compile(r"^(predictors/(?!index)\w+|contributing|changelog)\.md$")
 
