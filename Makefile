@@ -81,8 +81,10 @@ clean:
 	$(PIP) install --quiet $(TORCH)
 	@touch $@
 
-.venv/.demo: .venv/.torch pyproject.toml
-	$(PIP) install --quiet --editable '.[zoo]'
+# As people install it, but where `make test` has put the checkout itself in place.
+.venv/.demo: .venv/.torch pyproject.toml $(shell find forecastcache predictors adapters calibration -type f -not -name '*.pyc')
+	rm -rf build/lib  # files that are gone would be installed from there
+	test -e .venv/.dev || $(PIP) install --quiet '.[zoo]'
 	@touch $@
 
 .venv/.dev: .venv/.torch pyproject.toml

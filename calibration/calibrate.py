@@ -67,7 +67,7 @@ def calibrate(
 
     Args:
         pipe: a diffusers pipeline with nothing attached.
-        requests: what to ask it for, one request a size of the samples. Schedules are searched
+        requests: the samples to record, one request for each size. Schedules are searched
             for at the first and fitted at all.
         out: path of the file.
         schedules: schedules to fit in closed loop: objects, specs such as `every:7` or `0,6,12`,

@@ -53,7 +53,7 @@ class Calibration:
 
     Attributes:
         identity: model, scheduler, steps and guidance that were calibrated.
-        sizes: what was learned at each size, first the one that schedules were searched at.
+        sizes: the fits of each size, first the one that schedules were searched at.
         versions: versions of the libraries that it was made with.
     """
 

@@ -161,7 +161,7 @@ def roll(
         fitted: number of samples, the first ones, that rows are fitted to; the error is that of
             the others. None fits to all and gives the error of all.
         cache: outputs of other rolls of the same prompts with the same options.
-        shard: which of a process group's prompts these are; None for all there are.
+        shard: this process's part of the group's prompts; None for all there are.
     """
     shard = shard or Shard.whole(len(plain[0]))
     (model, *_), _ = denoisers(pipe)

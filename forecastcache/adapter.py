@@ -24,12 +24,11 @@ class Site:
 
     Attributes:
         path: path of the module within the model; '' is the model itself.
-        feature: what is forecast there: the module's `output`, its first `input`, its `residual`
-            (what it returns less what it was given), or `nothing`, where another site makes the
-            module needless.
-        streams: for a residual, the arguments that it is the change of, in the order in which the
-            module returns them; for nothing, the arguments that are returned instead, () for the
-            first.
+        feature: the tensor that is forecast there: the module's `output`, its first `input`, its
+            `residual` (what it returns less what it was given), or `nothing`, where another site
+            makes the module needless.
+        streams: the arguments whose change a residual is, in the order in which the module returns
+            them; for nothing, the arguments that are returned instead, () for the first.
     """
 
     path: str

@@ -70,7 +70,7 @@ class Predictor(Options, ABC):
         """The feature of `target`.
 
         Args:
-            history: of `minimum` to `depth` features, which are not to be written to.
+            history: `minimum` to `depth` features, which must not be written to.
             target: a step after the newest in the history.
 
         Returns:

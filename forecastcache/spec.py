@@ -45,7 +45,7 @@ def parse_schedule(spec: str, *others: str) -> Schedule:
 
     Args:
         spec: text to read.
-        others: what else the caller would have taken, for the error.
+        others: other texts that the caller would have taken, for the error.
 
     Raises:
         ScheduleError: the text is neither a list of steps nor the name of a schedule.

@@ -78,7 +78,7 @@ def low_pass(feature: Tensor, grid: tuple[int, ...] | None, cutoff: float) -> Te
 
     Args:
         feature: `(batch, tokens, channels)` or `(batch, ..., height, width)`.
-        grid: of the tokens.
+        grid: extent of each axis of the tokens, height and width last.
         cutoff: part of the frequencies kept along each axis.
 
     Raises:

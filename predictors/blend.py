@@ -27,7 +27,7 @@ class Blend(Composite, LinearPredictor):
     Args:
         a: linear predictor, or a spec such as `reuse`.
         b: likewise.
-        weight: of `b`.
+        weight: the part of `b`.
 
     Reference: the combination of forecasts, Bates and Granger (Oper. Res. Quarterly 20, 1969).
     """

@@ -89,7 +89,7 @@ def polynomial_degree(row: Sequence[Number], nodes: Sequence[Number]) -> int:
 
     Args:
         row: one weight a node.
-        nodes: of the features, less that of the target: the target lies at 0.
+        nodes: coordinates of the features, less that of the target, which lies at 0.
     """
     weights, x = _exact(row), _exact(nodes)
     rounding = Fraction(ROUNDING) if any(isinstance(w, float) for w in row) else Fraction(0)

@@ -34,8 +34,8 @@ class Explanation:
         differences: coefficients of the backward differences if even, else of Newton's divided
             differences, from the newest step back; order 0 first.
         noise_gain: sum of the absolute weights.
-        degree: of the polynomials in the predictor's coordinate, the step's index if it has none,
-            that are reproduced exactly; -1 for none.
+        degree: the degree up to which polynomials are reproduced exactly, in the predictor's
+            coordinate, or the step's index if it has none; -1 for none.
     """
 
     predictor: LinearPredictor

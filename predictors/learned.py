@@ -31,8 +31,8 @@ class Learned(LinearPredictor):
 
     Args:
         rows: one for each forecast step.
-        times: of all steps of the trajectory fitted on, as the model is given them; None to serve
-            any times.
+        times: the times of all steps of the trajectory fitted on, as the model is given them; None
+            to serve any times.
         tolerance: how far a time may lie from the one fitted on, as a part of the range of times.
 
     Reference: L2P (2604.26365), the learnable linear predictor.

@@ -47,13 +47,13 @@ def attach(
             pipeline where there is one: its scheduler tells one run from the next. A bare model's
             times must fall from step to step, and `Session.reset` must be called after a run
             that was abandoned.
-        schedule: which steps are computed: an object, or its spec such as `every:5`.
-        predictor: how the others are filled in: an object, or its spec such as `taylor:order=1`.
-        site: what is forecast: the model's `output`, the `hidden` input of its final layer,
+        schedule: the choice of steps to compute: an object, or its spec such as `every:5`.
+        predictor: the forecaster of the others: an object, or its spec such as `taylor:order=1`.
+        site: the feature to forecast: the model's `output`, the `hidden` input of its final layer,
             each `block`'s residual or each `module`'s output (attention, MLP).
         dtype: storage dtype of the histories; None keeps the features' own.
         offload: `cpu` keeps the histories in (pinned) host memory.
-        not_finite: what to do about a forecast with NaN or infinity: raise or compute the step.
+        not_finite: the remedy for a forecast with NaN or infinity: raise or compute the step.
         budget: bytes that the histories may hold, a number or text such as `2 GiB`. The call with
             which the plan goes over it is refused, the first one or the first of the second half
             of guidance, naming the sites and depths that fit.

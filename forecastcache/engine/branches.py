@@ -43,7 +43,7 @@ class Branch:
 
     Args:
         new_history: function that makes an empty history.
-        signature: what its calls have in common: shapes, dtypes, devices.
+        signature: shapes, dtypes and devices that its calls share.
         shapes: number of the dry run that has the shapes of its calls.
 
     Attributes:

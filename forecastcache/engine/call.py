@@ -34,8 +34,8 @@ class ModelCall:
         time: time of its step.
         sample: first tensor among the arguments.
         conditions: other tensors among the arguments, without the time.
-        signature: what two calls must share for the features of one to forecast the other's:
-            shapes, dtypes, devices and the type returned.
+        signature: shapes, dtypes, devices and the type returned, which two calls must share for
+            the features of one to forecast the other's.
     """
 
     model: AttachedModel
@@ -72,7 +72,7 @@ class AttachedModel:
         model: model whose calls are to be seen.
         adapter: record that serves it.
         site: granularity of the sites.
-        signals: what the schedule looks at inside the model.
+        signals: the features inside the model that the schedule reads.
 
     Attributes:
         name: class of the model.

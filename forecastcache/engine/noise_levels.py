@@ -16,7 +16,7 @@ def log_snrs(scheduler: Any) -> np.ndarray | None:
     alpha^2 = alphas_cumprod (Kingma et al., 2107.00630, section 3.1).
 
     Args:
-        scheduler: of diffusers.
+        scheduler: a scheduler of diffusers.
     """
     config = getattr(scheduler, "config", {})
     flow = config.get("use_flow_sigmas") or config.get("prediction_type") == "flow_prediction"

@@ -36,7 +36,7 @@ class Taps:
 
     Args:
         model: model whose modules are stood in for.
-        sites: where features are recorded and forecast.
+        sites: the places where features are recorded and forecast.
         bypassed: block lists that a forecast call leaves out, the first but for one block that
             returns what it was given.
     """

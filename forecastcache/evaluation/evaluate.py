@@ -100,7 +100,7 @@ def evaluate(
 
     Args:
         pipe: a diffusers pipeline with nothing attached.
-        request: what to ask it for.
+        request: the samples to ask the pipeline for.
         methods: a sweep, or the methods one by one.
         model: name of the pipeline; samples of a zoo model are scored.
         out: folder that rows are kept in as they come; those that an earlier call left there are

@@ -46,8 +46,8 @@ class TimedCall:
 
         Args:
             pipe: a diffusers pipeline, with what is to be measured put on.
-            request: what to ask it for.
-            applied: what was put on.
+            request: the samples to ask the pipeline for.
+            applied: the handle of the method that is on.
         """
         peak = Peak(pipe.device)
         started = perf_counter()
@@ -95,7 +95,7 @@ class Measure:
 
     Args:
         pipe: a diffusers pipeline with nothing attached.
-        request: what to ask it for.
+        request: the samples to ask the pipeline for.
         scorer: scorer of the samples, where there is one.
     """
 

@@ -94,7 +94,7 @@ def open_loop(pipe: Any, request: Request, methods: Sequence[Forecast]) -> list[
 
     Args:
         pipe: a diffusers pipeline with nothing attached.
-        request: what to ask it for; its samples are taken as one feature.
+        request: the samples to ask the pipeline for; they are taken as one feature.
         methods: predictors at `site="output"`, with schedules that know their steps beforehand.
 
     Raises:

@@ -17,7 +17,7 @@ class Peak:
     loaded included; unknown where the system does not tell.
 
     Args:
-        device: where the work is done.
+        device: the device that does the work.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -24,7 +24,7 @@ class Store:
 
     Args:
         folder: folder of the rows; None keeps nothing.
-        provenance: what the rows are of; rows of anything else are not taken.
+        provenance: the model, request and versions of the rows; rows of any other are not taken.
         rank: rank of this process.
     """
 

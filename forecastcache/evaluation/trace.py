@@ -66,7 +66,7 @@ def trace_features(pipe: Any, request: Request, module: str | None = None) -> Tr
 
     Args:
         pipe: a diffusers pipeline with nothing attached.
-        request: what to ask it for.
+        request: the samples to ask the pipeline for.
         module: whose outputs are the features, by its path in the model, such as
             `transformer_blocks.2.attn`; None for the guided outputs of the whole model. Where it
             returns several tensors the largest is taken, where guidance calls it several times a

@@ -50,7 +50,7 @@ class MemoryPlan:
         depth: number of features kept a site.
         branches: number of branches of guidance that are kept apart.
         dtype: dtype that features are stored in.
-        sites: what each site will hold, in the order in which the model comes to them.
+        sites: the bytes of each site, in the order in which the model comes to them.
     """
 
     model: str
@@ -105,7 +105,7 @@ def plan_memory(
     Args:
         model: published name, zoo name, pipeline folder or hub id; or a model on the meta device,
             as `planned_model` returns it.
-        size: what the pipeline will be asked for.
+        size: the size of the samples that the pipeline will be asked for.
         depth: number of features kept a site, `predictor.depth`.
         site: granularity of the sites.
         guidance: whether each step has an unconditional half; None for the model's habit.

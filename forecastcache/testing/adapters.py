@@ -39,8 +39,8 @@ def check_adapter(
     a small one, with random weights.
 
     Args:
-        model: of a class that the adapter serves, in evaluation mode.
-        arguments: of one call, by name, without the time.
+        model: a model of a class that the adapter serves, in evaluation mode.
+        arguments: the inputs of one call, by name, without the time.
         other: arguments that the other branch of guidance has instead, such as other prompt
             embeddings; None checks no branches.
 

@@ -26,10 +26,10 @@ def check_predictor(
     """Hold a predictor to its contract.
 
     Args:
-        predictor: to be checked.
-        schedule: for a predictor that serves one only; None for one of uneven intervals.
-        times: of all steps, falling, for a predictor that serves certain ones only; None for 50
-            steps from 1 down.
+        predictor: the predictor to check.
+        schedule: the one that the predictor serves; None for one of uneven intervals.
+        times: falling times of all steps, where the predictor serves certain ones only; None for
+            50 steps from 1 down.
 
     Raises:
         ConformanceError: naming what was done and what came of it, which is an AssertionError.

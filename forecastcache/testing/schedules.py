@@ -27,7 +27,7 @@ def check_schedule(schedule: Schedule, total: int = TOTAL) -> None:
     """Hold a schedule to its contract, on a small stock model with random weights.
 
     Args:
-        schedule: to be checked.
+        schedule: the schedule to check.
         total: number of steps of a trajectory that it serves.
 
     Raises:

@@ -62,7 +62,7 @@ def folder(name: str) -> Path:
     """The folder of a zoo model, loadable with `DiffusionPipeline.from_pretrained`.
 
     Args:
-        name: with or without `zoo:` before it.
+        name: the model's name, with or without `zoo:` before it.
 
     Raises:
         UnknownNameError: listing the models there are, or saying how to make this one.

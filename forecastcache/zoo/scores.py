@@ -34,7 +34,7 @@ class Scorer:
 
     Args:
         judge: judge that reads them.
-        asked: what was to be on them.
+        asked: the classes or captions that were asked for.
         real: pictures or clips in [-1, 1] that nothing was trained on.
     """
 
