@@ -16,6 +16,7 @@ from diffusers import (
     UNet2DModel,
 )
 from hypothesis import settings
+from torch import nn
 
 from forecastcache.cli.app import run_app
 
@@ -32,6 +33,14 @@ def shell(*command: object, cwd: Path) -> str:
     done = subprocess.run(list(map(str, command)), cwd=cwd, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def fingerprint(model: nn.Module) -> tuple:
+    """Everything by which a model could be told from one that was never attached to."""
+    modules = [(name, id(module)) for name, module in model.named_modules()]
+    dicts = [(name, sorted(module.__dict__)) for name, module in model.named_modules()]
+    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
+    return modules, dicts, hooks, model.forward, list(model.state_dict())
 
 
 SITES = ("output", "hidden", "block", "module")

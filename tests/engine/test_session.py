@@ -7,7 +7,6 @@ import threading
 import pytest
 import torch
 from diffusers import DDIMScheduler, PNDMScheduler
-from torch import nn
 
 import forecastcache as fc
 from forecastcache.errors import NotFiniteError, ScheduleError
@@ -15,14 +14,6 @@ from forecastcache.errors import NotFiniteError, ScheduleError
 from ..conftest import SITES, make_pipeline, make_transformer, sample
 
 EVERY_THIRD = fc.Every(3, first=2)
-
-
-def fingerprint(model: nn.Module) -> tuple:
-    """Everything by which a model could be told from one that was never attached to."""
-    modules = [(name, id(module)) for name, module in model.named_modules()]
-    dicts = [(name, sorted(module.__dict__)) for name, module in model.named_modules()]
-    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
-    return modules, dicts, hooks, model.forward, list(model.state_dict())
 
 
 @pytest.mark.parametrize("site", SITES)

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 
 import forecastcache as fc
 from forecastcache.engine import taps
 
-from ..conftest import make_transformer, sample
+from ..conftest import fingerprint, make_transformer, sample
 
 EVERY_THIRD = fc.Every(3, first=2)
-
-
-def fingerprint(model: nn.Module) -> tuple:
-    """Everything by which a model could be told from one that was never attached to."""
-    modules = [(name, id(module)) for name, module in model.named_modules()]
-    dicts = [(name, sorted(module.__dict__)) for name, module in model.named_modules()]
-    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
-    return modules, dicts, hooks, model.forward, list(model.state_dict())
 
 
 @pytest.mark.parametrize("fails_at", range(12))
