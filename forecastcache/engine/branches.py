@@ -93,6 +93,10 @@ class Branch:
         known = self.conditions or []
         return self.steady and [x.shape for x in known] == [x.shape for x in conditions]
 
+    def follow(self, other: Branch) -> None:
+        """Take the place of a branch whose features do not serve: its conditions are known."""
+        self.conditions, self.steady, self._calls = other.conditions, other.steady, other._calls
+
     def note_call(self, step: Step, conditions: list[Tensor], carried: bool) -> None:
         """Take note of a call at `step` with these conditions; `carried` if they are its own."""
         if self.conditions is not None:
@@ -186,6 +190,7 @@ class Branches(dict[int, Branch]):
         for number in sorted(free, key=lambda number: number != order):
             if free[number].carries(conditions):
                 return number, True
-        if order not in self or (order in free and not free[order].holds_to(conditions)):
+        if order in free and not free[order].holds_to(conditions):
             return order, False
-        return max(self) + 1, False
+        taken = self.keys() | self._called
+        return (order if order not in taken else max(taken) + 1), False

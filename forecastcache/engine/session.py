@@ -178,9 +178,11 @@ class Session:
         if position.order == 0 and position.step.is_last:
             self._branches.drop_idle(position.step)
         number, carried = self._branches.find(position, call.conditions)
-        branch = self._branches.get(number)
+        known = branch = self._branches.get(number)
         if branch is None or branch.signature != call.signature:
             branch = self._branches[number] = self._new_branch(call)
+            if known is not None:
+                branch.follow(known)
             self._accountant.enter(self._branches.values())
             if self._options.budget is not None:
                 self._accountant.require_budget(

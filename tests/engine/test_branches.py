@@ -8,6 +8,7 @@ from torch import nn
 
 import forecastcache as fc
 from forecastcache.engine.clock import Clock
+from forecastcache.testing.fake_pipeline import FakePipeline
 
 
 class Denoiser(nn.Module):
@@ -74,6 +75,30 @@ def test_a_branch_is_known_by_its_conditions_when_another_is_switched_off():
             outputs = guided(model, 10, lambda i: [no, yes] if i < 4 else [yes], sample)
         assert [output[-1] > 0 for output in outputs] == [True] * 10
         assert {call.branch for call in session.report().calls[8:]} == {1}
+
+
+def test_a_branch_is_known_by_its_conditions_when_the_size_has_changed():
+    """Branches 1 and 2 pause at step 3; at step 4, 2 comes first and must not take 0's features."""
+    model, called = Denoiser(), [[0, 1, 2], [0, 1, 2], [2, 1], [0], [2, 0, 1]]
+    pipe = FakePipeline([1.0, 0.8, 0.6, 0.4, 0.2], model)
+    with fc.attach(pipe, fc.Every(4, first=3), fc.Reuse()):
+        for index, branches in enumerate(called):
+            sample = torch.zeros(1, 2 if index < 2 else 4)
+            for branch in branches:
+                condition = torch.full((1,), float(branch))
+                output = model(sample, pipe.scheduler.timesteps[index], condition)["sample"]
+                assert output.mean().item() == pytest.approx(1000 * branch, abs=1.0)
+
+
+def test_no_branch_is_reported_twice_in_a_step():
+    """Branches 0 and 1 were switched off: at the last step they come back behind 2."""
+    model, called = Denoiser(), [[0, 1, 2], [0, 1, 2], [0], [2], [2, 0, 1]]
+    pipe = FakePipeline([1.0, 0.8, 0.6, 0.4, 0.2], model)
+    with fc.attach(pipe, fc.Every(1), fc.Reuse()) as session:
+        for time, branches in zip(pipe.scheduler.timesteps, called, strict=True):
+            for branch in branches:
+                model(torch.zeros(1, 2), time, torch.full((2,), float(branch)))
+    assert [call.branch for call in session.report().calls[-3:]] == [2, 1, 3]
 
 
 def test_an_output_without_tensors_is_refused():
