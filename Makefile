@@ -11,9 +11,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 .DEFAULT_GOAL := help
 help:
 	@echo "make demo   sample a trained model plainly and with forecasting, side by side"
-	@echo "make test   run the tests"
+	@echo "make test   run the tests; make test-slow, those that take minutes"
 	@echo "make docs   build the documentation into build/site"
-	@echo "make lint, make types, make notebooks, make bench, make bench-fidelity, make bench-peers, make calibrations, make test-slow, make clean"
+	@echo "make lint, make types, make notebooks, make bench, make bench-fidelity, make bench-peers, make calibrations, make clean"
 
 demo: .venv/.demo
 	$(BIN)/forecastcache run zoo:flux-digits --calibration zoo:flux-digits --computed 9
@@ -22,7 +22,7 @@ test: .venv/.dev
 	$(BIN)/python -m pytest -n $(JOBS)
 
 test-slow: .venv/.dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n $(JOBS) -m slow
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
@@ -45,7 +45,7 @@ docs: wheel
 
 # Run, and kept with what they show.
 notebooks: .venv/.dev
-	KEEP_NOTEBOOKS=1 $(BIN)/python -m pytest tests/test_notebooks.py
+	KEEP_NOTEBOOKS=1 $(BIN)/python -m pytest -m slow tests/test_notebooks.py
 
 bench: .venv/.dev
 	$(BIN)/python benchmarks/forecast_step.py

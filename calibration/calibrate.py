@@ -79,10 +79,11 @@ def calibrate(
         group: processes that share the prompts; the main one writes the file.
 
     Raises:
-        CalibrationError: fewer than two prompts, a sampler that closed loop cannot serve, what
-            was recorded before is of something else, or another process has ended.
+        CalibrationError: no requests or fewer than two prompts, a sampler that closed loop cannot
+            serve, guidance that changes during a run, what was recorded before is of something
+            else, or another process has ended.
     """
-    requests = [requests] if isinstance(requests, Request) else requests
+    requests = _listed(requests)
     options = _Options(micro_batch, tries, depth)
     targets = [_target(each, requests[0].steps) for each in schedules]
     out = Path(out)
@@ -109,6 +110,13 @@ def calibrate(
     group.wait()
     shutil.rmtree(folder, ignore_errors=True)
     return calibration
+
+
+def _listed(requests: Request | Sequence[Request]) -> list[Request]:
+    listed = [requests] if isinstance(requests, Request) else list(requests)
+    if not listed:
+        raise CalibrationError("there are no requests to record: give one for each size")
+    return listed
 
 
 def _target(wish: str | Schedule | FitTarget, steps: int) -> FitTarget:

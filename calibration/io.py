@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -29,8 +29,8 @@ class SizeHeader(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     size: str
-    prompts: int
-    elements: int
+    prompts: Annotated[int, Field(gt=0)]
+    elements: Annotated[int, Field(gt=0)]
     precision: float
     fits: tuple[Fit, ...]
 
@@ -43,7 +43,7 @@ class Header(BaseModel):
     version: int = VERSION
     identity: Identity
     versions: dict[str, str]
-    sizes: tuple[SizeHeader, ...]
+    sizes: Annotated[tuple[SizeHeader, ...], Field(min_length=1)]
 
     @classmethod
     def of(cls, identity: Identity, versions: dict[str, str], sizes: Sequence[SizeFits]) -> Header:
@@ -80,23 +80,23 @@ def write_file(path: Path, header: Header, sizes: Sequence[SizeFits]) -> None:
 
 
 def read_file(path: Path) -> tuple[Header, tuple[SizeFits, ...]]:
-    """The header and sizes that `write` wrote.
+    """The header and sizes that `write_file` wrote.
 
     Raises:
-        CalibrationError: it is truncated, foreign or of a newer version.
+        CalibrationError: it is damaged, foreign or of a newer version.
     """
     try:
         with safe_open(path, "numpy") as file:
             metadata: dict[str, str] = file.metadata() or {}
             arrays: dict[str, Any] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, TypeError) as error:  # a dtype that numpy has not
         raise CalibrationError(
             f"{path} is damaged or no safetensors file ({error}): calibrate again"
         ) from None
     header = _header(path, metadata)
-    needed = {f"{number}.{name}" for number in range(len(header.sizes)) for name in ARRAYS}
-    if not header.sizes or not needed <= arrays.keys():
-        raise CalibrationError(f"{path} is damaged: it lacks arrays; calibrate again")
+    complaint = _complaint(header, arrays)
+    if complaint:
+        raise CalibrationError(f"{path} is damaged: {complaint}; calibrate again")
     sizes = []
     for number, each in enumerate(header.sizes):
         held: dict[str, Any] = {name: arrays[f"{number}.{name}"] for name in ARRAYS}
@@ -124,6 +124,34 @@ def _header(path: Path, metadata: dict[str, str]) -> Header:
     try:
         return Header.model_validate(said)
     except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
         raise CalibrationError(
-            f"{path} is damaged: {error.errors()[0]['msg']}; calibrate again"
+            f"{path} is damaged: {place} in its header: {first['msg']}; calibrate again"
         ) from None
+
+
+def _complaint(header: Header, arrays: Mapping[str, np.ndarray]) -> str | None:
+    """What is wrong with the arrays of a file with this header; None if nothing is."""
+    keys = [f"{number}.{name}" for number in range(len(header.sizes)) for name in ARRAYS]
+    lacking = [key for key in keys if key not in arrays]
+    if lacking:
+        return f"it lacks {', '.join(lacking)}"
+    steps = header.identity.steps
+    for key in keys:
+        array = arrays[key]
+        if not array.size or array.shape != _shape(key, array, steps):
+            return f"{key} has the shape {array.shape}, but its header says {steps} steps"
+        if not np.isfinite(array).all():
+            return f"{key} holds NaN or infinity"
+    return None
+
+
+def _shape(key: str, array: np.ndarray, steps: int) -> tuple[int, ...]:
+    """The shape that an array of so many steps has, with as many branches as it holds."""
+    return {
+        "times": (steps,),
+        "gram": (steps, steps),
+        "branches": (*array.shape[:1], steps, steps),
+        "products": (steps, 3, 3),
+    }[key.partition(".")[2]]

@@ -89,7 +89,8 @@ def record(pipe: Any, run: Callable[[], object], prompts: int) -> tuple[Recordin
         The recording, and the samples x_0 to x_T.
 
     Raises:
-        CalibrationError: the model computed NaN or infinity, or two models take turns.
+        CalibrationError: the model computed NaN or infinity, two models take turns, or guidance
+            changes during the run.
     """
     models, _ = denoisers(pipe)
     if len(models) > 1:
@@ -105,13 +106,14 @@ def record(pipe: Any, run: Callable[[], object], prompts: int) -> tuple[Recordin
     ):
         run()
         calls = list(session.report().calls)
-    first = [call.step.time for call in calls if call.branch == 0]
-    motion = MotionSum(len(first))
+    times = _times(calls)
+    branches = _by_branch(calls, outputs, len(times))
+    motion = MotionSum(len(times))
     motion.observe(trajectory)
     recording = Recording(
-        times=np.array(first),
+        times=np.array(times),
         gram=_gram(trajectory.guided),
-        branches=np.stack([_gram(branch) for branch in _by_branch(calls, outputs)]),
+        branches=np.stack([_gram(branch) for branch in branches]),
         products=motion.products,
         prompts=prompts,
         elements=trajectory.samples[0].numel(),
@@ -136,13 +138,30 @@ def outputs_of(model: nn.Module) -> Iterator[list[Tensor]]:
         yield outputs
 
 
-def _by_branch(calls: Sequence[CallRecord], outputs: Sequence[Tensor]) -> list[list[Tensor]]:
-    """The outputs of each branch of guidance, step by step."""
-    branches = sorted({call.branch for call in calls})
-    return [
-        [output for call, output in zip(calls, outputs, strict=True) if call.branch == branch]
-        for branch in branches
-    ]
+def _times(calls: Sequence[CallRecord]) -> list[float]:
+    """The time of each step; no branch need be called at all of them."""
+    return list({call.step.index: call.step.time for call in calls}.values())
+
+
+def _by_branch(
+    calls: Sequence[CallRecord], outputs: Sequence[Tensor], steps: int
+) -> list[list[Tensor]]:
+    """The outputs of each branch of guidance, step by step.
+
+    Raises:
+        CalibrationError: a branch was not called at every step.
+    """
+    found: dict[int, list[Tensor]] = {}
+    for call, output in zip(calls, outputs, strict=True):
+        found.setdefault(call.branch, []).append(output)
+    fewest = min(map(len, found.values()))
+    if fewest < steps:
+        raise CalibrationError(
+            f"guidance changes during the run: a branch of it was called at {fewest} of {steps} "
+            "steps; calibrate with the same guidance at every step, or use a predictor that "
+            "needs no calibration"
+        )
+    return [found[branch] for branch in sorted(found)]
 
 
 def _gram(features: Sequence[Tensor]) -> np.ndarray:

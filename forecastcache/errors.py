@@ -1,4 +1,4 @@
-"""The errors that forecastcache raises, and its one warning.
+"""The errors that forecastcache raises, and the categories of its warnings.
 
 Each error names what was found and what to do instead.
 """
@@ -28,6 +28,10 @@ class ScheduleError(ForecastCacheError, ValueError):
 
 class UnknownNameError(ForecastCacheError, LookupError):
     """No predictor, schedule, adapter, baseline or model is known by this name."""
+
+
+class UnknownScheduleError(ScheduleError, UnknownNameError):
+    """A text is neither a list of steps nor the name of a schedule."""
 
 
 class NameTakenError(ForecastCacheError, ValueError):

@@ -44,13 +44,16 @@ class Registry(Generic[Thing]):
     def add(self, name: str, thing: Thing) -> None:
         """Register `thing`; the same definition run again (a notebook cell) takes its place.
 
+        A package may both declare an entry point and decorate the class that it declares.
+
         Raises:
             NameTakenError: something else has the name.
             ForecastCacheError: `thing` is not of this kind.
         """
         if not self._accepts(thing):
-            raise ForecastCacheError(f"{thing!r} is registered as a {self.kind}, but is none")
-        owners = [_owner(point) for point in self._installed().get(name, [])]
+            raise ForecastCacheError(f"{thing!r} is registered as {self.kind}, but is none")
+        declared = self._installed().get(name, [])
+        owners = [_owner(it) for it in declared if it.value.replace(":", ".") != _place(thing)]
         if name in self._added and _place(self._added[name]) != _place(thing):
             owners.append(_place(self._added[name]))
         if owners:
@@ -91,7 +94,9 @@ class Registry(Generic[Thing]):
                 f"({type(error).__name__}: {error}): repair or uninstall that package"
             ) from error
         if not self._accepts(thing):
-            raise ForecastCacheError(f"{_owner(points[0])} is declared a {self.kind}, but is none")
+            raise ForecastCacheError(
+                f"{_owner(points[0])} is declared as {self.kind}, but is none"
+            )
         found: Thing = thing
         return found
 
@@ -176,7 +181,7 @@ def register_adapter(adapter: Adapter) -> Adapter:
     Raises:
         NameTakenError: another adapter has the name.
     """
-    ADAPTERS.add(adapter.name, adapter)
+    ADAPTERS.add(getattr(adapter, "name", ""), adapter)
     return adapter
 
 

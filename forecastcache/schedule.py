@@ -25,7 +25,8 @@ def not_asked_for(signal: Signal) -> Tensor:
         ScheduleError: always.
     """
     raise ScheduleError(
-        f"this schedule looks at {signal}, but does not ask for it: add it to `needs`"
+        f"this schedule looks at {signal}, but does not ask for it: add it to `needs` (outside a "
+        "session there is no model to look into)"
     )
 
 

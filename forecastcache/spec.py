@@ -5,20 +5,22 @@ options. `every:5`, `every:interval=5` and `every:5,last=2` are schedules, `tayl
 `taylor:order=2` predictors. A list of steps such as `0,6,12` is the schedule of these steps.
 
 A value with commas stands in brackets, as a predictor within another does
-(`bands:low=reuse,high=(hermite:sigma=0.5)`), or is JSON (`learned:rows=[...]`).
+(`bands:low=reuse,high=(hermite:sigma=0.5)`) and a list of numbers may (`listed:(0,6,12)`), or is
+JSON (`learned:rows=[...]`). `null` is None.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic_core import PydanticSerializationError
 
 from forecastcache._moved import name_new_places
-from forecastcache.errors import OptionError, ScheduleError
+from forecastcache.errors import OptionError, UnknownScheduleError
 from forecastcache.options import Options, by_name, describe_options
 from forecastcache.predictor import LinearPredictor, Predictor
 from forecastcache.registry import PREDICTORS, SCHEDULES, Registry
@@ -27,7 +29,8 @@ from forecastcache.schedule import Listed, Schedule
 name_new_places(__name__)
 
 Configured = TypeVar("Configured", bound=Options)
-STEPS = re.compile(r"\d+(,\d+)*")
+STEPS = re.compile(r"\s*\d+\s*(,\s*\d+\s*)*")
+NUMBERS = re.compile(r"[\d\s,.eE+-]+")
 
 
 def parse_predictor(spec: str) -> Predictor:
@@ -48,7 +51,7 @@ def parse_schedule(spec: str, *others: str) -> Schedule:
         others: other texts that the caller would have taken, for the error.
 
     Raises:
-        ScheduleError: the text is neither a list of steps nor the name of a schedule.
+        UnknownScheduleError: the text is neither a list of steps nor the name of a schedule.
         OptionError: an option is unknown or out of range.
     """
     if STEPS.fullmatch(spec):
@@ -56,7 +59,7 @@ def parse_schedule(spec: str, *others: str) -> Schedule:
     name = spec.partition(":")[0].strip()
     if name not in SCHEDULES.names():
         known = ", ".join(["every:7", "a list such as 0,6,12,18", *others])
-        raise ScheduleError(
+        raise UnknownScheduleError(
             f"{spec!r} is no schedule: write {known}, or one of {', '.join(SCHEDULES.names())} "
             "with its options"
         )
@@ -73,7 +76,7 @@ def parse_spec(registry: Registry[type[Configured]], spec: str) -> Configured:
     name, _, rest = spec.partition(":")
     kind = registry.get(name.strip())
     values, options = arguments(rest)
-    return _made(kind, name.strip(), by_name(kind, values, options))
+    return _made(kind, name.strip(), _read(by_name(kind, values, options)))
 
 
 def build(name: str, options: Mapping[str, Any]) -> Predictor:
@@ -83,7 +86,11 @@ def build(name: str, options: Mapping[str, Any]) -> Predictor:
         UnknownNameError: no predictor has the name.
         OptionError: it has no such option, or the value is out of range.
     """
-    return _made(PREDICTORS.get(name), name, options)
+    return _made(PREDICTORS.get(name), name, _read(options))
+
+
+def _read(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {option: _value(value) for option, value in options.items()}
 
 
 def _made(kind: type[Configured], name: str, options: Mapping[str, Any]) -> Configured:
@@ -91,11 +98,10 @@ def _made(kind: type[Configured], name: str, options: Mapping[str, Any]) -> Conf
     unknown = [option for option in options if option not in kind.model_fields]
     if unknown:
         raise OptionError(f"{name} has no option {unknown[0]!r}; it takes {takes}")
-    given = {option: _value(value) for option, value in options.items()}
-    missing = [o for o, f in kind.model_fields.items() if f.is_required() and o not in given]
+    missing = [o for o, f in kind.model_fields.items() if f.is_required() and o not in options]
     if missing:
         raise OptionError(f"{name} needs {' and '.join(missing)}; it takes {takes}")
-    return kind(**given)
+    return kind(**options)
 
 
 def arguments(text: str) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -145,14 +151,15 @@ def as_text(thing: Predictor | Schedule) -> str:
     """The spec of a predictor or schedule; options at their defaults are left out.
 
     Raises:
-        OptionError: its class is not registered.
+        OptionError: its class is not registered, or that of a predictor within it.
     """
-    if isinstance(thing, Listed):
+    if type(thing) is Listed:
         return ",".join(map(str, thing.steps))
     registry: Registry[Any] = PREDICTORS if isinstance(thing, Predictor) else SCHEDULES
     name = _name_of(registry, thing)
+    data = _dumped(thing)
     options = [
-        f"{option}={_text(getattr(thing, option))}"
+        f"{option}={_text(getattr(thing, option), data[option])}"
         for option, field in type(thing).model_fields.items()
         if getattr(thing, option) != field.default
     ]
@@ -163,10 +170,10 @@ def as_data(predictor: Predictor) -> dict[str, Any]:
     """The predictor's name and options, ready for JSON; `from_data` makes it again.
 
     Raises:
-        OptionError: its class is not registered.
+        OptionError: its class is not registered, or that of a predictor within it.
     """
     name = _name_of(PREDICTORS, predictor)
-    return {"predictor": name, "options": predictor.model_dump(mode="json")}
+    return {"predictor": name, "options": _dumped(predictor)}
 
 
 def from_data(data: Any) -> Predictor:
@@ -180,8 +187,9 @@ def from_data(data: Any) -> Predictor:
         return data
     if isinstance(data, str):
         return parse_predictor(data)
-    if isinstance(data, Mapping) and set(data) == {"predictor", "options"}:
-        return build(data["predictor"], data["options"])
+    if _names_a_predictor(data):
+        # Not `build`: here a string is a string, whatever it spells.
+        return _made(PREDICTORS.get(data["predictor"]), data["predictor"], data["options"])
     raise OptionError(f"{data!r} is no predictor: give one, or a spec such as 'taylor:order=1'")
 
 
@@ -202,25 +210,38 @@ def _name_of(registry: Registry[Any], thing: Options) -> str:
     return name
 
 
-def _text(value: Any) -> str:
-    """The value as `_value` reads it."""
-    if isinstance(value, Predictor):
+def _names_a_predictor(data: Any) -> bool:
+    """Whether `as_data` may have made it."""
+    return isinstance(data, Mapping) and set(data) == {"predictor", "options"}
+
+
+def _dumped(thing: Options) -> dict[str, Any]:
+    """The options, ready for JSON."""
+    try:
+        return thing.model_dump(mode="json")
+    except PydanticSerializationError as error:
+        # pydantic wraps what `as_data` raises of a predictor within another.
+        raise error.__cause__ or error from None
+
+
+def _text(value: Any, data: Any) -> str:
+    """An option as `_value` reads it: its value, which is `data` in JSON."""
+    if isinstance(value, Predictor) and _names_a_predictor(data):
         return f"({as_text(value)})"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str) and re.fullmatch(r"[\w.+-]+", value):
-        return value
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return json.dumps([it.model_dump() if hasattr(it, "model_dump") else it for it in value])
-    return json.dumps(value) if isinstance(value, str) else repr(value)
+    if isinstance(data, str) and re.fullmatch(r"[\w.+-]+", data) and data != "null":
+        return data
+    return json.dumps(data)
 
 
 def _value(value: Any) -> Any:
-    """Text as the JSON that it spells; other text stays text for pydantic to read."""
-    if not isinstance(value, str) or not value.startswith(("[", "{", '"')):
+    """Text as the JSON or the numbers that it spells; other text stays for pydantic to read."""
+    if not isinstance(value, str):
+        return value
+    numbers = "," in value and NUMBERS.fullmatch(value)
+    if not numbers and value != "null" and not value.startswith(("[", "{", '"')):
         return value
     try:
-        return json.loads(value)
+        return json.loads(f"[{value}]" if numbers else value)
     except json.JSONDecodeError:
         return value
 

@@ -94,6 +94,32 @@ def test_an_old_module_names_what_was_in_it():
         importlib.import_module("forecastcache.never_was")
 
 
+def test_a_package_names_what_was_in_it_by_its_whole_path():
+    with pytest.raises(ImportError) as told:
+        importlib.import_module("forecastcache.rivals")
+    renamed = str(told.value).partition("; ")[2].split(", ")
+    assert "rival is forecastcache.baselines.baseline" in renamed
+    assert "spec.rival is forecastcache.baselines.baseline.baseline_method" in renamed
+    names = [each.partition(" is ")[0] for each in renamed]
+    assert len(names) == len({*names})
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "new"),
+    [
+        ("calibration.file", "read", "calibration.io.read_file"),
+        ("calibration.wanted", "Cost", "calibration.targets.CalibrationCost"),
+        ("console", "decibels", "cli.console.format_decibels"),
+        ("evaluation.standing", "measured", "evaluation.compare.with_fidelity"),
+        ("rivals.rival", "RivalOptions", "baselines.baseline.Baseline"),
+        ("spec", "parse", "spec.parse_predictor"),
+    ],
+)
+def test_a_name_that_changed_is_told_whether_or_not_its_module_moved(module, name, new):
+    with pytest.raises(ImportError, match=rf"{name} is (now )?forecastcache\.{re.escape(new)}\b"):
+        exec(f"from forecastcache.{module} import {name}", {})
+
+
 def test_a_renamed_argument_still_works_and_says_so():
     @renamed_argument("computed", "count", since="0.2")
     def choose(count: int) -> int:

@@ -22,6 +22,7 @@ PLACES = (str(ROOT), str(Path.home()), "/tmp/", "\\Temp\\")  # of one machine
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of the kernel's own packages
 @every_notebook
 def test_it_runs(path, tmp_path, monkeypatch):

@@ -133,6 +133,7 @@ def test_a_first_block_schedule_takes_at_most_30_lines():
     assert len(SCHEDULE.splitlines()) <= 30
 
 
+@pytest.mark.slow
 def test_a_schedule_runs_by_its_name(python, tmp_path):
     common = ("zoo:dit-digits", "--steps", 10, "--count", 1, "--json")
     asked = ("--schedule", "first-block:threshold=0.15")

@@ -57,6 +57,16 @@ def test_a_name_taken_twice_names_both_owners():
         fc.register_predictor("mean")(fc.Taylor)
 
 
+def test_a_class_may_be_both_decorated_and_declared_by_its_package():
+    assert fc.register_predictor("taylor")(fc.Taylor) is fc.Taylor
+    assert registry.PREDICTORS.get("taylor") is fc.Taylor
+
+
+def test_what_is_no_adapter_is_refused():
+    with pytest.raises(ForecastCacheError, match="'flux' is registered as adapter, but is none"):
+        fc.register_adapter("flux")
+
+
 def test_two_packages_with_one_name_are_both_named(monkeypatch):
     points = [
         EntryPoint("mine", "one.module:One", "forecastcache.predictors"),
@@ -83,7 +93,7 @@ def test_an_unknown_name_lists_the_known():
 
 
 def test_only_things_of_the_kind_are_registered():
-    with pytest.raises(ForecastCacheError, match="registered as a predictor, but is none"):
+    with pytest.raises(ForecastCacheError, match="registered as predictor, but is none"):
         fc.register_predictor("every")(fc.Every)
 
 

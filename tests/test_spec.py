@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from forecastcache.errors import (
 )
 from forecastcache.options import Options
 from forecastcache.registry import PREDICTORS, SCHEDULES
+from forecastcache.spec import AnyPredictor
 
 from .built_ins import shipped
 
@@ -64,6 +66,10 @@ def test_a_line_of_text_is_a_predictor_and_back(text, predictor):
         ("0,6,12", fc.Listed([0, 6, 12])),
         ("0", fc.Listed([0])),
         ("listed:steps=[0,6,12]", fc.Listed([0, 6, 12])),
+        ("0, 6, 12", fc.Listed([0, 6, 12])),
+        (" 0 ,6 ", fc.Listed([0, 6])),
+        ("listed:(0,6,12)", fc.Listed([0, 6, 12])),
+        ("listed:steps=(0, 6, 12)", fc.Listed([0, 6, 12])),
     ],
 )
 def test_a_line_of_text_is_a_schedule_and_back(text, schedule):
@@ -77,6 +83,9 @@ def test_a_line_of_text_is_a_schedule_and_back(text, schedule):
         ("often", ScheduleError, "'often' is no schedule: write every:7, a list such as 0,6,12"),
         ("search:9", ScheduleError, "'search:9' is no schedule"),
         ("", ScheduleError, "'' is no schedule"),
+        ("often", UnknownNameError, "'often' is no schedule"),
+        ("0, 6, x", UnknownNameError, "'0, 6, x' is no schedule: write every:7"),
+        ("listed:0,6,12", OptionError, "Listed was given 3 values in order; it takes steps"),
         ("3,6", OptionError, "steps are 3 6, .* begin the list with 0"),
         ("every", OptionError, "every needs interval; it takes interval: integer of at least 1"),
         ("every:5,often=2", OptionError, "every has no option 'often'; it takes interval"),
@@ -167,6 +176,93 @@ def test_every_schedule_comes_back_from_its_text(name, data):
     assert spec.parse_schedule(spec.as_text(schedule)) == schedule
 
 
+class Nested(fc.Predictor):
+    """Whatever an outsider may have for options."""
+
+    parts: tuple[AnyPredictor, ...] = ()
+    other: AnyPredictor | None = fc.Reuse()
+    named: dict[str, AnyPredictor] = {}  # noqa: RUF012  # pydantic copies it
+    inner: fc.Taylor = fc.Taylor()
+    note: str | None = "none"
+    factors: tuple[float, ...] = (1.0,)
+    flags: dict[str, bool | None] = {}  # noqa: RUF012
+
+    @property
+    def depth(self):
+        return 1
+
+    def forecast(self, history, target):
+        return history.combine([1.0])
+
+
+@contextmanager
+def registered(**kinds: type[fc.Predictor]) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry.PREDICTORS, "_added", kinds)
+        yield
+
+
+texts = st.text(max_size=5) | st.sampled_from(["null", "true", "1", "1,2", "[1]", '"', "(a,b)"])
+inner = st.sampled_from([fc.Reuse(), fc.Newton(1, "time"), fc.Blend("reuse", "taylor:2", 0.8)])
+nested = st.recursive(
+    inner,
+    lambda inner: st.builds(
+        Nested,
+        parts=st.lists(inner, max_size=2),
+        other=st.none() | inner,
+        named=st.dictionaries(texts, inner, max_size=2),
+        inner=st.builds(fc.Taylor, st.integers(0, 4)),
+        note=st.none() | texts,
+        factors=st.lists(finite, max_size=3),
+        flags=st.dictionaries(texts, st.none() | st.booleans(), max_size=2),
+    ),
+    max_leaves=3,
+)
+
+
+@settings(max_examples=30)
+@given(nested)
+def test_options_of_any_kind_come_back_from_their_text(predictor):
+    with registered(nested=Nested):
+        assert spec.parse_predictor(spec.as_text(predictor)) == predictor
+        assert spec.from_data(json.loads(json.dumps(spec.as_data(predictor)))) == predictor
+
+
+def test_predictors_in_a_list_keep_their_names_and_nothing_is_null():
+    with registered(nested=Nested):
+        many = Nested(parts=("taylor:2", "reuse"), other=None)
+        text = spec.as_text(many)
+        assert spec.parse_predictor(text) == many
+        assert text.endswith(",other=null")
+        for written in ('["taylor:2", "reuse"],null', 'parts=["taylor:2","reuse"],other=null'):
+            assert spec.parse_predictor(f"nested:{written}") == many
+        assert spec.as_text(Nested(other=fc.Taylor(2))) == "nested:other=(taylor:order=2)"
+        assert spec.as_text(Nested(note="null")) == 'nested:note="null"'
+
+
+def test_a_list_of_steps_with_options_of_its_own_is_written_with_them(monkeypatch):
+    monkeypatch.setattr(registry.SCHEDULES, "_added", {})
+
+    @fc.register_schedule("named-steps")
+    class Named(fc.Listed):
+        label: str = ""
+
+    named = Named(steps=[0, 6], label="few")
+    assert spec.parse_schedule(spec.as_text(named)) == named
+
+
+@given(
+    steps,
+    st.sampled_from([",", ", ", " ,", " , "]),
+    st.sampled_from(["{}", " {} ", "listed:({})"]),
+)
+def test_a_list_of_steps_is_read_with_spaces_or_without(listed, comma, around):
+    if "(" in around and len(listed) == 1:
+        reject()  # brackets are for values with commas
+    text = around.format(comma.join(map(str, listed)))
+    assert spec.parse_schedule(text) == fc.Listed(listed)
+
+
 @given(st.text(alphabet="every:taylor0123456789,=()[]{}\"' .", max_size=30))
 def test_any_text_is_a_spec_or_refused_as_none(text):
     for parse in (spec.parse_predictor, spec.parse_schedule):
@@ -207,8 +303,10 @@ def test_a_class_that_nothing_names_cannot_be_written():
     class Mine(fc.Taylor):
         """Not registered."""
 
-    with pytest.raises(OptionError, match="Mine is not registered.*@register_predictor"):
-        spec.as_data(Mine())
+    for thing in (Mine(), fc.Blend(Mine(), "reuse"), fc.Blend(fc.Blend("reuse", Mine()), "reuse")):
+        for write in (spec.as_data, spec.as_text):
+            with pytest.raises(OptionError, match=r"^Mine is not registered.*@register_predictor"):
+                write(thing)
 
 
 def test_a_registered_class_can(monkeypatch):

@@ -7,6 +7,7 @@ table of an evaluation.
 from __future__ import annotations
 
 import inspect
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -25,9 +26,13 @@ class Baseline(Options, ABC):
     """A way of making a pipeline faster that is no predictor of ours.
 
     Its fields are its options, with the defaults of whoever wrote the method.
+
+    Attributes:
+        speed: names of the options by which it is made faster or slower; rows that differ in these
+            alone are one line in a chart.
     """
 
-    speed: ClassVar[tuple[str, ...]] = ()  # the options by which it is made faster or slower
+    speed: ClassVar[tuple[str, ...]] = ()
 
     def check(self, total: int) -> None:
         """Refuse trajectories of `total` steps that the options do not fit.
@@ -76,11 +81,17 @@ class BaselineMethod:
 
     @property
     def line(self) -> str:
-        """Its name with the options that do not change its speed."""
-        method, _, options = self.name.partition(":")
-        speed = self.baseline.speed
-        kept = [each for each in options.split(",") if each.split("=")[0] not in speed]
-        return ", ".join(filter(None, [method, *kept]))
+        """Its name with the options that were set, but for those that change its speed.
+
+        Read off the baseline, since a spec may give options in order.
+        """
+        baseline = self.baseline
+        kept = baseline.model_dump(mode="json", exclude_unset=True, exclude={*baseline.speed})
+        options = [
+            f"{option}={value if isinstance(value, str) else json.dumps(value)}"
+            for option, value in kept.items()
+        ]
+        return ", ".join([self.name.partition(":")[0].strip(), *options])
 
     @contextmanager
     def apply(self, pipe: Any, request: Request) -> Iterator[Applied]:

@@ -34,7 +34,9 @@ GuidanceOption = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, ...")]
 JsonOption = Annotated[bool, typer.Option("--json", help="one JSON object")]
-SampleCountOption = Annotated[int | None, typer.Option(min=1, help="pictures")]
+SampleCountOption = Annotated[
+    int | None, typer.Option(min=1, help="samples (all of the file, else 10)")
+]
 PromptCountOption = Annotated[
     int | None, typer.Option("--count", min=1, help="prompts (all of the file, else 50)")
 ]
@@ -46,7 +48,8 @@ PredictorOption = Annotated[
     str | None, typer.Option(help="a name, or name:option=value,...; see list (taylor)")
 ]
 ScheduleOption = Annotated[
-    str | None, typer.Option(help="every:5,last=2, the computed steps themselves: 0,1,2,8,20, ...")
+    str | None,
+    typer.Option(help="every:5,last=2, or the computed steps themselves: 0,1,2,8,20,32,44"),
 ]
 IntervalOption = Annotated[int | None, typer.Option(help="between computed steps (5)")]
 FirstOption = Annotated[int | None, typer.Option(help="leading computed steps (3)")]

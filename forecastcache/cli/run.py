@@ -79,11 +79,9 @@ def run_command(
     chosen_site = choose("site", site, {name: name for name in GRANULARITIES})
     chosen_dtype = choose("dtype", dtype, DTYPES)
     if calibration is not None:
-        if {predictor, order, interval, first, schedule} != {None} or settings:
-            raise OptionError(
-                "--calibration gives schedule and predictor: leave out --predictor, --order, "
-                "--set, --interval, --first and --schedule, and say --computed"
-            )
+        _refuse_beside_calibration(
+            {predictor, order, interval, first, schedule, *settings}, chosen_site
+        )
         chosen = _calibrated(calibration, computed, steps)
     else:
         chosen = _formula(predictor, order, settings, interval, first, schedule, computed)
@@ -104,6 +102,19 @@ class _Chosen:
     def check(self, steps: int) -> None:
         self.schedule.check(steps)
         self.predictor.check(steps, self.schedule.foreseen(steps))
+
+
+def _refuse_beside_calibration(given: set[str | int | None], site: Granularity) -> None:
+    if given != {None}:
+        raise OptionError(
+            "--calibration gives schedule and predictor: leave out --predictor, --order, --set, "
+            "--interval, --first and --schedule, and say --computed"
+        )
+    if site != "output":
+        raise OptionError(
+            f"--calibration has rows of the model's output, and none of --site {site}: leave out "
+            "--site"
+        )
 
 
 def _calibrated(source: str, count: int | None, steps: int) -> _Chosen:

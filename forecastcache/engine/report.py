@@ -16,7 +16,7 @@ class CallRecord(NamedTuple):
 
     Attributes:
         step: step that the call belongs to.
-        branch: number of its branch of guidance, 0 for the first call of a step.
+        branch: number of its branch of guidance, the same through the whole trajectory.
         was_computed: whether the model ran; if not, the call was forecast.
         seconds: duration on the host's clock, which runs ahead of a device that works by itself.
         shapes: number of the dry run with its shapes; another where shapes changed in the run.

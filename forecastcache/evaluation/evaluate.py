@@ -22,7 +22,7 @@ from forecastcache.evaluation.measurement import Measurement
 from forecastcache.evaluation.method import Method
 from forecastcache.evaluation.provenance import provenance
 from forecastcache.evaluation.store import Store
-from forecastcache.evaluation.sweep import Sweep
+from forecastcache.evaluation.sweep import Sweep, require_names_of_their_own
 from forecastcache.sampling.request import Request
 from forecastcache.zoo.scores import Scorer, scorer_of
 
@@ -109,11 +109,12 @@ def evaluate(
         group: processes that share the rows.
 
     Raises:
-        ForecastCacheError: a forecast row cannot be, before anything is measured; or it failed. A
-            baseline that fails has its error in its row.
+        ForecastCacheError: a forecast row cannot be, or two rows have one name, before anything is
+            measured; or a forecast row failed. A baseline that fails has its error in its row.
     """
     if isinstance(methods, Sweep):
         methods = methods.methods(request.steps)
+    require_names_of_their_own(methods)
     arguments = request.arguments(pipe)  # refuses before the first run
     for method in methods:
         _refuse(pipe, request, method)

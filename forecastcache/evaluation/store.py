@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -15,8 +16,16 @@ from torch import Tensor
 from forecastcache.evaluation.measurement import Measurement
 from forecastcache.evaluation.method import Method
 from forecastcache.evaluation.pictures import save_strip
+from forecastcache.options import Options
 
 LONGEST = 80  # letters of a method's name in that of a file
+# Where the function is that a member of a class was made from; else in `__wrapped__`, if anywhere.
+MADE_FROM = {
+    property: "fget",
+    cached_property: "func",
+    classmethod: "__func__",
+    staticmethod: "__func__",
+}
 
 
 class Store:
@@ -74,20 +83,50 @@ def digest(data: str | bytes) -> str:
 
 
 def _key(method: Method) -> str:
-    """A digest of all that a method is: a calibration's rows, the code of a predictor at work."""
-    return digest(repr(method) + _code_of(type(getattr(method, "predictor", method))))
+    """A digest of all that a method is: its options, a calibration's rows, the code at work.
+
+    That code is of the method's class and of every class of options in it, bases included; what a
+    class calls outside itself is not seen.
+    """
+    at_work = [method, *_options_in(getattr(method, "__dict__", method))]
+    return digest(repr(method) + repr([_code_of(type(each)) for each in at_work]))
 
 
-def _code_of(kind: type) -> str:
+def _options_in(thing: Any) -> Iterator[Options]:
+    """Every predictor, schedule and baseline in a thing, and in its fields in turn."""
+    if isinstance(thing, Options):
+        yield thing
+    for each in _within(thing):
+        yield from _options_in(each)
+
+
+def _within(thing: Any) -> Iterable[Any]:
+    if isinstance(thing, Mapping):
+        return thing.values()
+    if isinstance(thing, (tuple, list, set, frozenset)):
+        return thing
+    kind = type(thing)
+    names = getattr(kind, "model_fields", getattr(kind, "__dataclass_fields__", ()))
+    return [getattr(thing, name) for name in names]
+
+
+def _code_of(kind: type) -> list[Any]:
     """What its methods do; unlike their source, a notebook has that too."""
-    methods = [
-        (name, getattr(member, "fget", member))
+    return [
+        (name, _as_data(code))
         for base in kind.__mro__
         for name, member in vars(base).items()
+        for code in _codes(member)
     ]
-    return repr(
-        [(name, _as_data(it.__code__)) for name, it in methods if isinstance(it, FunctionType)]
-    )
+
+
+def _codes(member: Any) -> Iterator[CodeType]:
+    """The code of a function, and of the one within a property, a classmethod or a decorator."""
+    while member is not None:
+        if isinstance(member, FunctionType):
+            yield member.__code__
+        place = next((at for kind, at in MADE_FROM.items() if isinstance(member, kind)), None)
+        member = getattr(member, place or "__wrapped__", None)
 
 
 def _as_data(code: CodeType) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +97,9 @@ class Sweep(BaseModel):
             raise OptionError(
                 "there is nothing to evaluate: give --predictor, --baseline or --sweep"
             )
-        names = [method.name for method in chosen]
-        twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
-        if twice is not None:
-            raise OptionError(f"the row {twice!r} stands twice: leave one out")
-        return [Plain(), *chosen]
+        methods = [Plain(), *chosen]
+        require_names_of_their_own(methods)
+        return methods
 
     def _learned(self, total: int) -> Iterator[Method]:
         if self.calibration is None:
@@ -111,6 +109,18 @@ class Sweep(BaseModel):
         for count in self.counts:
             row = f"{self.calibration} computed:{count}"
             yield _named(row, _of_calibration, self.calibration, calibration, count)
+
+
+def require_names_of_their_own(methods: Sequence[Method]) -> None:
+    """Refuse methods of which two have the same name.
+
+    Raises:
+        OptionError: naming them.
+    """
+    names = [method.name for method in methods]
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if twice is not None:
+        raise OptionError(f"the row {twice!r} stands twice: leave one out, or rename it")
 
 
 def _forecast(predictor: str, schedule: str, site: Granularity, total: int) -> Method:

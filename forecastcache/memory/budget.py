@@ -67,5 +67,5 @@ def _bytes(branches: Sequence[DryRun], depth: int, dtype: torch.dtype | None) ->
 
 
 def in_mebibytes(count: int) -> str:
-    """Bytes as people read them: `5,819 MiB`, and exactly where that would be 0."""
+    """Bytes as people read them: `5,819 MiB`, and `6,144 bytes` for less than 10 MiB."""
     return f"{count / 2**20:,.0f} MiB" if count >= 10 * 2**20 else f"{count:,} bytes"

@@ -6,6 +6,7 @@ import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -46,13 +47,17 @@ class Request:
 
     @classmethod
     def of(
-        cls, model: str, split: Literal["calibration", "held-out"] = "held-out", **fields: Any
+        cls,
+        model: str | Path,
+        split: Literal["calibration", "held-out"] = "held-out",
+        **fields: Any,
     ) -> Request:
         """A request with all that the zoo knows of `model`: how to call it, what to ask it.
 
         A model that is asked in words and given none gets captions of `split`. Words that it does
         not know are named in a warning.
         """
+        model = str(model)
         if not model.startswith(zoo.PREFIX):
             return cls(**fields)
         entry = zoo.entry(model)
@@ -104,7 +109,10 @@ class Request:
             )
         elif "prompt" in takes:
             if not self.prompts:
-                raise RequestError(f"{type(pipe).__name__} needs prompts: give --prompts FILE")
+                raise RequestError(
+                    f"{type(pipe).__name__} needs prompts: give --prompts FILE, or in Python "
+                    "prompts=[...]"
+                )
             arguments["prompt"] = self._repeat(list(self.prompts))
         else:
             arguments["batch_size"] = self.count or COUNT
@@ -149,8 +157,8 @@ class Request:
         )
 
     def __len__(self) -> int:
-        """Samples of a part that `split` gave."""
-        return len(self.classes) + len(self.prompts) or self.count or COUNT
+        """Number of samples, counted as `arguments` counts them."""
+        return self.count or len(self.classes) + len(self.prompts) or COUNT
 
     def guidance(self, pipe: Any) -> float | None:
         """The guidance scale that is asked for; None for the pipeline's own."""

@@ -99,6 +99,18 @@ def _check_needs_are_known(trial: _Trial) -> None:
     )
 
 
+def _check_it_fits_the_trajectory(trial: _Trial) -> None:
+    """It serves as many steps as it is held to."""
+    try:
+        trial.schedule.check(trial.total)
+        trial.schedule.foreseen(trial.total)
+    except Exception as error:
+        raise ConformanceError(
+            f"{trial.schedule} does not fit {trial.total} steps ({type(error).__name__}: "
+            f"{error}): give check_schedule the `total` that it serves"
+        ) from error
+
+
 def _check_foreseen_steps_are_computed(trial: _Trial) -> None:
     """A schedule that knows its steps beforehand computes these, and no others."""
     foreseen = trial.schedule.foreseen(trial.total)
@@ -171,6 +183,7 @@ def _small_transformer() -> nn.Module:
 
 CHECKS: tuple[Callable[[_Trial], None], ...] = (
     _check_needs_are_known,
+    _check_it_fits_the_trajectory,
     _check_foreseen_steps_are_computed,
     _check_runs_do_not_depend_on_each_other,
     _check_branches_do_not_depend_on_each_other,

@@ -10,7 +10,12 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import nn
-from transformers import SiglipImageProcessorPil, SiglipVisionConfig, SiglipVisionModel
+from transformers import SiglipVisionConfig, SiglipVisionModel
+
+try:
+    from transformers import SiglipImageProcessorPil
+except ImportError:  # before the processors that need torchvision had the name without Pil
+    from transformers import SiglipImageProcessor as SiglipImageProcessorPil
 
 from ..conftest import make_pipeline
 from .models import HUNYUAN, hidream_model, make, wan_model

@@ -261,6 +261,12 @@ def test_it_is_read_from_text():
         ("steps:count=9,solver=unipc", "steps, solver=unipc"),
         ("taylorseer:interval=5,order=2", "taylorseer, order=2"),
         ("cache-dit:computed=0-1-2-3-9,calibrator=foca", "cache-dit, calibrator=foca"),
+        ("taylorseer", "taylorseer"),
+        ("taylorseer:interval=5", "taylorseer"),
+        ("taylorseer: interval=5", "taylorseer"),
+        ("taylorseer:5", "taylorseer"),
+        ("taylorseer:5,2", "taylorseer, order=2"),
+        ("steps:12,unipc", "steps, solver=unipc"),
     ],
 )
 def test_what_differs_in_speed_alone_is_one_line(spec, line):

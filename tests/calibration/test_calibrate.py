@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
+from torch import Tensor, nn
 
 import forecastcache as fc
 from forecastcache.calibration.calibrate import calibrate
@@ -148,6 +151,71 @@ def test_one_prompt_is_too_few(pipe, tmp_path):
         calibrate(pipe, [request(1)], tmp_path / "one.cal")
     assert list(tmp_path.iterdir()) == []
     assert torch.is_grad_enabled()
+
+
+def test_nothing_to_record_is_refused(pipe, tmp_path):
+    for targets in ([], ["0,3,6"]):
+        with pytest.raises(CalibrationError, match="no requests to record: give one for each siz"):
+            calibrate(pipe, [], tmp_path / "none.cal", targets)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Conditioned(nn.Module):
+    """A network whose answer depends on a condition."""
+
+    config = {"width": 3}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(()))
+
+    def forward(self, hidden_states: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
+        return self.gain * torch.tanh(hidden_states + condition)
+
+
+class Guided:
+    """A pipeline that calls its network in each step with the conditions listed for it."""
+
+    def __init__(self, conditions: Callable[[int], list[float]]) -> None:
+        self.transformer = Conditioned()
+        self.scheduler = FlowMatchEulerDiscreteScheduler(shift=2.0)
+        self.conditions = conditions
+
+    @torch.no_grad()
+    def __call__(self, batch_size, num_inference_steps, output_type, generator):
+        sample = torch.stack([torch.randn(6, generator=it) for it in generator])
+        self.scheduler.set_timesteps(num_inference_steps)
+        for step, time in enumerate(self.scheduler.timesteps):
+            each = [
+                self.transformer(hidden_states=sample, timestep=time, condition=torch.tensor([it]))
+                for it in self.conditions(step)
+            ]
+            (sample,) = self.scheduler.step(sum(each), time, sample, return_dict=False)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "fewest"),
+    [
+        (lambda step: [1.0, -1.0] if step < 6 else [1.0], 6),  # the second half of it off
+        (lambda step: [-1.0, 1.0] if step < 4 else [1.0], 4),  # the one called first is off
+        (lambda step: [1.0] if step < 6 else [1.0, -1.0], 6),  # the first half of it off
+        (lambda step: [1.0] if step < 6 else [-1.0, 1.0], 6),
+        (lambda step: [1.0] if step < 6 else [-1.0], 6),  # neither goes through to the end
+    ],
+)
+def test_guidance_that_changes_during_a_run_is_refused(tmp_path, conditions, fewest):
+    asked = Request(steps=STEPS, count=2)
+    with pytest.raises(CalibrationError, match="guidance changes during the run") as error:
+        calibrate(Guided(conditions), asked, tmp_path / "toy.cal")
+    assert f"called at {fewest} of 12 steps; calibrate with the same" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "toy.cal").exists()
+
+
+def test_guidance_at_every_step_is_recorded_by_branch(tmp_path):
+    asked = Request(steps=STEPS, count=2)
+    made = calibrate(Guided(lambda step: [1.0, -1.0]), asked, tmp_path / "toy.cal")
+    assert made.recording.branches.shape == (2, STEPS, STEPS)
 
 
 def test_a_full_disk_is_said_in_one_line_and_loses_nothing_recorded(tmp_path):

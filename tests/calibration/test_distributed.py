@@ -50,7 +50,7 @@ def alone(tmp_path_factory) -> Path:
     return out
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_any_number_of_processes_writes_the_same_file(alone, tmp_path, size):
     out = tmp_path / "dit.cal"
     ended = finish(start(size, out))
@@ -69,6 +69,7 @@ def test_any_number_of_processes_writes_the_same_file(alone, tmp_path, size):
     assert [path.name for path in tmp_path.iterdir()] == ["dit.cal"]
 
 
+@pytest.mark.slow
 def test_one_that_dies_ends_the_others_and_loses_no_finished_prompt(alone, tmp_path):
     out = tmp_path / "dit.cal"
     (code, said), (died, _) = finish(start(2, out, 4))

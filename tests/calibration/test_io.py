@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from safetensors import safe_open
+from safetensors import torch as torch_file
 from safetensors.numpy import save_file
 
 from forecastcache.calibration.calibration import Calibration
 from forecastcache.calibration.fits import Fit, SizeFits
 from forecastcache.calibration.identity import Identity, Part
-from forecastcache.calibration.io import ARRAYS
+from forecastcache.calibration.io import ARRAYS, HEADER
 from forecastcache.calibration.recording import Recording
 from forecastcache.errors import CalibrationError
 from forecastcache.predictors.row import Row
@@ -27,8 +30,8 @@ names = st.text(min_size=1, max_size=9)
 
 
 @st.composite
-def recordings(draw) -> Recording:
-    steps, branches = draw(st.integers(2, 6)), draw(st.integers(1, 2))
+def recordings(draw, steps: int) -> Recording:
+    branches = draw(st.integers(1, 2))
 
     def array(*shape: int) -> np.ndarray:
         return draw(arrays(np.float64, shape, elements=finite))
@@ -54,15 +57,17 @@ def fits(draw, steps: int) -> Fit:
 
 @st.composite
 def calibrations(draw) -> Calibration:
+    steps = draw(st.integers(2, 6))
+
     def size() -> SizeFits:
-        recording = draw(recordings())
-        made = draw(st.lists(fits(recording.steps), max_size=2))
+        recording = draw(recordings(steps))
+        made = draw(st.lists(fits(steps), max_size=2))
         return SizeFits(draw(names), recording, tuple(made))
 
     identity = Identity(
         model=Part(name=draw(names), config=draw(names)),
         scheduler=Part(name=draw(names), config=draw(names)),
-        steps=draw(st.integers(2, 99)), guidance=draw(st.none() | st.floats(0, 99)),
+        steps=steps, guidance=draw(st.none() | st.floats(0, 99)),
     )  # fmt: skip
     sizes = tuple(size() for _ in range(draw(st.integers(1, 2))))
     return Calibration(identity, sizes, draw(st.dictionaries(names, names, max_size=2)))
@@ -101,16 +106,94 @@ def test_whatever_is_damaged_is_refused_in_words_or_read_as_it_is(data):
             content[place] ^= data.draw(st.integers(1, 255))
         path.write_bytes(content)
         with suppress(CalibrationError):
-            assert Calibration.load(path).sizes
+            assert Calibration.load(path).recording.products.shape == (3, 3, 3)
 
 
-def test_a_file_that_lacks_an_array_is_refused(tmp_path):
-    WHOLE.save(tmp_path / "whole.cal")
-    with safe_open(tmp_path / "whole.cal", "numpy") as file:
+@st.composite
+def shapes(draw) -> tuple[str, tuple[int, ...]]:
+    """An array of three steps, and a shape that it does not have."""
+    name = draw(st.sampled_from(ARRAYS))
+    shape = tuple(draw(st.lists(st.integers(0, 4), max_size=4)))
+    whole = {"times": (3,), "gram": (3, 3), "branches": (*shape[:1], 3, 3), "products": (3, 3, 3)}
+    assume(shape != whole[name] or 0 in shape)
+    return name, shape
+
+
+@given(changed=shapes())
+def test_an_array_of_another_shape_is_named(changed):
+    name, shape = changed
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "any.cal"
+        rewrite(path, {f"0.{name}": np.ones(shape)})
+        with pytest.raises(CalibrationError) as error:
+            Calibration.load(path)
+    complaint = f"0.{name} has the shape {shape}, but its header says 3 steps; calibrate again"
+    assert str(error.value) == f"{path} is damaged: {complaint}"
+
+
+def rewrite(path: Path, changes: dict[str, Any], header: dict[str, Any] | None = None) -> None:
+    """The whole file with other arrays, left out where they are None, and another header."""
+    WHOLE.save(path)
+    with safe_open(path, "numpy") as file:
         metadata = file.metadata()
-    save_file({"0.times": np.ones(3)}, tmp_path / "part.cal", metadata)
-    with pytest.raises(CalibrationError, match="part.cal is damaged: it lacks arrays; calibrate"):
-        Calibration.load(tmp_path / "part.cal")
+        held = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    kept = {key: array for key, array in {**held, **changes}.items() if array is not None}
+    save_file(kept, path, {HEADER: json.dumps(header)} if header else metadata)
+
+
+def told(path: Path) -> str:
+    with pytest.raises(CalibrationError) as error:
+        Calibration.load(path)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"0.gram": None}, "it lacks 0.gram"),
+        ({"0.times": None, "0.products": None}, "it lacks 0.times, 0.products"),
+        ({"0.gram": np.ones(9)}, "0.gram has the shape (9,), but its header says 3 steps"),
+        ({"0.times": np.array([1, np.nan, 0])}, "0.times holds NaN or infinity"),
+        ({"0.products": np.full((3, 3, 3), np.inf)}, "0.products holds NaN or infinity"),
+    ],
+)
+def test_an_array_that_is_damaged_is_named(tmp_path, changes, complaint):
+    rewrite(tmp_path / "part.cal", changes)
+    expected = f"{tmp_path / 'part.cal'} is damaged: {complaint}; calibrate again"
+    assert told(tmp_path / "part.cal") == expected
+
+
+def test_an_array_of_a_dtype_that_numpy_has_not_is_refused(tmp_path):
+    WHOLE.save(tmp_path / "whole.cal")
+    held = torch_file.load_file(tmp_path / "whole.cal")
+    torch_file.save_file({k: it.bfloat16() for k, it in held.items()}, tmp_path / "half.cal")
+    assert "half.cal is damaged or no safetensors file" in told(tmp_path / "half.cal")
+
+
+def without(header: dict[str, Any], *place: str | int) -> None:
+    *way, last = place
+    for key in way:
+        header = header[key]
+    del header[last]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda it: without(it, "identity", "steps"), "identity.steps in its header: Field requi"),
+        (lambda it: without(it, "sizes", 0, "fits"), "sizes.0.fits in its header: Field required"),
+        (lambda it: without(it, "sizes", 0), "sizes in its header: Tuple should have at least 1"),
+        (lambda it: it["sizes"][0].update(elements=0), "sizes.0.elements in its header: Input sh"),
+        (lambda it: it["sizes"][0].update(prompts=0), "sizes.0.prompts in its header: Input shou"),
+        (lambda it: it["identity"].update(steps=2), "0.times has the shape (3,), but its header "),
+    ],
+)
+def test_a_field_of_the_header_that_is_damaged_is_named(tmp_path, change, complaint):
+    header = json.loads(WHOLE._header.model_dump_json())
+    change(header)
+    rewrite(tmp_path / "any.cal", {}, header)
+    assert f"any.cal is damaged: {complaint}" in told(tmp_path / "any.cal")
 
 
 WHOLE = Calibration(

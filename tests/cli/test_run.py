@@ -218,6 +218,10 @@ MISTAKES = {
         "'tailor': write one of bands, .*, taylor",
     ),
     "site": ((ZOO, "--site", "blocks"), "--site blocks.*output, hidden, block, module"),
+    "site of a calibration": (
+        (ZOO, "--calibration", ZOO, "--site", "module"),
+        "--calibration has rows of .* output, and none of --site module: leave out --site",
+    ),
     "dtype": ((ZOO, "--dtype", "int8"), "--dtype int8.*float32"),
     "device": ((ZOO, "--device", "abacus"), "device='abacus' cannot be used"),
     "zoo model": (("zoo:dit",), "no model 'dit': write one of zoo:dit-digits"),

@@ -78,7 +78,7 @@ def test_a_branch_is_known_by_its_conditions_when_another_is_switched_off():
 
 
 def test_a_branch_is_known_by_its_conditions_when_the_size_has_changed():
-    """Branches 1 and 2 pause at step 3; at step 4, 2 comes first and must not take 0's features."""
+    """Branches 1 and 2 pause at step 3; at step 4, 2 comes first: not with the features of 0."""
     model, called = Denoiser(), [[0, 1, 2], [0, 1, 2], [2, 1], [0], [2, 0, 1]]
     pipe = FakePipeline([1.0, 0.8, 0.6, 0.4, 0.2], model)
     with fc.attach(pipe, fc.Every(4, first=3), fc.Reuse()):

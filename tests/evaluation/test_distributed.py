@@ -7,12 +7,15 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 ASKED = (
     "evaluate", "zoo:dit-digits", "--steps", "8", "--count", "2", "--predictor", "reuse",
     "--interval", "2..4", "--baseline", "steps:count=3", "--baseline", "steps:count=4",
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_rows_and_write_one_table(tmp_path):
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command = [*launch, "--nproc-per-node", "2", "-m", "forecastcache", *ASKED]

@@ -241,6 +241,18 @@ def test_a_row_of_ours_that_cannot_be_is_named_before_anything_is_sampled():
     assert not heard
 
 
+def test_two_rows_of_one_name_are_refused_before_anything_is_sampled():
+    heard = []
+    predictors = fc.Reuse(), fc.BDF()
+    twins = [Forecast(it, fc.Every(2), "output", "own", "every:2") for it in predictors]
+    with pytest.raises(OptionError, match="the row 'own every:2, output' stands twice: leave one"):
+        evaluate(
+            make_unconditional(), Request(steps=STEPS, count=2), twins,
+            progress=lambda *it: heard.append(it),
+        )  # fmt: skip
+    assert not heard
+
+
 def test_a_row_of_ours_that_fails_ends_the_evaluation(pipe, request_, monkeypatch):
     class Endless(fc.Reuse):
         def weights(self, computed, target):

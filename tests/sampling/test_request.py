@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,6 +85,23 @@ def test_the_parts_ask_for_the_same_samples_in_the_same_order(asked, size):
     assert {(part.steps, part.guidance_scale) for part in parts} == {(50, None)}
 
 
+@given(asked=asked())
+def test_a_request_counts_the_samples_that_it_asks_for(asked):
+    pipe, request = asked
+    assert len(request) == samples(pipe, request)
+
+
+def test_a_count_of_its_own_goes_before_that_of_the_prompts():
+    assert len(Request(count=4, prompts=("a",))) == 4
+    assert len(Request(count=2, classes=("zero", "one", "two"))) == 2
+
+
+def test_a_folder_is_a_model_as_loading_takes_it():
+    assert Request.of(Path("folder"), steps=3) == Request.of("folder", steps=3) == Request(steps=3)
+    zoo = "zoo:dit-digits"
+    assert Request.of(Path(zoo), count=2) == Request.of(zoo, count=2)
+
+
 @given(asked=asked(), size=st.integers(1, 7), data=st.data())
 def test_parts_or_some_of_them_join_to_what_they_ask_for(asked, size, data):
     pipe, request = asked
@@ -99,7 +117,7 @@ def test_parts_or_some_of_them_join_to_what_they_ask_for(asked, size, data):
 def test_what_a_pipeline_does_not_take_is_refused():
     with pytest.raises(RequestError, match="Classed takes no prompt: leave it out"):
         Request(prompts=["one"]).arguments(Classed())
-    with pytest.raises(RequestError, match="Worded needs prompts"):
+    with pytest.raises(RequestError, match=r"needs prompts: .*--prompts FILE.* prompts=\["):
         Request().arguments(Worded())
     with pytest.raises(RequestError, match="'three' is no class of this model: write a number"):
         Request(classes=["three"]).arguments(Classed())

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 import forecastcache as fc
-from forecastcache.errors import ConformanceError
+from forecastcache.errors import ConformanceError, ScheduleError
 from forecastcache.testing import check_schedule
 
 from ..built_ins import schedules
@@ -126,6 +126,36 @@ def test_what_does_not_conform_is_named(kind, complaint):
     with pytest.raises(ConformanceError, match=complaint) as error:
         check_schedule(kind(), total=20)
     assert isinstance(error.value, AssertionError)
+
+
+class Halves(Promises):
+    def computed(self, total):
+        return (0, 5 // (total - 20))
+
+
+class Short(WhenMoved):
+    def check(self, total):
+        if total > 10:
+            raise ScheduleError(f"at most 10 steps, not {total}")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "complaint"),
+    [
+        (fc.Listed([0, 60]), r"not fit 20 steps \(ScheduleError: the schedule names step 60"),
+        (Short(), r"not fit 20 steps \(ScheduleError: at most 10 steps, not 20\): give check"),
+        (Halves(), r"not fit 20 steps \(ZeroDivisionError"),
+    ],
+)
+def test_one_that_does_not_fit_the_steps_is_named(schedule, complaint):
+    with pytest.raises(ConformanceError, match=complaint):
+        check_schedule(schedule, total=20)
+
+
+def test_it_is_held_to_the_steps_that_it_serves():
+    check_schedule(fc.Listed([0, 60]), total=61)
+    with pytest.raises(ConformanceError, match=r"does not fit 50 steps .* give check_schedule"):
+        check_schedule(fc.Listed([0, 60]))
 
 
 def test_what_is_no_schedule_is_named():
