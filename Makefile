@@ -7,13 +7,13 @@ JOBS ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-slow lint wheel types docs notebooks bench bench-fidelity bench-peers calibrations clean
+.PHONY: demo test test-slow lint wheel types docs notebooks bench gpu gpu-pack bench-fidelity bench-peers calibrations clean
 .DEFAULT_GOAL := help
 help:
 	@echo "make demo   sample a trained model plainly and with forecasting, side by side"
 	@echo "make test   run the tests; make test-slow, those that take minutes"
 	@echo "make docs   build the documentation into build/site"
-	@echo "make lint, make types, make notebooks, make bench, make bench-fidelity, make bench-peers, make calibrations, make clean"
+	@echo "make lint, make types, make notebooks, make bench, make gpu, make gpu-pack, make bench-fidelity, make bench-peers, make calibrations, make clean"
 
 demo: .venv/.demo
 	$(BIN)/forecastcache run zoo:flux-digits --calibration zoo:flux-digits --computed 9
@@ -50,6 +50,13 @@ notebooks: .venv/.dev
 bench: .venv/.dev
 	$(BIN)/python benchmarks/forecast_step.py
 	$(BIN)/python benchmarks/combine.py
+
+# What only a GPU can show, in eight minutes; and what a machine without a network lacks for it.
+gpu: .venv/.dev
+	$(BIN)/python benchmarks/gpu/run.py --device cuda
+
+gpu-pack: .venv/.dev
+	$(BIN)/python benchmarks/gpu/pack.py --out build/gpu-pack
 
 bench-fidelity: .venv/.dev
 	$(BIN)/python benchmarks/fidelity.py
