@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from forecastcache._util.weighted_sum import weighted_sum
 from forecastcache.errors import HistoryError
 from forecastcache.step import Step
-
-BLOCK = 1 << 17  # elements a CPU thread accumulates at a time: their sum stays in its cache
 
 
 class History:
@@ -43,6 +42,7 @@ class History:
         self._dtype = dtype
         self._device = torch.device(device) if device is not None else None
         self._ring: Tensor | None = None
+        self._slots: tuple[Tensor, ...] = ()  # of the ring
         self._feature_dtype = torch.float32
         self._feature_device = torch.device("cpu")
         self._steps: deque[Step] = deque(maxlen=depth)
@@ -59,9 +59,7 @@ class History:
     @property
     def features(self) -> tuple[Tensor, ...]:
         """The features as they are stored, oldest first."""
-        if self._ring is None:
-            return ()
-        return tuple(self._ring[slot] for slot in self._slots())
+        return tuple(self._slots[slot] for slot in self._order())
 
     @property
     def nbytes(self) -> int:
@@ -76,13 +74,14 @@ class History:
         """
         if self._ring is None:
             self._ring = self._allocate(feature)
+            self._slots = self._ring.unbind()
             self._feature_dtype, self._feature_device = feature.dtype, feature.device
         if feature.shape != self._ring.shape[1:]:
             raise HistoryError(
                 f"a feature of shape {tuple(feature.shape)} came to a history of shape "
                 f"{tuple(self._ring.shape[1:])}: start a fresh history for it"
             )
-        self._ring[self._next].copy_(feature.detach())
+        self._slots[self._next].copy_(feature.detach())
         self._next = (self._next + 1) % self.depth
         self._steps.append(step)
 
@@ -96,6 +95,8 @@ class History:
 
     def like_its_features(self, forecast: Tensor) -> Tensor:
         """The forecast in the dtype and on the device that features come in, not storage's."""
+        if forecast.dtype == self._feature_dtype and forecast.device == self._feature_device:
+            return forecast
         return forecast.to(self._feature_device, self._feature_dtype)
 
     def combine(self, row: Sequence[float] | np.ndarray) -> Tensor:
@@ -112,22 +113,21 @@ class History:
         Raises:
             HistoryError: the row has not one weight a feature.
         """
-        weights = np.asarray(row, dtype=np.float64)
-        if self._ring is None or weights.shape != (len(self),):
+        weights = row.tolist() if isinstance(row, np.ndarray) else row
+        if self._ring is None or len(weights) != len(self._steps):
             raise HistoryError(
-                f"a row of shape {weights.shape} came to a history of {len(self)} features: "
+                f"a row of {len(weights)} weights came to a history of {len(self)} features: "
                 "give one weight a feature, oldest first"
             )
-        terms = [(w, slot) for w, slot in zip(weights.tolist(), self._slots()) if w != 0]
-        result = torch.empty(
-            self._ring.shape[1:], dtype=self._feature_dtype, device=self._ring.device
-        )
-        _weighted_sum(self._ring, terms, out=result)
-        return result.to(self._feature_device)
+        terms = [(w, self._slots[slot]) for w, slot in zip(weights, self._order()) if w != 0]
+        if not terms:
+            return self.like_its_features(torch.zeros_like(self._slots[0]))
+        return self.like_its_features(weighted_sum(terms, self._feature_dtype))
 
-    def _slots(self) -> list[int]:
-        oldest = self._next - len(self)
-        return [(oldest + i) % self.depth for i in range(len(self))]
+    def _order(self) -> list[int]:
+        """The slots of the features, oldest first."""
+        oldest = self._next - len(self._steps)
+        return [(oldest + i) % self.depth for i in range(len(self._steps))]
 
     def _allocate(self, feature: Tensor) -> Tensor:
         device = self._device or feature.device
@@ -152,22 +152,3 @@ def same_values(a: Tensor, b: Tensor) -> bool:
 def is_feature(leaf: object) -> bool:
     """Whether something that a module returns can be forecast: a tensor of real numbers."""
     return isinstance(leaf, Tensor) and leaf.is_floating_point()
-
-
-def _weighted_sum(ring: Tensor, terms: list[tuple[float, int]], out: Tensor) -> None:
-    """Write the sum of weight times slot, in float32 or wider, to `out`."""
-    if not terms:
-        out.zero_()
-        return
-    wide = torch.promote_types(torch.promote_types(ring.dtype, out.dtype), torch.float32)
-    on_cpu = ring.device.type == "cpu"
-    block = BLOCK * torch.get_num_threads() if on_cpu else out.numel()
-    scratch = torch.empty(min(block, out.numel()), dtype=wide, device=ring.device)
-    pieces = zip(*(ring[slot].view(-1).split(block) for _, slot in terms), strict=True)
-    for target, sources in zip(out.view(-1).split(block), pieces, strict=True):
-        total = target if out.dtype == wide else scratch[: len(target)]
-        total.copy_(sources[0]).mul_(terms[0][0])
-        for source, (weight, _) in zip(sources[1:], terms[1:], strict=True):
-            total.add_(source, alpha=weight)
-        if total is not target:
-            target.copy_(total)

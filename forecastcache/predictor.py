@@ -121,11 +121,12 @@ class LinearPredictor(Predictor):
                 f"{self}.weights gave {row.tolist()} for {len(newest)} computed steps "
                 f"{[s.index for s in newest]}: it must give one finite weight for each"
             )
-        return np.concatenate([np.zeros(len(computed) - len(newest)), row])
+        older = len(computed) - len(newest)
+        return np.concatenate([np.zeros(older), row]) if older else row
 
     @final
     def prepare(self, computed: Sequence[Step], target: Step) -> Forecaster:
-        row = self.row(computed, target)
+        row = self.row(computed, target).tolist()
         return lambda history: history.combine(row)
 
     @final

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 from math import comb, prod
 from typing import TypeAlias
 
@@ -111,13 +112,14 @@ def derivative_weights(nodes: Sequence[float] | np.ndarray, at: float) -> np.nda
     return np.linalg.solve(powers, slope)
 
 
-def backward_differences(steps: np.ndarray, order: int) -> list[np.ndarray]:
+@lru_cache(maxsize=256)  # asked for at every forecast step, new at computed ones
+def backward_differences(steps: tuple[int, ...], order: int) -> list[np.ndarray]:
     """Rows over the features, oldest first, of TaylorSeer's derivatives d_0 ... d_order.
 
     d_0 = F; d_{i+1} = (d_i - d_i of the computed step before) / gap, where gap is the distance
     of those two steps for every i, as in the reference code. Stops at the differences there are.
     """
-    gaps = np.diff(steps)
+    gaps = np.diff(steps).astype(np.float64)
     differences = np.eye(len(steps))
     rows = [differences[-1]]
     for i in range(1, min(order, len(gaps)) + 1):

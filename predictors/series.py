@@ -30,7 +30,7 @@ class Series(LinearPredictor):
         return self.order + 1
 
     def weights(self, computed: Sequence[Step], target: Step) -> np.ndarray:
-        steps = np.array([step.index for step in computed], dtype=np.float64)
+        steps = tuple(step.index for step in computed)
         k = target.index - steps[-1]
         row = np.zeros(len(steps))
         for i, difference in enumerate(backward_differences(steps, self.order)):

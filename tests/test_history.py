@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import forecastcache as fc
-from forecastcache.history import BLOCK
+from forecastcache._util.weighted_sum import BLOCK
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 

@@ -53,7 +53,8 @@ def attach(
             each `block`'s residual or each `module`'s output (attention, MLP).
         dtype: storage dtype of the histories; None keeps the features' own.
         offload: `cpu` keeps the histories in (pinned) host memory.
-        not_finite: the remedy for a forecast with NaN or infinity: raise or compute the step.
+        not_finite: the remedy for a forecast with NaN or infinity: `raise`, at the next computed
+            step or the run's end, or `recompute`, for which every forecast is waited for.
         budget: bytes that the histories may hold, a number or text such as `2 GiB`. The call with
             which the plan goes over it is refused, the first one or the first of the second half
             of guidance, naming the sites and depths that fit.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -69,7 +68,7 @@ class Branch:
         self._calls = 0
         self._new_history = new_history
         self._histories: dict[str, list[History]] = {}
-        self._nests: dict[str, tuple[list[Any], pytree.TreeSpec]] = {}
+        self._nests: dict[str, tuple[list[Any], pytree.TreeSpec | None]] = {}
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -108,7 +107,7 @@ class Branch:
 
     def keep(self, step: Step, path: str, feature: Any) -> None:
         """Add the feature that was computed at a site to its histories."""
-        leaves, nest = pytree.tree_flatten(feature)
+        leaves, nest = _leaves_of(feature)
         tensors = [leaf for leaf in leaves if is_feature(leaf)]
         if not tensors:
             raise HistoryError(
@@ -126,6 +125,9 @@ class Branch:
         if path not in self._histories:
             raise HistoryError(f"{path or 'the output'} is to be forecast but was never computed")
         constants, nest = self._nests[path]
+        if nest is None:
+            (history,) = self._histories[path]
+            return history.like_its_features(forecaster(history))
         forecasts = (
             history.like_its_features(forecaster(history)) for history in self._histories[path]
         )
@@ -133,8 +135,14 @@ class Branch:
         return pytree.tree_unflatten(leaves, nest)
 
 
-@dataclass(frozen=True)
-class CallRecorder:
+def _leaves_of(feature: Any) -> tuple[list[Any], pytree.TreeSpec | None]:
+    """What is nested in a feature, and how; None for a bare tensor."""
+    if isinstance(feature, Tensor):
+        return [feature], None
+    return pytree.tree_flatten(feature)
+
+
+class CallRecorder(NamedTuple):
     """What the taps of one call report to and take forecasts from.
 
     The features of a last step are not kept: nothing will be forecast from them.

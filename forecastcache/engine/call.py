@@ -5,11 +5,9 @@ from __future__ import annotations
 import inspect
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
@@ -21,8 +19,7 @@ from forecastcache.errors import AttachError
 from forecastcache.schedule import Signal, not_asked_for
 
 
-@dataclass(frozen=True)
-class ModelCall:
+class ModelCall(NamedTuple):
     """One call of a model: what it was given, and how to make it.
 
     Attributes:
@@ -31,7 +28,7 @@ class ModelCall:
         args: positional arguments as they came.
         kwargs: keyword arguments as they came.
         by_name: every argument by name.
-        time: time of its step.
+        time: time of its step as it was given, a tensor or a number.
         sample: first tensor among the arguments.
         conditions: other tensors among the arguments, without the time.
         signature: shapes, dtypes, devices and the type returned, which two calls must share for
@@ -43,7 +40,7 @@ class ModelCall:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     by_name: dict[str, Any]
-    time: float
+    time: Any
     sample: Tensor
     conditions: list[Tensor]
     signature: object
@@ -148,15 +145,15 @@ class AttachedModel:
                 f"{self.name} was called without "
                 f"{self._time if time is None else 'a tensor'}: forecasting needs it at every call"
             )
-        kinds = ((x.shape, x.dtype, x.device) for x in _tensors_in(given.values()))
+        others = (value for name, value in given.items() if name != self._time)
+        kinds = ((x.shape, x.dtype, x.device) for x in _tensors_in(others))
         return ModelCall(
             model=self,
             forward=forward,
             args=args,
             kwargs=kwargs,
             by_name=given,
-            # Where the tokens have times of their own, those of given frames are 0.
-            time=float(torch.as_tensor(time).max()),
+            time=time,
             sample=tensors[0],
             conditions=tensors[1:],
             signature=(given.get("return_dict"), *kinds),

@@ -1,10 +1,11 @@
 """Clock: which step of which trajectory a call of the model belongs to.
 
-Models are told the time and nothing else, so the clock reads it. A time seen again with the same
-sample is another branch of guidance; a time that turns back is a new trajectory. A pipeline tells
-more. It has its scheduler make a new tensor of timesteps for every run, so a run is known by it;
-and most schedulers count their steps, so two steps are told apart even where their times are
-rounded to one, as FLUX does in bfloat16.
+Models are told the time and nothing else. A pipeline tells more. It has its scheduler make a new
+tensor of timesteps for every run, so a run is known by it; the time of a call is most often a view
+of that tensor, and most schedulers count their steps, so a step is known by its place in the run.
+None of this waits for the device. Where a pipeline tells neither, and for a bare model, the clock
+reads the time: one seen again with the same sample is another branch of guidance, one that turns
+back is a new trajectory.
 """
 
 from __future__ import annotations
@@ -15,11 +16,10 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from forecastcache.engine.noise_levels import log_snrs
+from forecastcache.engine.times import RunTimes, place_in, read_time
 from forecastcache.errors import AttachError
 from forecastcache.history import same_values
 from forecastcache.step import Step
-
-UNKNOWN = object()  # a scheduler that does not tell how many steps it has made
 
 
 class Position(NamedTuple):
@@ -52,6 +52,7 @@ class Clock:
         knows_runs = hasattr(getattr(pipeline, "scheduler", None), "set_timesteps")
         self._pipeline = weakref.ref(pipeline) if knows_runs else None
         self._run: Tensor | None = None
+        self._times: RunTimes | None = None
         self._levels: list[float] | None = None
         self.reset()
         self._read_scheduler()
@@ -59,43 +60,85 @@ class Clock:
     def reset(self) -> None:
         """Forget the trajectory under way: the next call opens another."""
         self._last: Position | None = None
-        self._index: object = UNKNOWN
+        self._place: int | None = None
+        self._given: Any = None
+        self._count_holds: bool | None = None  # None until a count was seen twice
         self._sample: Tensor | None = None
         self._direction = 0 if self._pipeline else -1
 
-    def advance(self, time: float, sample: Tensor) -> Position:
-        """Move on to the call at `time` with the model input `sample`, of any shape.
+    def advance(self, given: Any, sample: Tensor) -> Position:
+        """Move on to the call that is given a time, a tensor or number, and a sample of any shape.
 
         Raises:
             AttachError: the scheduler calls the model more than once a step.
         """
-        run, index = self._read_scheduler()
-        position = None if run is not self._run else self._continued(time, sample, index)
+        run, count = self._read_scheduler()
+        view = place_in(run, given)
+        place = count if view is None else view
+        position = None
+        if run is self._run and self._last is not None:
+            if view is None and place == self._place and not self._count_stands_for(given):
+                place = None
+            if place is None or self._place is None:
+                position = self._continued_in_time(read_time(given), sample)
+            else:
+                position = self._continued(place, given)
         if position is None:
-            self.reset()
-            self._run = run
-            levels = log_snrs(self._scheduler)
-            self._levels = None if levels is None else levels.tolist()
-            position = Position(self._step(0, time, self._total(time)), order=0, starts=True)
-        self._last, self._index = position, index
-        if position.order == 0 and index is UNKNOWN:
+            position = self._start(run, given, narrow=place is not None)
+        self._last, self._place, self._given = position, place, given
+        if position.order == 0 and place is None:
             # A copy: the next step's sample may be written over this one.
             self._sample = sample.detach().clone()
         return position
 
-    def _continued(self, time: float, sample: Tensor, index: object) -> Position | None:
-        """The call as one of the trajectory under way; None if it opens another."""
-        if self._last is None:
+    def _start(self, run: Tensor | None, given: Any, narrow: bool) -> Position:
+        """The first call of a trajectory, whose time is read: it shows how the others come."""
+        self.reset()
+        self._run, time = run, read_time(given)
+        levels = log_snrs(self._scheduler)
+        self._levels = None if levels is None else levels.tolist()
+        self._times = None if run is None else RunTimes(run, self._scheduler)
+        total = self._total(time)
+        if narrow and self._times is not None and total is not None:
+            self._times.narrow(0, total, time, given)
+        return Position(self._step(0, time, total), order=0, starts=True)
+
+    def _count_stands_for(self, given: Any) -> bool:
+        """Whether the scheduler's count, which stood still, did so because the time does too."""
+        if self._count_holds is None:
+            before = read_time(self._given)
+            self._count_holds = read_time(given) == before
+            if not self._count_holds and self._last is not None and self._times is not None:
+                self._times.forget()
+                step = self._last.step._replace(time=before)
+                self._last = self._last._replace(step=step)
+        return self._count_holds
+
+    def _continued(self, place: int, given: Any) -> Position | None:
+        """The call at a place of the run; None if it opens another trajectory."""
+        assert self._last is not None
+        assert self._place is not None
+        step = self._last.step
+        if place == self._place:
+            return Position(step, self._last.order + 1, starts=False)
+        if place < self._place or step.is_last:
             return None
+        index, total = step.index + 1, step.total
+        time = self._times.told(index, total) if self._times is not None else None
+        if time is None:
+            time = read_time(given)
+            if self._times is not None and total is not None:
+                self._times.narrow(index, total, time, given)
+        return Position(self._step(index, time, total), order=0, starts=False)
+
+    def _continued_in_time(self, time: float, sample: Tensor) -> Position | None:
+        """The call at a time, where nothing else tells its step; None if it opens another."""
+        assert self._last is not None
         step = self._last.step
         if time == step.time:
-            if index is not UNKNOWN:
-                same_step = index == self._index
-            else:
-                same_step = self._sample is not None and same_values(sample, self._sample)
-            if same_step:
+            if self._sample is not None and same_values(sample, self._sample):
                 return Position(step, self._last.order + 1, starts=False)
-            if index is UNKNOWN and not self._repeats(time):
+            if self._times is None or len(self._times.places(time)) < 2:  # as PNDM's times do
                 return None
         turns_back = (time - step.time) * self._direction < 0
         if turns_back or step.is_last:
@@ -105,11 +148,9 @@ class Clock:
         return Position(self._step(step.index + 1, time, step.total), order=0, starts=False)
 
     def _step(self, index: int, time: float, total: int | None) -> Step:
-        if self._run is None or total is None:
+        if self._times is None or self._levels is None or total is None:
             return Step(index, time, total)
-        # Image-to-image runs only the end of the scheduler's timesteps.
-        place = len(self._run) - total + index
-        return Step(index, time, total, None if self._levels is None else self._levels[place])
+        return Step(index, time, total, self._levels[self._times.place(index, total)])
 
     @property
     def tells_logsnr(self) -> bool:
@@ -120,8 +161,8 @@ class Clock:
     def _scheduler(self) -> Any:
         return getattr(self._pipeline and self._pipeline(), "scheduler", None)
 
-    def _read_scheduler(self) -> tuple[Tensor | None, object]:
-        """The timesteps of the run, and how many steps the scheduler has made of it."""
+    def _read_scheduler(self) -> tuple[Tensor | None, int | None]:
+        """The timesteps of the run, and how many of them the scheduler has behind it."""
         scheduler = self._scheduler
         if getattr(scheduler, "order", 1) > 1:
             raise AttachError(
@@ -129,21 +170,24 @@ class Clock:
                 "which look like branches of guidance: use a scheduler of order 1, such as DDIM, "
                 "Euler or DPM-Solver multistep"
             )
-        return getattr(scheduler, "timesteps", None), getattr(scheduler, "step_index", UNKNOWN)
+        count = None
+        if hasattr(scheduler, "step_index"):
+            # It begins to count with its first step.
+            count = next((n for n in (scheduler.step_index, self._begins) if n is not None), 0)
+        return getattr(scheduler, "timesteps", None), count
 
-    def _repeats(self, time: float) -> bool:
-        """Whether the run has this time more than once, as PNDM's has."""
-        return self._run is not None and int((self._run == time).sum()) > 1
+    @property
+    def _begins(self) -> int:
+        return getattr(self._scheduler, "begin_index", None) or 0
 
     def _total(self, time: float) -> int | None:
         """Steps from the one at `time` to the end of the run."""
-        if self._run is None:
+        if self._times is None:
             return None
         # Where the model is given the scheduler's own times, the first of them tells where a run
         # of image-to-image begins; else what the pipeline noted or told the scheduler.
-        places = (self._run == time).nonzero()
-        if len(places):
-            return len(self._run) - int(places[0])
+        places = self._times.places(time)
+        if places:
+            return len(self._times) - places[0]
         noted = getattr(self._pipeline and self._pipeline(), "_num_timesteps", None)
-        begin = getattr(self._scheduler, "begin_index", None) or 0
-        return noted or len(self._run) - begin
+        return noted or len(self._times) - self._begins

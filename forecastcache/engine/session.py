@@ -9,13 +9,14 @@ from time import perf_counter
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils import _pytree as pytree
 
 from forecastcache.adapter import Adapter, Granularity
 from forecastcache.engine.branches import Branch, Branches, CallRecorder, Decision
 from forecastcache.engine.call import AttachedModel, ModelCall
 from forecastcache.engine.clock import Clock, Position
+from forecastcache.engine.finite import FiniteCheck, is_finite
 from forecastcache.engine.patch import Forward
 from forecastcache.engine.report import CallRecord, Report
 from forecastcache.errors import AttachError, NotFiniteError, ScheduleError
@@ -70,6 +71,7 @@ class Session:
         self._clock = Clock(pipeline)
         self._current = self._models[0]
         self._branches = Branches()
+        self._finite = FiniteCheck()
         self._accountant = Accountant(self.adapter, predictor.depth, options.dtype)
         self._calls: list[CallRecord] = []
         self._require_needs()
@@ -83,15 +85,23 @@ class Session:
         return self._attached
 
     def detach(self) -> None:
-        """Restore the model and let go of it and of all features; a second call does nothing."""
+        """Restore the model and let go of it and of all features; a second call does nothing.
+
+        Raises:
+            NotFiniteError: a forecast was not finite, and nobody had looked yet.
+        """
         self._attached = False
         for model in self._models:
             model.detach()
-        self.reset()
+        try:
+            self._require_finite(wait=True)
+        finally:
+            self.reset()
 
     def reset(self) -> None:
         """Let go of all features; the next call opens a trajectory."""
         self._branches.clear()
+        self._finite.clear()
         self._clock.reset()
 
     def report(self) -> Report:
@@ -112,7 +122,9 @@ class Session:
     def __enter__(self) -> Session:
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: object, *exception: object) -> None:
+        if kind is not None:  # which says more than what came of it
+            self._finite.clear()
         self.detach()
 
     def __repr__(self) -> str:
@@ -170,6 +182,7 @@ class Session:
             self._accountant.open()
             if position.step.total is not None:
                 self._check_trajectory(position.step.total)
+            self._finite.clear()
         self._branches.clear()
         self._current = model
 
@@ -223,11 +236,17 @@ class Session:
         self, decision: Decision, branch: Branch, call: ModelCall
     ) -> tuple[Any, Decision]:
         """The output of a call, and what was done in the end: a forecast may be recomputed."""
+        if decision.computes:
+            self._require_finite()
         output = call.make(CallRecorder(branch, decision))
-        if not decision.computes and not _is_finite(output):
-            self._require_recompute(decision, branch)
-            decision = Decision(decision.step)
-            output = call.make(CallRecorder(branch, decision))
+        if not decision.computes and self._options.not_finite == "recompute":
+            if not is_finite(output):
+                decision = Decision(decision.step)
+                output = call.make(CallRecorder(branch, decision))
+        elif not decision.computes:
+            self._finite.watch(decision.step, output)
+        if decision.step.is_last:
+            self._require_finite(wait=True)
         if decision.computes:
             self._accountant.measure(self._branches.values())
         if "output" in self.schedule.needs:
@@ -238,22 +257,28 @@ class Session:
                 branch.forecast_output = newest
         return output, decision
 
-    def _require_recompute(self, decision: Decision, branch: Branch) -> None:
-        """Go on only where a forecast that is not finite is to be computed instead."""
-        if self._options.not_finite == "recompute":
+    def _require_finite(self, wait: bool = False) -> None:
+        """Go on only where every forecast that is known by now was finite.
+
+        Raises:
+            NotFiniteError: one was not.
+        """
+        failed = self._finite.first_failed(wait)
+        if failed is None:
             return
-        kept = (feature for history in branch.histories() for feature in history.features)
+        known = (
+            feature
+            for branch in self._branches.values()
+            for history in branch.histories()
+            for step, feature in zip(history.steps, history.features, strict=True)
+            if step.index < failed.index
+        )
         cause = (
             f"{self.predictor} left the range of the dtype"
-            if all(_is_finite(feature) for feature in kept)
+            if all(map(is_finite, known))
             else "the model itself computed NaN or infinity"
         )
         raise NotFiniteError(
-            f"the forecast of step {decision.step.index} is not finite: {cause}; "
+            f"the forecast of step {failed.index} is not finite: {cause}; "
             "use not_finite='recompute', a lower order or a wider dtype"
         )
-
-
-def _is_finite(output: Any) -> bool:
-    tensors = (x for x in pytree.tree_leaves(output) if isinstance(x, Tensor))
-    return all(bool(x.isfinite().all()) for x in tensors)

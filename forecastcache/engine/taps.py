@@ -46,7 +46,8 @@ class Taps:
     ) -> None:
         self.sites = tuple(sites)
         self._whole = self.sites[0].path == ""
-        self._taps = {} if self._whole else {site.path: _tap(model, site) for site in self.sites}
+        self._under_way = _Call()
+        self._taps = {} if self._whole else {site.path: self._tap(model, site) for site in sites}
         self._bypassed: dict[str, nn.Module] = {}
         self._swapped: list[tuple[nn.Module, str, nn.Module]] = []
         for i, trunk in enumerate(bypassed):
@@ -84,28 +85,50 @@ class Taps:
 
     def restore(self) -> None:
         """Put every module back; does nothing where all are, and ends what was interrupted."""
-        for tap in self._taps.values():
-            tap.recorder = None
+        self._under_way.recorder = None
         while self._swapped:
             parent, name, module = self._swapped[-1]
-            setattr(parent, name, module)
+            _place(parent, name, module)
             self._swapped.pop()
 
+    def _tap(self, model: nn.Module, site: Site) -> _Tap:
+        return _TAPS[site.feature](model.get_submodule(site.path), site, self._under_way)
+
     def _stand_in(self, model: nn.Module, recorder: Recorder) -> None:
-        stand_ins: dict[str, _Tap | nn.Module] = dict(self._taps)
-        if not recorder.computing:
-            stand_ins |= self._bypassed
-        for path, stand_in in stand_ins.items():
-            parent_path, _, name = path.rpartition(".")
-            parent = model.get_submodule(parent_path)
-            module = parent.get_submodule(name)
-            if isinstance(stand_in, _Tap):
-                stand_in.stand_for(module, recorder)
+        self._under_way.recorder = recorder
+        for path, tap in self._taps.items():
+            module = self._put(model, path, tap)
+            if tap.module is not module:  # it was replaced since the last call
+                tap.refer_to(module)
+        if recorder.computing:
+            return
+        for path, stand_in in self._bypassed.items():
+            module = self._put(model, path, stand_in)
             for bypass, block in zip(stand_in.children(), module.children()):
                 if isinstance(bypass, _Bypass):
                     bypass.refer_to(block)
-            self._swapped.append((parent, name, module))
-            setattr(parent, name, stand_in)
+
+    def _put(self, model: nn.Module, path: str, stand_in: nn.Module) -> nn.Module:
+        """Put a stand-in in the place of the module at `path`, which is returned."""
+        *parents, name = path.split(".")
+        parent = model
+        for each in parents:
+            parent = getattr(parent, each)
+        module: nn.Module = getattr(parent, name)
+        self._swapped.append((parent, name, module))
+        _place(parent, name, stand_in)
+        return module
+
+
+def _place(parent: nn.Module, name: str, child: nn.Module) -> None:
+    """Give a module another child, without the checks of setattr, which cost more than a site."""
+    parent._modules[name] = child
+
+
+class _Call:
+    """The call that the stand-ins of a model are in place for; None between calls."""
+
+    recorder: Recorder | None = None
 
 
 class _StandIn(nn.Module):
@@ -129,22 +152,17 @@ class _StandIn(nn.Module):
 class _Tap(_StandIn):
     """A stand-in that shows one site to the recorder of the call under way."""
 
-    recorder: Recorder | None = None
-
-    def __init__(self, module: nn.Module, site: Site) -> None:
+    def __init__(self, module: nn.Module, site: Site, under_way: _Call) -> None:
         super().__init__(module)
         self.site = site
-
-    def stand_for(self, module: nn.Module, recorder: Recorder) -> None:
-        """Show the recorder what `module` does; it may be another than at the last call."""
-        self.refer_to(module)
-        self.recorder = recorder
+        self._under_way = under_way
 
     @property
     def _call(self) -> Recorder:
-        if self.recorder is None:
+        recorder = self._under_way.recorder
+        if recorder is None:
             raise RuntimeError(f"the tap at {self.site.path} was called outside its model")
-        return self.recorder
+        return recorder
 
 
 class _OutputTap(_Tap):
@@ -161,8 +179,8 @@ class _InputTap(_Tap):
 
 
 class _ResidualTap(_Tap):
-    def __init__(self, module: nn.Module, site: Site) -> None:
-        super().__init__(module, site)
+    def __init__(self, module: nn.Module, site: Site, under_way: _Call) -> None:
+        super().__init__(module, site, under_way)
         self._streams = _Streams(module, site.streams)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -221,10 +239,6 @@ _TAPS: dict[str, type[_Tap]] = {
     "residual": _ResidualTap,
     "nothing": _NothingTap,
 }
-
-
-def _tap(model: nn.Module, site: Site) -> _Tap:
-    return _TAPS[site.feature](model.get_submodule(site.path), site)
 
 
 def _pass_output(

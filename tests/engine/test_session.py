@@ -206,10 +206,37 @@ def test_a_model_that_computes_nan_is_named_as_the_cause():
     model = make_transformer()
     model.proj_out_2.weight.data.fill_(torch.nan)
     latents, label = torch.randn(1, 4, 8, 8), torch.tensor([1])
-    with fc.attach(model, fc.Listed([0]), fc.Reuse()), torch.no_grad():
+    session = fc.attach(model, fc.Listed([0]), fc.Reuse())
+    with torch.no_grad():
         model(latents, timestep=torch.tensor([900]), class_labels=label)
-        with pytest.raises(NotFiniteError, match="the model itself computed NaN"):
-            model(latents, timestep=torch.tensor([800]), class_labels=label)
+        model(latents, timestep=torch.tensor([800]), class_labels=label)
+    with pytest.raises(NotFiniteError, match="the model itself computed NaN"):
+        session.detach()
+    assert "forward" not in model.__dict__
+
+
+def test_the_next_computed_step_tells_of_a_forecast_that_was_not_finite():
+    model = Explosive()
+    session = fc.attach(model, fc.Listed([0, 3]), Exploding())
+    for time in (6.0, 5.0, 4.0):
+        model(torch.ones(3), torch.tensor(time))
+    with pytest.raises(NotFiniteError, match="step 1 is not finite: Exploding"):
+        model(torch.ones(3), torch.tensor(3.0))
+    session.detach()  # with nothing more to say
+
+
+def test_an_error_is_not_hidden_by_what_came_of_it():
+    model = Explosive()
+
+    def fail() -> None:
+        with fc.attach(model, fc.Listed([0]), Exploding()):
+            for time in (6.0, 5.0):
+                model(torch.ones(3), torch.tensor(time))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert "forward" not in model.__dict__
 
 
 class Hungry(fc.Reuse):
@@ -258,11 +285,11 @@ class Explosive(torch.nn.Module):
 @pytest.mark.parametrize("predictor", [fc.Exponential(), fc.Exponential(2), fc.Taylor(2)], ids=str)
 def test_what_the_model_computes_as_nan_is_named(predictor):
     model, x = Explosive(), torch.ones(3)
-    with fc.attach(model, fc.Listed([0, 1, 2, 3]), predictor):
-        for time in (5.0, 4.0, 3.0, 2.0):
-            model(x, torch.tensor(time))
-        with pytest.raises(fc.errors.NotFiniteError, match="the model itself computed NaN"):
-            model(x, torch.tensor(1.0))
+    session = fc.attach(model, fc.Listed([0, 1, 2, 3]), predictor)
+    for time in (5.0, 4.0, 3.0, 2.0, 1.0):
+        model(x, torch.tensor(time))
+    with pytest.raises(fc.errors.NotFiniteError, match="the model itself computed NaN"):
+        session.detach()
     with fc.attach(model, fc.Listed([0, 1, 2, 3]), predictor, not_finite="recompute") as session:
         for time in (5.0, 4.0, 3.0, 2.0, 1.0):
             model(x, torch.tensor(time))

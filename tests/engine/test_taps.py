@@ -24,9 +24,10 @@ def test_an_interrupt_while_the_modules_are_put_back_leaves_no_trace(pipe, fails
         count += 1
         if count == fails_at + 1:  # six modules are swapped in, and six back
             raise KeyboardInterrupt
-        setattr(*args)
+        place(*args)
 
-    monkeypatch.setattr(taps, "setattr", interrupted, raising=False)
+    place = taps._place
+    monkeypatch.setattr(taps, "_place", interrupted)
     with pytest.raises(KeyboardInterrupt):
         sample(pipe)
     session.detach()

@@ -1,0 +1,68 @@
+"""Weighted sums of tensors, each read once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+BLOCK = 1 << 17  # elements a CPU thread accumulates at a time: their sum stays in its cache
+Terms: TypeAlias = Sequence[tuple[float, Tensor]]
+
+
+def weighted_sum(terms: Terms, dtype: torch.dtype) -> Tensor:
+    """The sum of weight times tensor, accumulated in float32 or wider.
+
+    On CUDA one kernel reads every tensor once and writes the sum once, where Triton is installed.
+    On a CPU a large sum goes block by block, so that the block stays in the cache.
+
+    Args:
+        terms: at least one weight, each with a contiguous tensor; these are of one shape, dtype
+            and device.
+        dtype: dtype of the sum.
+    """
+    first = terms[0][1]
+    wide = torch.float32
+    if first.dtype != wide or dtype != wide:
+        wide = torch.promote_types(torch.promote_types(first.dtype, dtype), wide)
+    fused = _fused_sum() if first.is_cuda and wide == torch.float32 else None
+    if fused is not None:
+        return fused(terms, torch.empty_like(first, dtype=dtype))
+    block = BLOCK * torch.get_num_threads() if first.device.type == "cpu" else first.numel()
+    if first.numel() <= block:
+        return _accumulated(terms, wide).to(dtype)
+    return _in_blocks(terms, block, wide, torch.empty_like(first, dtype=dtype))
+
+
+@cache
+def _fused_sum() -> Callable[[Terms, Tensor], Tensor] | None:
+    """The kernel; None in a build of torch without Triton."""
+    try:
+        from forecastcache._util.triton_sum import fused_sum
+    except ImportError:
+        return None
+    return fused_sum
+
+
+def _accumulated(terms: Terms, wide: torch.dtype) -> Tensor:
+    weight, tensor = terms[0]
+    total = tensor * weight if tensor.dtype == wide else tensor.to(wide).mul_(weight)
+    for weight, tensor in terms[1:]:
+        total.add_(tensor, alpha=weight)
+    return total
+
+
+def _in_blocks(terms: Terms, block: int, wide: torch.dtype, out: Tensor) -> Tensor:
+    scratch = torch.empty(block, dtype=wide, device=out.device)
+    pieces = zip(*(tensor.view(-1).split(block) for _, tensor in terms), strict=True)
+    for target, sources in zip(out.view(-1).split(block), pieces, strict=True):
+        total = target if out.dtype == wide else scratch[: len(target)]
+        total.copy_(sources[0]).mul_(terms[0][0])
+        for source, (weight, _) in zip(sources[1:], terms[1:], strict=True):
+            total.add_(source, alpha=weight)
+        if total is not target:
+            target.copy_(total)
+    return out

@@ -1,0 +1,70 @@
+"""FiniteCheck: finds forecasts with NaN or infinity without waiting for the device at each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from forecastcache.step import Step
+
+
+class FiniteCheck:
+    """The forecasts of a trajectory whose values nobody has looked at yet.
+
+    Whether a forecast is finite is reduced to one flag on its device, behind the forecast itself.
+    The flags come to the host on their own and are read where the work before them is done.
+    """
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all forecasts."""
+        self._steps: list[Step] = []
+        self._flags: list[Tensor] = []
+        self._arrived: torch.cuda.Event | None = None
+
+    def watch(self, step: Step, output: Any) -> None:
+        """Take note of the forecast output of a step."""
+        for tensor in _tensors(output):
+            flag = tensor.isfinite().all()
+            if flag.is_cuda:
+                host = torch.empty((), dtype=torch.bool, pin_memory=True)
+                flag = host.copy_(flag, non_blocking=True)
+                self._arrived = torch.cuda.Event()
+                self._arrived.record()
+            self._steps.append(step)
+            self._flags.append(flag)
+
+    def first_failed(self, wait: bool = False) -> Step | None:
+        """The first step whose forecast was not finite, as far as the device has come.
+
+        Args:
+            wait: wait for the device, to have heard of all of them.
+        """
+        if self._arrived is not None and not self._arrived.query():
+            if not wait:
+                return None
+            self._arrived.synchronize()
+        if not self._flags:
+            return None
+        finite = torch.stack(self._flags).tolist()
+        failed = next((step for step, fine in zip(self._steps, finite) if not fine), None)
+        self.clear()
+        return failed
+
+
+def is_finite(output: Any) -> bool:
+    """Whether a tensor, or every tensor of a nest, is finite; this waits for their device."""
+    return all(bool(tensor.isfinite().all()) for tensor in _tensors(output))
+
+
+def _tensors(output: Any) -> list[Tensor]:
+    if isinstance(output, Tensor):
+        return [output]
+    if isinstance(output, tuple):  # as a model returns it without `return_dict`
+        return [each for part in output for each in _tensors(part)]
+    return [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]

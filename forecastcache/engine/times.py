@@ -1,0 +1,88 @@
+"""Times: what the calls of a run tell the model, known without waiting for the device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+TRAINED = 1000  # times of training, where a scheduler does not say
+
+
+def read_time(given: Any) -> float:
+    """The time that a call gives, a tensor or a number; of a tensor this waits for its device.
+
+    Where tokens have times of their own, those of given frames are 0: the largest is the step's.
+    """
+    if isinstance(given, (int, float)):
+        return float(given)
+    return float(torch.as_tensor(given).max())
+
+
+def place_in(run: Tensor | None, given: Any) -> int | None:
+    """The place of a time among those of a run whose memory it shares; None if it has its own.
+
+    Args:
+        run: the scheduler's times, shape `(steps,)`.
+        given: time of a call: an element of `run` or a view that repeats one, as pipelines make.
+    """
+    if run is None or not isinstance(given, Tensor) or given.dtype != run.dtype:
+        return None
+    axes = zip(given.shape, given.stride())
+    if not all(size == 1 or stride == 0 for size, stride in axes) or run.stride(0) == 0:
+        return None
+    if given.untyped_storage().data_ptr() != run.untyped_storage().data_ptr():
+        return None
+    return (given.storage_offset() - run.storage_offset()) // run.stride(0)
+
+
+class RunTimes:
+    """The scheduler's times of one run, copied to the host once.
+
+    Pipelines tell their models these times, or their part of the times of training, t / 1000, or
+    what is left of that to 1. The first call of a run shows which, or one behind it: at 500 of
+    1000 the last two are the same.
+
+    Args:
+        run: the scheduler's times, shape `(steps,)`.
+        scheduler: scheduler of diffusers.
+    """
+
+    def __init__(self, run: Tensor, scheduler: Any) -> None:
+        trained = getattr(scheduler, "config", {}).get("num_train_timesteps") or TRAINED
+        own = run.detach().cpu()
+        forms = own, own / trained, 1 - own / trained
+        self._own: list[float] = own.tolist()
+        self._forms: list[list[float]] = [form.tolist() for form in forms]
+
+    def __len__(self) -> int:
+        return len(self._own)
+
+    def places(self, time: float) -> list[int]:
+        """Where the scheduler has this very time."""
+        return [i for i, own in enumerate(self._own) if own == time]
+
+    def place(self, index: int, total: int) -> int:
+        """Where a step of a trajectory stands: image-to-image runs only the end of the times."""
+        return len(self) - total + index
+
+    def narrow(self, index: int, total: int, time: float, given: Any) -> None:
+        """Keep those forms in which the call of a step, which gave `time`, may have come."""
+        exact = not isinstance(given, Tensor) or not given.is_floating_point()
+        near = 2 * torch.finfo(torch.float32 if exact else given.dtype).eps * max(1.0, time)
+        place = self.place(index, total)
+        self._forms = [form for form in self._forms if abs(form[place] - time) <= near]
+
+    def forget(self) -> None:
+        """Tell no times any more: they are to be read."""
+        self._forms = []
+
+    def told(self, index: int, total: int | None) -> float | None:
+        """The time of a step, before it is rounded to the model's dtype.
+
+        None where it is not known yet in which form, or in none of them.
+        """
+        if total is None or len(self._forms) != 1:
+            return None
+        return self._forms[0][self.place(index, total)]
