@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from torch import Tensor, nn
-from torch.utils import _pytree as pytree
+from torch import nn
 
+from forecastcache._util.nests import tensors_in
 from forecastcache._util.swap import swapped
 from forecastcache.engine.patch import place_of_call
 
@@ -80,5 +80,4 @@ class OutputCache:
 
 
 def _bytes(output: Any) -> int:
-    tensors = (leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor))
-    return sum(tensor.nbytes for tensor in tensors)
+    return sum(tensor.nbytes for tensor in tensors_in(output))

@@ -113,12 +113,14 @@ class History:
         Raises:
             HistoryError: the row has not one weight a feature.
         """
-        weights = row.tolist() if isinstance(row, np.ndarray) else row
-        if self._ring is None or len(weights) != len(self._steps):
+        # A list is as fast as it gets at a forecast step; an array may be of any shape.
+        shape = row.shape if isinstance(row, np.ndarray) else (len(row),)
+        if self._ring is None or shape != (len(self._steps),):
             raise HistoryError(
-                f"a row of {len(weights)} weights came to a history of {len(self)} features: "
+                f"a row of shape {shape} came to a history of {len(self)} features: "
                 "give one weight a feature, oldest first"
             )
+        weights = row.tolist() if isinstance(row, np.ndarray) else row
         terms = [(w, self._slots[slot]) for w, slot in zip(weights, self._order()) if w != 0]
         if not terms:
             return self.like_its_features(torch.zeros_like(self._slots[0]))

@@ -110,5 +110,7 @@ def test_what_does_not_fit_is_refused():
         history.observe(fc.Step(5, 0.0), torch.zeros(4))
     with pytest.raises(fc.errors.HistoryError, match="one weight a feature"):
         history.combine([1.0])
+    with pytest.raises(fc.errors.HistoryError, match=r"shape \(2, 1\).*one weight a feature"):
+        history.combine(np.ones((2, 1)))
     with pytest.raises(fc.errors.HistoryError, match="history of 0 features"):
         fc.History(2).combine(np.array([]))

@@ -11,18 +11,13 @@ import torch
 from answer import Answer
 from asked import DTYPE, Asked
 from subjects import flux, sample
-from torch import Tensor
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import forecastcache as fc
 from forecastcache.adapter import GRANULARITIES
+from forecastcache.testing.host_reads import host_reads
 
 NEEDS = ("diffusers",)
 WAITED = "called a synchronizing CUDA operation"
-# What waits on a GPU: numbers read by the host, and sizes that depend on data.
-WAITING = {"_local_scalar_dense", "equal", "nonzero", "masked_select", "_unique2"}
-TO_HOST = {Tensor.cpu, Tensor.numpy, Tensor.tolist}
 
 
 def main(asked: Asked, answer: Answer) -> None:
@@ -56,7 +51,7 @@ def main(asked: Asked, answer: Answer) -> None:
 
 def waits(device: str, run: Callable[[], Any]) -> int:
     """How often the host waits in a run: seen on a GPU, counted by what would wait on CPUs."""
-    with (_warned if device == "cuda" else _counted)() as count:
+    with (_warned if device == "cuda" else host_reads)() as count:
         run()
     return count()
 
@@ -71,34 +66,3 @@ def _warned() -> Iterator[Callable[[], int]]:
             yield lambda: sum(WAITED in str(each.message) for each in seen)
         finally:
             torch.cuda.set_sync_debug_mode(before)
-
-
-@contextmanager
-def _counted() -> Iterator[Callable[[], int]]:
-    reads, copies = _Reads(), _Copies()
-    with reads, copies:
-        yield lambda: reads.count + copies.count
-
-
-class _Reads(TorchDispatchMode):
-    """Counts operations that give the host a number."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += func.overloadpacket.__name__ in WAITING
-        return func(*args, **(kwargs or {}))
-
-
-class _Copies(TorchFunctionMode):
-    """Counts calls that bring a tensor to the host; on CPUs they dispatch nothing."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += func in TO_HOST
-        return func(*args, **(kwargs or {}))

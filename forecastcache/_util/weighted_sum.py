@@ -33,7 +33,7 @@ def weighted_sum(terms: Terms, dtype: torch.dtype) -> Tensor:
         return fused(terms, torch.empty_like(first, dtype=dtype))
     block = BLOCK * torch.get_num_threads() if first.device.type == "cpu" else first.numel()
     if first.numel() <= block:
-        return _accumulated(terms, wide).to(dtype)
+        return _accumulate(terms, torch.empty_like(first, dtype=wide)).to(dtype)
     return _in_blocks(terms, block, wide, torch.empty_like(first, dtype=dtype))
 
 
@@ -47,9 +47,9 @@ def _fused_sum() -> Callable[[Terms, Tensor], Tensor] | None:
     return fused_sum
 
 
-def _accumulated(terms: Terms, wide: torch.dtype) -> Tensor:
+def _accumulate(terms: Terms, total: Tensor) -> Tensor:
     weight, tensor = terms[0]
-    total = tensor * weight if tensor.dtype == wide else tensor.to(wide).mul_(weight)
+    total.copy_(tensor).mul_(weight)
     for weight, tensor in terms[1:]:
         total.add_(tensor, alpha=weight)
     return total
@@ -57,12 +57,11 @@ def _accumulated(terms: Terms, wide: torch.dtype) -> Tensor:
 
 def _in_blocks(terms: Terms, block: int, wide: torch.dtype, out: Tensor) -> Tensor:
     scratch = torch.empty(block, dtype=wide, device=out.device)
+    weights = [weight for weight, _ in terms]
     pieces = zip(*(tensor.view(-1).split(block) for _, tensor in terms), strict=True)
     for target, sources in zip(out.view(-1).split(block), pieces, strict=True):
         total = target if out.dtype == wide else scratch[: len(target)]
-        total.copy_(sources[0]).mul_(terms[0][0])
-        for source, (weight, _) in zip(sources[1:], terms[1:], strict=True):
-            total.add_(source, alpha=weight)
+        _accumulate(list(zip(weights, sources, strict=True)), total)
         if total is not target:
             target.copy_(total)
     return out

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
+from forecastcache._util.nests import tensors_in
 from forecastcache.adapter import Adapter, Granularity, Site
 from forecastcache.engine.patch import Forward, Owner, Patch, is_compiled
 from forecastcache.engine.probe import Probe
@@ -145,8 +145,8 @@ class AttachedModel:
                 f"{self.name} was called without "
                 f"{self._time if time is None else 'a tensor'}: forecasting needs it at every call"
             )
-        others = (value for name, value in given.items() if name != self._time)
-        kinds = ((x.shape, x.dtype, x.device) for x in _tensors_in(others))
+        others = [value for name, value in given.items() if name != self._time]
+        kinds = ((x.shape, x.dtype, x.device) for x in tensors_in(others))
         return ModelCall(
             model=self,
             forward=forward,
@@ -179,12 +179,3 @@ class AttachedModel:
                         "compiled model; output, hidden or block for compiled blocks), or compile "
                         "smaller parts"
                     )
-
-
-def _tensors_in(values: Iterable[Any]) -> Iterator[Tensor]:
-    """The tensors among values and in their nests."""
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif value is not None and not isinstance(value, (bool, int, float, str)):
-            yield from (leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor))

@@ -173,7 +173,7 @@ class Clock:
         count = None
         if hasattr(scheduler, "step_index"):
             # It begins to count with its first step.
-            count = next((n for n in (scheduler.step_index, self._begins) if n is not None), 0)
+            count = self._begins if scheduler.step_index is None else scheduler.step_index
         return getattr(scheduler, "timesteps", None), count
 
     @property

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
+from forecastcache._util.nests import tensors_in
 from forecastcache.step import Step
 
 
@@ -29,7 +29,7 @@ class FiniteCheck:
 
     def watch(self, step: Step, output: Any) -> None:
         """Take note of the forecast output of a step."""
-        for tensor in _tensors(output):
+        for tensor in tensors_in(output):
             flag = tensor.isfinite().all()
             if flag.is_cuda:
                 host = torch.empty((), dtype=torch.bool, pin_memory=True)
@@ -59,12 +59,4 @@ class FiniteCheck:
 
 def is_finite(output: Any) -> bool:
     """Whether a tensor, or every tensor of a nest, is finite; this waits for their device."""
-    return all(bool(tensor.isfinite().all()) for tensor in _tensors(output))
-
-
-def _tensors(output: Any) -> list[Tensor]:
-    if isinstance(output, Tensor):
-        return [output]
-    if isinstance(output, tuple):  # as a model returns it without `return_dict`
-        return [each for part in output for each in _tensors(part)]
-    return [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
+    return all(bool(tensor.isfinite().all()) for tensor in tensors_in(output))

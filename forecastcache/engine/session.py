@@ -239,12 +239,12 @@ class Session:
         if decision.computes:
             self._require_finite()
         output = call.make(CallRecorder(branch, decision))
-        if not decision.computes and self._options.not_finite == "recompute":
-            if not is_finite(output):
+        if not decision.computes:
+            if self._options.not_finite == "raise":
+                self._finite.watch(decision.step, output)
+            elif not is_finite(output):
                 decision = Decision(decision.step)
                 output = call.make(CallRecorder(branch, decision))
-        elif not decision.computes:
-            self._finite.watch(decision.step, output)
         if decision.step.is_last:
             self._require_finite(wait=True)
         if decision.computes:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from forecastcache._moved import name_new_places
+from forecastcache._util.nests import tensors_in
 from forecastcache.engine.attach import denoisers
 from forecastcache.errors import OptionError
 from forecastcache.sampling.request import Request
@@ -109,8 +109,7 @@ def _outputs(model: nn.Module, module: str | None) -> Iterator[list[Tensor]]:
         ) from None
 
     def see(_: nn.Module, given: Any, output: Any) -> None:
-        tensors = [it for it in pytree.tree_leaves(output) if isinstance(it, Tensor)]
-        seen.append(max(tensors, key=Tensor.numel).detach().float().cpu())
+        seen.append(max(tensors_in(output), key=Tensor.numel).detach().float().cpu())
 
     hook = watched.register_forward_hook(see)
     try:

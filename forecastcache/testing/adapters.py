@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from forecastcache._util.nests import tensors_in
 from forecastcache.adapter import Granularity
 from forecastcache.engine.attach import attach
 from forecastcache.errors import AttachError
@@ -24,7 +25,6 @@ from forecastcache.testing.subject import (
     SCHEDULE,
     TIMES,
     Subject,
-    tensors_in,
 )
 
 DTYPES = (torch.float32, torch.bfloat16)

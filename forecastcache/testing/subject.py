@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
+from forecastcache._util.nests import tensors_in
 from forecastcache.adapter import Adapter, Granularity
 from forecastcache.engine.attach import attach
 from forecastcache.engine.session import Session
@@ -75,8 +75,3 @@ class Subject:
 
     def attach(self, site: Granularity, schedule: Every = SCHEDULE) -> Session:
         return attach(self.module, schedule, Taylor(order=1), site=site)
-
-
-def tensors_in(output: Any) -> list[Tensor]:
-    """The tensors that a model returned, however they are nested."""
-    return [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor)]

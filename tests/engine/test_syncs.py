@@ -6,55 +6,21 @@ without a session and taken off; what is left must not grow with the number of s
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-import torch
-from torch import Tensor
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import forecastcache as fc
+from forecastcache.testing.host_reads import host_reads
 
 from ..adapters.pipelines import PIPELINES, Case, run
 from ..conftest import SITES
 
-READING = {
-    Tensor.item, Tensor.cpu, Tensor.numpy, Tensor.nonzero, Tensor.__bool__, Tensor.__float__
-}  # fmt: skip
 ONCE_A_RUN = 16  # timesteps and noise levels, the first time, each branch's conditions, the flags
 
 
-class Reads(TorchFunctionMode):
-    """Counts what reads a tensor in Python."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += func in READING
-        return func(*args, **(kwargs or {}))
-
-
-class LocalScalars(TorchDispatchMode):
-    """Counts numbers that are read below Python, by torch.equal or int() say."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += func in (
-            torch.ops.aten._local_scalar_dense.default, torch.ops.aten.equal.default
-        )  # fmt: skip
-        return func(*args, **(kwargs or {}))
-
-
 def reads(case: Case, steps: int) -> int:
-    with Reads() as above, LocalScalars() as below:
+    with host_reads() as count:
         run(case.pipe, case.request, num_inference_steps=steps)
-    return above.count + below.count
+    return count()
 
 
 def reads_beyond(case: Case, steps: int, site: str, computed: tuple[int, ...]) -> int:
