@@ -92,7 +92,7 @@ class Pipeline:
         return taken
 
 
-def sum_alone(predictor: fc.Predictor, features: int) -> float:
+def sum_alone(predictor: fc.LinearPredictor, features: int) -> float:
     """Seconds that the forecasts of a step take when nothing is around them."""
     histories = [fc.History(predictor.depth) for _ in range(features)]
     steps = [fc.Step(i, 1 - i / STEPS) for i in range(2)]
@@ -103,8 +103,7 @@ def sum_alone(predictor: fc.Predictor, features: int) -> float:
     for index in range(2, STEPS):
         started = perf_counter()
         forecaster = predictor.prepare(steps, fc.Step(index, 1 - index / STEPS))
-        for history in histories:
-            forecaster(history)
+        forecaster.at_all(histories)
         taken.append(perf_counter() - started)
     return median(taken)
 

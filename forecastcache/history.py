@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from forecastcache._util.weighted_sum import weighted_sum
+from forecastcache._util.streamed_sum import sum_on
+from forecastcache._util.weighted_sum import Terms, weighted_sum, weighted_sums
 from forecastcache.errors import HistoryError
 from forecastcache.step import Step
 
@@ -45,6 +46,7 @@ class History:
         self._slots: tuple[Tensor, ...] = ()  # of the ring
         self._feature_dtype = torch.float32
         self._feature_device = torch.device("cpu")
+        self._arrival: torch.cuda.Event | None = None  # of the newest feature in host memory
         self._steps: deque[Step] = deque(maxlen=depth)
         self._next = 0
 
@@ -59,6 +61,8 @@ class History:
     @property
     def features(self) -> tuple[Tensor, ...]:
         """The features as they are stored, oldest first."""
+        if self._arrival is not None:
+            self._arrival.synchronize()
         return tuple(self._slots[slot] for slot in self._order())
 
     @property
@@ -81,7 +85,13 @@ class History:
                 f"a feature of shape {tuple(feature.shape)} came to a history of shape "
                 f"{tuple(self._ring.shape[1:])}: start a fresh history for it"
             )
-        self._slots[self._next].copy_(feature.detach())
+        if self._offloads:
+            # Nobody waits here: sums on the device come behind the copy, `features` waits.
+            self._slots[self._next].copy_(feature.detach(), non_blocking=True)
+            self._arrival = torch.cuda.Event()
+            self._arrival.record(torch.cuda.current_stream(self._feature_device))
+        else:
+            self._slots[self._next].copy_(feature.detach())
         self._next = (self._next + 1) % self.depth
         self._steps.append(step)
 
@@ -113,6 +123,21 @@ class History:
         Raises:
             HistoryError: the row has not one weight a feature.
         """
+        terms = self._terms(row)
+        if not terms:
+            shape, dtype = self._slots[0].shape, self._feature_dtype
+            return torch.zeros(shape, dtype=dtype, device=self._feature_device)
+        if terms[0][1].device != self._feature_device:
+            return sum_on(self._feature_device, terms, self._feature_dtype)
+        return weighted_sum(terms, self._feature_dtype)
+
+    @property
+    def _offloads(self) -> bool:
+        """Whether features come from a CUDA device to pinned memory."""
+        return self._feature_device.type == "cuda" and self._slots[0].device.type == "cpu"
+
+    def _terms(self, row: Sequence[float] | np.ndarray) -> Terms:
+        """The features with their weights, without those of weight 0."""
         # A list is as fast as it gets at a forecast step; an array may be of any shape.
         shape = row.shape if isinstance(row, np.ndarray) else (len(row),)
         if self._ring is None or shape != (len(self._steps),):
@@ -121,10 +146,16 @@ class History:
                 "give one weight a feature, oldest first"
             )
         weights = row.tolist() if isinstance(row, np.ndarray) else row
-        terms = [(w, self._slots[slot]) for w, slot in zip(weights, self._order()) if w != 0]
-        if not terms:
-            return self.like_its_features(torch.zeros_like(self._slots[0]))
-        return self.like_its_features(weighted_sum(terms, self._feature_dtype))
+        return [(w, self._slots[slot]) for w, slot in zip(weights, self._order()) if w != 0]
+
+    def _is_summed_with(self, other: History) -> bool:
+        """Whether one launch can make sums of both."""
+        a, b = self._slots[0], other._slots[0]
+        return (
+            a.device == b.device == self._feature_device == other._feature_device
+            and a.dtype == b.dtype
+            and self._feature_dtype == other._feature_dtype
+        )
 
     def _order(self) -> list[int]:
         """The slots of the features, oldest first."""
@@ -141,6 +172,18 @@ class History:
                 device=device,
                 pin_memory=device.type == "cpu" and feature.device.type == "cuda",
             )
+
+
+def combine_all(histories: Sequence[History], row: Sequence[float]) -> list[Tensor]:
+    """What `combine` gives for each history; for histories of one kind in few launches.
+
+    Raises:
+        HistoryError: the row has not one weight a feature of each history.
+    """
+    first, *others = histories
+    if others and any(row) and all(each._is_summed_with(first) for each in others):
+        return weighted_sums([each._terms(row) for each in histories], first._feature_dtype)
+    return [history.combine(row) for history in histories]
 
 
 def same_values(a: Tensor, b: Tensor) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Literal, final
+from math import isfinite
+from typing import Literal, NamedTuple, final
 
 import numpy as np
 from torch import Tensor
 
 from forecastcache.errors import HistoryError
-from forecastcache.history import History
+from forecastcache.history import History, combine_all
 from forecastcache.options import Options
 from forecastcache.step import Step
 
@@ -96,6 +97,23 @@ class Predictor(Options, ABC):
             )
 
 
+class RowForecaster(NamedTuple):
+    """The forecast of one step by a row over the history, at any site.
+
+    Attributes:
+        row: one weight a feature, oldest first.
+    """
+
+    row: list[float]
+
+    def __call__(self, history: History) -> Tensor:
+        return history.combine(self.row)
+
+    def at_all(self, histories: Sequence[History]) -> list[Tensor]:
+        """The forecasts for several histories, in few launches where they are of one kind."""
+        return combine_all(histories, self.row)
+
+
 class LinearPredictor(Predictor):
     """A predictor whose forecast is a weighted sum of the history: a row over it."""
 
@@ -116,7 +134,7 @@ class LinearPredictor(Predictor):
         self._require(computed)
         newest = computed[-self.depth :]
         row = np.asarray(self.weights(newest, target), dtype=np.float64)
-        if row.shape != (len(newest),) or not np.isfinite(row).all():
+        if row.shape != (len(newest),) or not all(map(isfinite, row.tolist())):
             raise HistoryError(
                 f"{self}.weights gave {row.tolist()} for {len(newest)} computed steps "
                 f"{[s.index for s in newest]}: it must give one finite weight for each"
@@ -125,9 +143,8 @@ class LinearPredictor(Predictor):
         return np.concatenate([np.zeros(older), row]) if older else row
 
     @final
-    def prepare(self, computed: Sequence[Step], target: Step) -> Forecaster:
-        row = self.row(computed, target).tolist()
-        return lambda history: history.combine(row)
+    def prepare(self, computed: Sequence[Step], target: Step) -> RowForecaster:
+        return RowForecaster(self.row(computed, target).tolist())
 
     @final
     def forecast(self, history: History, target: Step) -> Tensor:

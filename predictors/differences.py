@@ -113,11 +113,14 @@ def derivative_weights(nodes: Sequence[float] | np.ndarray, at: float) -> np.nda
 
 
 @lru_cache(maxsize=256)  # asked for at every forecast step, new at computed ones
-def backward_differences(steps: tuple[int, ...], order: int) -> list[np.ndarray]:
+def backward_differences(steps: tuple[int, ...], order: int) -> np.ndarray:
     """Rows over the features, oldest first, of TaylorSeer's derivatives d_0 ... d_order.
 
     d_0 = F; d_{i+1} = (d_i - d_i of the computed step before) / gap, where gap is the distance
     of those two steps for every i, as in the reference code. Stops at the differences there are.
+
+    Returns:
+        Array of shape `(differences, steps)`, shared by all who ask: it must not be written to.
     """
     gaps = np.diff(steps).astype(np.float64)
     differences = np.eye(len(steps))
@@ -125,7 +128,7 @@ def backward_differences(steps: tuple[int, ...], order: int) -> list[np.ndarray]
     for i in range(1, min(order, len(gaps)) + 1):
         differences = np.diff(differences, axis=0) / gaps[i - 1 :, None]
         rows.append(differences[-1])
-    return rows
+    return np.stack(rows)
 
 
 def _exact(numbers: Sequence[Number]) -> list[Fraction]:

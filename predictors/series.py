@@ -32,7 +32,8 @@ class Series(LinearPredictor):
     def weights(self, computed: Sequence[Step], target: Step) -> np.ndarray:
         steps = tuple(step.index for step in computed)
         k = target.index - steps[-1]
-        row = np.zeros(len(steps))
-        for i, difference in enumerate(backward_differences(steps, self.order)):
-            row += difference * self.basis(i, k) / factorial(i)
-        return row
+        differences = backward_differences(steps, self.order)
+        return (
+            np.array([self.basis(i, k) / factorial(i) for i in range(len(differences))])
+            @ differences
+        )

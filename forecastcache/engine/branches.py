@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from torch import Tensor
 from torch.utils import _pytree as pytree
@@ -11,10 +11,12 @@ from torch.utils import _pytree as pytree
 from forecastcache.engine.clock import Position
 from forecastcache.errors import HistoryError
 from forecastcache.history import History, is_feature, same_values
-from forecastcache.predictor import Forecaster
+from forecastcache.predictor import Forecaster, RowForecaster
 from forecastcache.step import Step
 
 _FORECAST = object()  # holds a feature's place in a nest
+TOGETHER = 4 * 2**20  # bytes of features whose forecasts may be made ahead, to be made together
+Nest: TypeAlias = pytree.TreeSpec | type[tuple[Any, ...]] | None  # None for a bare tensor
 
 
 class Decision(NamedTuple):
@@ -68,7 +70,8 @@ class Branch:
         self._calls = 0
         self._new_history = new_history
         self._histories: dict[str, list[History]] = {}
-        self._nests: dict[str, tuple[list[Any], pytree.TreeSpec | None]] = {}
+        self._nests: dict[str, tuple[list[Any], Nest]] = {}
+        self._together: dict[str, list[str]] | None = None
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -116,29 +119,64 @@ class Branch:
             )
         if path not in self._histories:
             self._histories[path] = [self._new_history() for _ in tensors]
+            self._together = None
         for history, tensor in zip(self._histories[path], tensors, strict=True):
             history.observe(step, tensor)
         self._nests[path] = [_FORECAST if is_feature(leaf) else leaf for leaf in leaves], nest
 
-    def fill_in(self, forecaster: Forecaster, path: str) -> Any:
-        """The forecast feature at a site, nested as the computed one was."""
+    def fill_in(self, forecaster: Forecaster, path: str, ahead: dict[str, list[Tensor]]) -> Any:
+        """The forecast feature at a site, nested as the computed one was.
+
+        Args:
+            forecaster: function that forecasts from a history.
+            path: path of the site.
+            ahead: forecasts of this call that were made together with another site's.
+        """
         if path not in self._histories:
             raise HistoryError(f"{path or 'the output'} is to be forecast but was never computed")
+        if len(self._histories) > 1 and isinstance(forecaster, RowForecaster):
+            if path not in ahead:
+                ahead |= self._made_together(path, forecaster)
+            forecasts = ahead.pop(path)
+        else:
+            histories = self._histories[path]
+            forecasts = [each.like_its_features(forecaster(each)) for each in histories]
         constants, nest = self._nests[path]
         if nest is None:
-            (history,) = self._histories[path]
-            return history.like_its_features(forecaster(history))
-        forecasts = (
-            history.like_its_features(forecaster(history)) for history in self._histories[path]
-        )
-        leaves = [next(forecasts) if leaf is _FORECAST else leaf for leaf in constants]
-        return pytree.tree_unflatten(leaves, nest)
+            return forecasts[0]
+        filled = iter(forecasts)
+        leaves = [next(filled) if leaf is _FORECAST else leaf for leaf in constants]
+        return tuple(leaves) if nest is tuple else pytree.tree_unflatten(leaves, nest)
+
+    def _made_together(self, path: str, forecaster: RowForecaster) -> dict[str, list[Tensor]]:
+        """The forecasts at a site, and at those that are small enough to be made with it."""
+        if self._together is None:
+            self._together = _together(self._histories)
+        paths = self._together[path]
+        forecasts = iter(forecaster.at_all([h for path in paths for h in self._histories[path]]))
+        return {path: [next(forecasts) for _ in self._histories[path]] for path in paths}
 
 
-def _leaves_of(feature: Any) -> tuple[list[Any], pytree.TreeSpec | None]:
-    """What is nested in a feature, and how; None for a bare tensor."""
+def _together(histories: dict[str, list[History]]) -> dict[str, list[str]]:
+    """For each site the sites whose forecasts are made with its own: small ones in a row."""
+    groups: list[list[str]] = []
+    held = 0
+    for path, own in histories.items():
+        feature = sum(history.nbytes // history.depth for history in own)
+        if not groups or held + feature > TOGETHER:
+            groups.append([])
+            held = 0
+        groups[-1].append(path)
+        held += feature
+    return {path: group for group in groups for path in group}
+
+
+def _leaves_of(feature: Any) -> tuple[list[Any], Nest]:
+    """What is nested in a feature, and how."""
     if isinstance(feature, Tensor):
         return [feature], None
+    if type(feature) is tuple and all(isinstance(leaf, Tensor) for leaf in feature):
+        return list(feature), tuple  # as most models return; pytree takes long
     return pytree.tree_flatten(feature)
 
 
@@ -150,6 +188,7 @@ class CallRecorder(NamedTuple):
 
     branch: Branch
     decision: Decision
+    ahead: dict[str, list[Tensor]]
 
     @property
     def computing(self) -> bool:
@@ -161,7 +200,7 @@ class CallRecorder(NamedTuple):
 
     def forecast(self, path: str) -> Any:
         assert self.decision.forecaster is not None
-        return self.branch.fill_in(self.decision.forecaster, path)
+        return self.branch.fill_in(self.decision.forecaster, path, self.ahead)
 
 
 class Branches(dict[int, Branch]):
@@ -195,8 +234,10 @@ class Branches(dict[int, Branch]):
 
     def _choose(self, order: int, conditions: list[Tensor]) -> tuple[int, bool]:
         free = {number: each for number, each in self.items() if number not in self._called}
-        for number in sorted(free, key=lambda number: number != order):
-            if free[number].carries(conditions):
+        if order in free and free[order].carries(conditions):
+            return order, True
+        for number in sorted(free):
+            if number != order and free[number].carries(conditions):
                 return number, True
         if order in free and not free[order].holds_to(conditions):
             return order, False

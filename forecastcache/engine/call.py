@@ -138,15 +138,20 @@ class AttachedModel:
             AttachError: it brings no time or no tensor.
         """
         given = self._by_name(args, kwargs)
-        time = given.get(self._time)
-        tensors = [x for n, x in given.items() if isinstance(x, Tensor) and n != self._time]
+        time, tensors, kinds = None, [], []
+        for name, value in given.items():
+            if name == self._time:
+                time = value
+            elif isinstance(value, Tensor):
+                tensors.append(value)
+                kinds.append(_kind(value))
+            elif value is not None:
+                kinds += map(_kind, tensors_in(value))
         if time is None or not tensors:
             raise AttachError(
                 f"{self.name} was called without "
                 f"{self._time if time is None else 'a tensor'}: forecasting needs it at every call"
             )
-        others = [value for name, value in given.items() if name != self._time]
-        kinds = ((x.shape, x.dtype, x.device) for x in tensors_in(others))
         return ModelCall(
             model=self,
             forward=forward,
@@ -156,7 +161,7 @@ class AttachedModel:
             time=time,
             sample=tensors[0],
             conditions=tensors[1:],
-            signature=(given.get("return_dict"), *kinds),
+            signature=(given.get("return_dict"), kinds),
         )
 
     def _by_name(self, args: Any, kwargs: Any) -> dict[str, Any]:
@@ -179,3 +184,7 @@ class AttachedModel:
                         "compiled model; output, hidden or block for compiled blocks), or compile "
                         "smaller parts"
                     )
+
+
+def _kind(tensor: Tensor) -> tuple[object, ...]:
+    return tensor.shape, tensor.dtype, tensor.device

@@ -14,8 +14,8 @@ from forecastcache.step import Step
 class FiniteCheck:
     """The forecasts of a trajectory whose values nobody has looked at yet.
 
-    Whether a forecast is finite is reduced to one flag on its device, behind the forecast itself.
-    The flags come to the host on their own and are read where the work before them is done.
+    A forecast is reduced to its bounds on its device, behind the forecast itself. The bounds come
+    to the host on their own and are read where the work before them is done.
     """
 
     def __init__(self) -> None:
@@ -24,20 +24,22 @@ class FiniteCheck:
     def clear(self) -> None:
         """Forget all forecasts."""
         self._steps: list[Step] = []
-        self._flags: list[Tensor] = []
+        self._bounds: list[Tensor] = []
         self._arrived: torch.cuda.Event | None = None
 
     def watch(self, step: Step, output: Any) -> None:
         """Take note of the forecast output of a step."""
         for tensor in tensors_in(output):
-            flag = tensor.isfinite().all()
-            if flag.is_cuda:
-                host = torch.empty((), dtype=torch.bool, pin_memory=True)
-                flag = host.copy_(flag, non_blocking=True)
+            if not tensor.numel():
+                continue
+            bounds = tensor.aminmax()
+            if tensor.is_cuda:
+                host = torch.empty(2, dtype=tensor.dtype, pin_memory=True)
+                bounds = host.copy_(torch.stack(bounds), non_blocking=True).unbind()
                 self._arrived = torch.cuda.Event()
                 self._arrived.record()
             self._steps.append(step)
-            self._flags.append(flag)
+            self._bounds += bounds
 
     def first_failed(self, wait: bool = False) -> Step | None:
         """The first step whose forecast was not finite, as far as the device has come.
@@ -49,9 +51,9 @@ class FiniteCheck:
             if not wait:
                 return None
             self._arrived.synchronize()
-        if not self._flags:
+        if not self._bounds:
             return None
-        finite = torch.stack(self._flags).tolist()
+        finite = torch.stack(self._bounds).isfinite().view(-1, 2).all(1).tolist()
         failed = next((step for step, fine in zip(self._steps, finite) if not fine), None)
         self.clear()
         return failed
@@ -59,4 +61,6 @@ class FiniteCheck:
 
 def is_finite(output: Any) -> bool:
     """Whether a tensor, or every tensor of a nest, is finite; this waits for their device."""
-    return all(bool(tensor.isfinite().all()) for tensor in tensors_in(output))
+    # Bounds are NaN where one value is, and are found in a single pass.
+    bounds = [torch.stack(tensor.aminmax()) for tensor in tensors_in(output) if tensor.numel()]
+    return all(bool(each.isfinite().all()) for each in bounds)

@@ -238,13 +238,13 @@ class Session:
         """The output of a call, and what was done in the end: a forecast may be recomputed."""
         if decision.computes:
             self._require_finite()
-        output = call.make(CallRecorder(branch, decision))
+        output = call.make(CallRecorder(branch, decision, {}))
         if not decision.computes:
             if self._options.not_finite == "raise":
                 self._finite.watch(decision.step, output)
             elif not is_finite(output):
                 decision = Decision(decision.step)
-                output = call.make(CallRecorder(branch, decision))
+                output = call.make(CallRecorder(branch, decision, {}))
         if decision.step.is_last:
             self._require_finite(wait=True)
         if decision.computes:

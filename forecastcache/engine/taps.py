@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
@@ -47,13 +47,13 @@ class Taps:
         self.sites = tuple(sites)
         self._whole = self.sites[0].path == ""
         self._under_way = _Call()
-        self._taps = {} if self._whole else {site.path: self._tap(model, site) for site in sites}
-        self._bypassed: dict[str, nn.Module] = {}
+        self._taps = [] if self._whole else [self._tap(model, site) for site in sites]
+        self._bypassed: list[tuple[_Place, nn.Module]] = []
         self._swapped: list[tuple[nn.Module, str, nn.Module]] = []
         for i, trunk in enumerate(bypassed):
             blocks = model.get_submodule(trunk.path)
             stub = [_Bypass(next(blocks.children()), trunk.streams)] if i == 0 else []
-            self._bypassed[trunk.path] = nn.ModuleList(stub)
+            self._bypassed.append((_Place.at(trunk.path), nn.ModuleList(stub)))
 
     @classmethod
     def at(cls, model: nn.Module, adapter: Adapter, granularity: Granularity) -> Taps:
@@ -88,7 +88,7 @@ class Taps:
         self._under_way.recorder = None
         while self._swapped:
             parent, name, module = self._swapped[-1]
-            _place(parent, name, module)
+            _set_child(parent, name, module)
             self._swapped.pop()
 
     def _tap(self, model: nn.Module, site: Site) -> _Tap:
@@ -96,31 +96,54 @@ class Taps:
 
     def _stand_in(self, model: nn.Module, recorder: Recorder) -> None:
         self._under_way.recorder = recorder
-        for path, tap in self._taps.items():
-            module = self._put(model, path, tap)
+        parents = {"": model}
+        for tap in self._taps:
+            module = self._put(parents, tap.place, tap)
             if tap.module is not module:  # it was replaced since the last call
                 tap.refer_to(module)
         if recorder.computing:
             return
-        for path, stand_in in self._bypassed.items():
-            module = self._put(model, path, stand_in)
+        for place, stand_in in self._bypassed:
+            module = self._put(parents, place, stand_in)
             for bypass, block in zip(stand_in.children(), module.children()):
                 if isinstance(bypass, _Bypass):
                     bypass.refer_to(block)
 
-    def _put(self, model: nn.Module, path: str, stand_in: nn.Module) -> nn.Module:
-        """Put a stand-in in the place of the module at `path`, which is returned."""
-        *parents, name = path.split(".")
-        parent = model
-        for each in parents:
-            parent = getattr(parent, each)
-        module: nn.Module = getattr(parent, name)
-        self._swapped.append((parent, name, module))
-        _place(parent, name, stand_in)
+    def _put(self, parents: dict[str, nn.Module], place: _Place, stand_in: nn.Module) -> nn.Module:
+        """Put a stand-in in the place of a module, which is returned."""
+        parent = _parent(parents, place)
+        module = parent._modules[place.name]
+        assert module is not None
+        self._swapped.append((parent, place.name, module))
+        _set_child(parent, place.name, stand_in)
         return module
 
 
-def _place(parent: nn.Module, name: str, child: nn.Module) -> None:
+class _Place(NamedTuple):
+    """Where a module stands: its name in its parent, and where that stands; None for the model."""
+
+    path: str
+    name: str
+    parent: _Place | None
+
+    @classmethod
+    def at(cls, path: str) -> _Place:
+        above, _, name = path.rpartition(".")
+        return cls(path, name, cls.at(above) if above else None)
+
+
+def _parent(known: dict[str, nn.Module], place: _Place) -> nn.Module:
+    """The module that another stands in, as it is now; `known` has those found so far."""
+    if place.parent is None:
+        return known[""]
+    found = known.get(place.parent.path)
+    if found is None:
+        above = _parent(known, place.parent)
+        found = known[place.parent.path] = getattr(above, place.parent.name)
+    return found
+
+
+def _set_child(parent: nn.Module, name: str, child: nn.Module) -> None:
     """Give a module another child, without the checks of setattr, which cost more than a site."""
     parent._modules[name] = child
 
@@ -155,6 +178,7 @@ class _Tap(_StandIn):
     def __init__(self, module: nn.Module, site: Site, under_way: _Call) -> None:
         super().__init__(module)
         self.site = site
+        self.place = _Place.at(site.path)
         self._under_way = under_way
 
     @property

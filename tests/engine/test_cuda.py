@@ -44,5 +44,24 @@ def test_the_allocator_holds_what_the_accountant_says(site):
     slack = ROUNDING * histories
     assert report.cache_bytes == report.cache_bytes_planned
     assert report.cache_bytes <= held <= report.cache_bytes + slack
-    assert peak - plain_peak <= report.cache_bytes + slack
+    ahead = report.cache_bytes // 2  # forecasts of small features, made together
+    assert peak - plain_peak <= report.cache_bytes + ahead + slack
     assert torch.cuda.memory_allocated() <= before + ROUNDING
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_offloaded_histories_give_the_same_sums_and_nobody_waits(dtype):
+    shape = (3, 2**20 + 5)  # more than one block of a streamed sum
+    here, there = fc.History(3), fc.History(3, device="cpu")
+    row = [0.5, -1.5, 2.0]
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for index in range(4):
+            feature = torch.randn(shape, device="cuda").to(dtype)
+            for history in (here, there):
+                history.observe(fc.Step(index, 0.0), feature)
+        sums = here.combine(row), there.combine(row)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.equal(*sums)
+    assert torch.equal(there.features[-1], here.features[-1].cpu())
