@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from math import isfinite
-from typing import Literal, NamedTuple, final
+from typing import Literal, final
 
 import numpy as np
 from torch import Tensor
@@ -97,14 +97,15 @@ class Predictor(Options, ABC):
             )
 
 
-class RowForecaster(NamedTuple):
+class RowForecaster:
     """The forecast of one step by a row over the history, at any site.
 
-    Attributes:
+    Args:
         row: one weight a feature, oldest first.
     """
 
-    row: list[float]
+    def __init__(self, row: list[float]) -> None:
+        self.row = row
 
     def __call__(self, history: History) -> Tensor:
         return history.combine(self.row)

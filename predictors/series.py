@@ -33,7 +33,5 @@ class Series(LinearPredictor):
         steps = tuple(step.index for step in computed)
         k = target.index - steps[-1]
         differences = backward_differences(steps, self.order)
-        return (
-            np.array([self.basis(i, k) / factorial(i) for i in range(len(differences))])
-            @ differences
-        )
+        coefficients = [self.basis(i, k) / factorial(i) for i in range(len(differences))]
+        return np.asarray(coefficients @ differences)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from torch import Tensor
 from torch.utils import _pytree as pytree
+from torch.utils._pytree import TreeSpec
 
 from forecastcache.engine.clock import Position
 from forecastcache.errors import HistoryError
@@ -16,7 +17,7 @@ from forecastcache.step import Step
 
 _FORECAST = object()  # holds a feature's place in a nest
 TOGETHER = 4 * 2**20  # bytes of features whose forecasts may be made ahead, to be made together
-Nest: TypeAlias = pytree.TreeSpec | type[tuple[Any, ...]] | None  # None for a bare tensor
+Nest: TypeAlias = TreeSpec | type[tuple[Any, ...]] | None  # None for a bare tensor
 
 
 class Decision(NamedTuple):
@@ -146,7 +147,7 @@ class Branch:
             return forecasts[0]
         filled = iter(forecasts)
         leaves = [next(filled) if leaf is _FORECAST else leaf for leaf in constants]
-        return tuple(leaves) if nest is tuple else pytree.tree_unflatten(leaves, nest)
+        return pytree.tree_unflatten(leaves, nest) if isinstance(nest, TreeSpec) else tuple(leaves)
 
     def _made_together(self, path: str, forecaster: RowForecaster) -> dict[str, list[Tensor]]:
         """The forecasts at a site, and at those that are small enough to be made with it."""

@@ -32,7 +32,7 @@ class FiniteCheck:
         for tensor in tensors_in(output):
             if not tensor.numel():
                 continue
-            bounds = tensor.aminmax()
+            bounds: tuple[Tensor, ...] = tensor.aminmax()
             if tensor.is_cuda:
                 host = torch.empty(2, dtype=tensor.dtype, pin_memory=True)
                 bounds = host.copy_(torch.stack(bounds), non_blocking=True).unbind()
