@@ -26,8 +26,8 @@ def test_an_interrupt_while_the_modules_are_put_back_leaves_no_trace(pipe, fails
             raise KeyboardInterrupt
         place(*args)
 
-    place = taps._place
-    monkeypatch.setattr(taps, "_place", interrupted)
+    place = taps._set_child
+    monkeypatch.setattr(taps, "_set_child", interrupted)
     with pytest.raises(KeyboardInterrupt):
         sample(pipe)
     session.detach()
