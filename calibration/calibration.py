@@ -11,6 +11,7 @@ import numpy as np
 
 from forecastcache._util.deprecation import renamed_argument
 from forecastcache.calibration import hub, schedule_dp
+from forecastcache.calibration.calibrated import Calibrated, OnMismatch
 from forecastcache.calibration.fits import Fit, SizeFits, decibels
 from forecastcache.calibration.gram import RIDGE, open_loop_rows
 from forecastcache.calibration.identity import Identity
@@ -75,7 +76,7 @@ class Calibration:
 
     def predictor(
         self, schedule: Schedule, loop: Loop = "closed", depth: int | None = None
-    ) -> LinearPredictor:
+    ) -> Learned | Interpolated:
         """The rows for `schedule`; of several sizes, mixed as the run's step times ask.
 
         Args:
@@ -148,8 +149,15 @@ class Calibration:
         return best, errors[best]
 
     @renamed_argument("computed", "count", since="0.2")
-    def choose(self, count: int) -> tuple[Listed, LinearPredictor]:
+    def choose(
+        self, count: int, on_mismatch: OnMismatch = "raise"
+    ) -> tuple[Listed, LinearPredictor]:
         """Schedule and predictor for `count` computed steps: `fc.attach(pipe, *cal.choose(9))`.
+
+        Args:
+            count: number of computed steps.
+            on_mismatch: what becomes of a run by another model, scheduler or guidance scale than
+                was calibrated: `raise`, `warn`, or `taylor` to forecast with Taylor of order 1.
 
         Raises:
             CalibrationError: a trajectory cannot have so many computed steps.
@@ -157,7 +165,10 @@ class Calibration:
         schedule, loop = self.schedule(count), self._loop(count)
         if count == self.recording.steps:  # of which no step is left to forecast
             return schedule, Reuse()
-        return schedule, self.predictor(schedule, loop)
+        learned = self.predictor(schedule, loop)
+        return schedule, Calibrated(
+            learned=learned, identity=self.identity, on_mismatch=on_mismatch
+        )
 
     def _loop(self, count: int) -> Loop:
         """The loop whose rows serve so many computed steps best."""

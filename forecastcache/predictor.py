@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from math import isfinite
-from typing import Literal, final
+from typing import Any, Literal, NamedTuple, final
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from forecastcache.errors import HistoryError
 from forecastcache.history import History, combine_all
@@ -16,7 +16,20 @@ from forecastcache.options import Options
 from forecastcache.step import Step
 
 Forecaster = Callable[[History], Tensor]
-Need = Literal["grid", "logsnr"]
+Need = Literal["grid", "logsnr", "sampling"]
+
+
+class Sampling(NamedTuple):
+    """How a pipeline samples, as seen at the first step of a run.
+
+    Attributes:
+        guidance: scale at which it combines the branches of guidance; 1 for a single branch, None
+            where it cannot be told.
+        eta: noise that the scheduler was asked to draw, as a part of DDPM's.
+    """
+
+    guidance: float | None
+    eta: float
 
 
 class Predictor(Options, ABC):
@@ -41,7 +54,8 @@ class Predictor(Options, ABC):
     def needs(self) -> frozenset[Need]:
         """What it must be told beyond steps and features; `attach` refuses where that is unknown.
 
-        `grid` is the layout of the image's tokens, `logsnr` the noise level of a step.
+        `grid` is the layout of the image's tokens, `logsnr` the noise level of a step, `sampling`
+        what `for_sampling` is to be told.
         """
         return frozenset()
 
@@ -65,6 +79,28 @@ class Predictor(Options, ABC):
         Raises:
             TrajectoryError: naming the difference and the remedy.
         """
+
+    def for_pipeline(self, pipeline: Any, model: nn.Module) -> Predictor:
+        """What forecasts a run: this predictor, or another; asked at the run's first call.
+
+        Args:
+            pipeline: pipeline that makes the run; None for a bare model.
+            model: network that is called.
+
+        Raises:
+            ForecastCacheError: it serves no such pipeline.
+        """
+        return self
+
+    def for_sampling(self, sampling: Sampling) -> Predictor:
+        """What forecasts a run, asked before its first forecast.
+
+        Only where `needs` holds `sampling`.
+
+        Raises:
+            ForecastCacheError: it serves no such run.
+        """
+        return self
 
     @abstractmethod
     def forecast(self, history: History, target: Step) -> Tensor:

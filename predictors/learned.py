@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -101,6 +102,8 @@ class Learned(LinearPredictor):
     def weights(self, computed: Sequence[Step], target: Step) -> np.ndarray:
         row = self._row(target.index, [step.index for step in computed])
         self._require_times([*computed[-len(row.weights) :], target])
+        if target.index == self._first:
+            self._warn_of_times([*computed, target])
         return np.array([0.0] * (len(computed) - len(row.weights)) + list(row.weights))
 
     def _row(self, target: int, computed: list[int]) -> Row:
@@ -127,6 +130,16 @@ class Learned(LinearPredictor):
                     f"{fitted:g}: use the scheduler and the image size they were fitted for, or "
                     "raise their tolerance"
                 )
+
+    @cached_property
+    def _first(self) -> int:
+        """The first forecast step: what holds for a whole run is said there, once."""
+        return min(row.target for row in self.rows)
+
+    def _warn_of_times(self, steps: Sequence[Step]) -> None:
+        if self.times is None:
+            return
+        range_ = max(self.times) - min(self.times)
         apart = max(abs(step.time - self.times[step.index]) for step in steps)
         if apart > SAME * range_:
             warnings.warn(

@@ -153,6 +153,11 @@ class Clock:
         return Step(index, time, total, self._levels[self._times.place(index, total)])
 
     @property
+    def pipeline(self) -> Any:
+        """The pipeline; None for a bare model, and once nobody else holds it."""
+        return self._pipeline and self._pipeline()
+
+    @property
     def tells_logsnr(self) -> bool:
         """Whether steps will come with their noise level."""
         return self._scheduler is not None and log_snrs(self._scheduler) is not None

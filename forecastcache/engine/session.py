@@ -19,6 +19,7 @@ from forecastcache.engine.clock import Clock, Position
 from forecastcache.engine.finite import FiniteCheck, is_finite
 from forecastcache.engine.patch import Forward
 from forecastcache.engine.report import CallRecord, Report
+from forecastcache.engine.sampling_watch import SamplingWatch
 from forecastcache.errors import AttachError, NotFiniteError, ScheduleError
 from forecastcache.history import History, is_feature
 from forecastcache.memory.accountant import Accountant
@@ -69,6 +70,8 @@ class Session:
         signals = sorted(schedule.needs - {"output"})
         self._models = [AttachedModel(model, self.adapter, site, signals) for model in models]
         self._clock = Clock(pipeline)
+        self._at_work = predictor  # in the run under way, which may ask for another
+        self._watch: SamplingWatch | None = None
         self._current = self._models[0]
         self._branches = Branches()
         self._finite = FiniteCheck()
@@ -103,6 +106,7 @@ class Session:
         self._branches.clear()
         self._finite.clear()
         self._clock.reset()
+        self._end_watch()
 
     def report(self) -> Report:
         """What the newest trajectory did, so far or in full; also after `detach`."""
@@ -138,9 +142,13 @@ class Session:
             position = self._clock.advance(call.time, call.sample)
             if position.starts or model is not self._current:
                 self._open_trajectory(model, position)
+            if position.starts:
+                self._suit_pipeline(call)
             number, branch = self._enter_branch(position, call)
             decision = self._decide(position.step, branch, call)
             output, decision = self._carry_out(decision, branch, call)
+            if self._watch is not None and position.step.index == 0:
+                self._watch.see(output)
             self._calls.append(
                 CallRecord(
                     position.step,
@@ -186,6 +194,27 @@ class Session:
         self._branches.clear()
         self._current = model
 
+    def _suit_pipeline(self, call: ModelCall) -> None:
+        """Ask the predictor what forecasts this run."""
+        self._end_watch()
+        pipeline = self._clock.pipeline
+        self._at_work = self.predictor.for_pipeline(pipeline, call.model.present)
+        scheduler = getattr(pipeline, "scheduler", None)
+        if "sampling" in self._at_work.needs and scheduler is not None:
+            self._watch = SamplingWatch(scheduler)
+
+    def _suit_sampling(self) -> None:
+        """Ask it again, once it was seen how the pipeline samples."""
+        if self._watch is not None:
+            seen = self._watch.seen()
+            self._end_watch()
+            self._at_work = self._at_work.for_sampling(seen)
+
+    def _end_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
+
     def _enter_branch(self, position: Position, call: ModelCall) -> tuple[int, Branch]:
         """The branch that a call belongs to, and its number; a new one starts empty."""
         if position.order == 0 and position.step.is_last:
@@ -228,9 +257,10 @@ class Session:
             raise ScheduleError(
                 f"{self.schedule}.compute gave {wanted!r}: it must give True or False"
             )
-        if wanted or len(steps) < self.predictor.minimum:
+        if wanted or len(steps) < self._at_work.minimum:
             return Decision(step)
-        return Decision(step, self.predictor.prepare(steps, step))
+        self._suit_sampling()
+        return Decision(step, self._at_work.prepare(steps, step))
 
     def _carry_out(
         self, decision: Decision, branch: Branch, call: ModelCall

@@ -52,10 +52,10 @@ def test_it_serves_in_closed_loop_what_was_fitted(calibration):
 def test_it_chooses(calibration):
     schedule, predictor = calibration.choose(4)
     assert schedule.steps == COMPUTED
-    assert predictor.rows == calibration.fits[0].rows
+    assert predictor.learned.rows == calibration.fits[0].rows
     spread, foretold = calibration.choose(3)
     assert len(spread.steps) == 3
-    assert foretold.rows == calibration.predictor(spread, "simulated").rows
+    assert foretold.learned.rows == calibration.predictor(spread, "simulated").rows
     pipe = Toy(curved)
     with fc.attach(pipe, *calibration.choose(4)) as session:
         pipe(starts(1))

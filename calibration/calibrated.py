@@ -1,0 +1,110 @@
+"""Calibrated: rows that know what they were fitted on, and are held to it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from torch import nn
+
+from forecastcache.calibration.identity import Identity, Part
+from forecastcache.calibration.interpolate import Interpolated
+from forecastcache.errors import CalibrationError, ForecastCacheWarning
+from forecastcache.predictor import LinearPredictor, Need, Predictor, Sampling
+from forecastcache.predictors.learned import Learned
+from forecastcache.predictors.taylor import Taylor
+from forecastcache.step import Step
+
+OnMismatch = Literal["raise", "warn", "taylor"]
+SAME_SCALE = 0.02  # of a guidance scale: how near one that is seen in bfloat16 comes to its own
+
+
+class Calibrated(LinearPredictor):
+    """The rows of a calibration, for the model, scheduler and guidance that it is of.
+
+    Another model or scheduler is found at a run's first call. Guidance is not asked for but seen:
+    in what the scheduler is given at the first step, beside what the model returned.
+
+    Args:
+        learned: rows of the calibration.
+        identity: identity of what was calibrated.
+        guidance: scale at which the pipeline combined its branches; 1 where the model has a single
+            one, None where it is not known.
+        on_mismatch: what becomes of a run that the rows were not fitted for: `raise` refuses it,
+            `warn` uses the rows all the same, `taylor` warns and forecasts with Taylor of order 1.
+    """
+
+    learned: Learned | Interpolated
+    identity: Identity
+    guidance: float | None = None
+    on_mismatch: OnMismatch = "raise"
+
+    def __str__(self) -> str:
+        return str(self.learned)
+
+    @property
+    def depth(self) -> int:
+        return self.learned.depth
+
+    @property
+    def fitted(self) -> bool:
+        return True
+
+    @property
+    def total(self) -> int | None:
+        return self.learned.total
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        return frozenset({"sampling"})
+
+    def check(self, total: int, computed: Sequence[int] | None) -> None:
+        self.learned.check(total, computed)
+
+    def weights(self, computed: Sequence[Step], target: Step) -> np.ndarray:
+        return self.learned.weights(computed, target)
+
+    def for_pipeline(self, pipeline: Any, model: nn.Module) -> Predictor:
+        scheduler = getattr(pipeline, "scheduler", None)
+        found = {"model": Part.of(model)}
+        if scheduler is not None:
+            found["scheduler"] = Part.of(scheduler)
+        try:
+            self.identity.require(self.identity.model_copy(update=found))
+        except CalibrationError as error:
+            return self._instead(error)
+        return self
+
+    def for_sampling(self, sampling: Sampling) -> Predictor:
+        if sampling.eta:
+            return self._instead(
+                CalibrationError(
+                    f"the sampler draws noise at every step (eta={sampling.eta:g}), of which no "
+                    "row can know: leave out eta"
+                )
+            )
+        mine, its = self.guidance, sampling.guidance
+        if mine is None or its is None:
+            return self
+        if abs(its - mine) <= SAME_SCALE * mine:
+            return self
+        return self._instead(
+            CalibrationError(
+                f"the calibration is of guidance {mine:g}, but the pipeline combines its branches "
+                f"at {its:.3g}: ask the pipeline for {mine:g}, or calibrate at {its:.3g}"
+            )
+        )
+
+    def _instead(self, error: CalibrationError) -> Predictor:
+        """What forecasts a run that the rows were not fitted for."""
+        if self.on_mismatch == "raise":
+            raise error
+        used = "the rows are used all the same"
+        instead: Predictor = self
+        if self.on_mismatch == "taylor":
+            instead = Taylor(min(1, self.depth - 1))
+            used = f"{instead} forecasts in their place"
+        warnings.warn(f"{error}; {used}", ForecastCacheWarning, stacklevel=2)
+        return instead
