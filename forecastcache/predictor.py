@@ -9,10 +9,12 @@ from typing import Literal, final
 
 import numpy as np
 from torch import Tensor
+from typing_extensions import Self
 
 from forecastcache.errors import HistoryError
 from forecastcache.history import History, combine_all
 from forecastcache.options import Options
+from forecastcache.schedule import Schedule
 from forecastcache.step import Step
 
 Forecaster = Callable[[History], Tensor]
@@ -54,6 +56,17 @@ class Predictor(Options, ABC):
     def total(self) -> int | None:
         """Steps of the trajectories it was fitted on; None if it serves any."""
         return None
+
+    def for_schedule(self, schedule: Schedule) -> Self:
+        """This predictor with the options that it takes from the schedule filled in.
+
+        The session forecasts with what this returns, which reads as many features; where no
+        option is taken it is the predictor itself.
+
+        Args:
+            schedule: the schedule of the trajectories to forecast.
+        """
+        return self
 
     def check(self, total: int, computed: Sequence[int] | None) -> None:
         """Refuse a trajectory that this predictor does not fit, before its first step.

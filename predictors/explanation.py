@@ -18,6 +18,7 @@ from forecastcache.predictors.differences import (
     to_differences,
     to_divided_differences,
 )
+from forecastcache.schedule import Listed
 from forecastcache.step import Step
 
 
@@ -90,8 +91,8 @@ def explain(
 
     Args:
         predictor: a linear one.
-        computed: steps in the history, oldest first; a number stands for a step of that index,
-            whose time is unknown.
+        computed: steps computed so far, oldest first; a number stands for a step of that index,
+            whose time is unknown. From step 0 on they tell the warm-up too.
         target: step to forecast, later than all of them.
 
     Raises:
@@ -114,6 +115,8 @@ def explain(
             f"the computed steps are {listed} and the target is {goal.index}: each must be above "
             "the one before it, from 0 on"
         )
+    if indices[0] == 0:  # then all computed steps are known, and with them the warm-up
+        predictor = predictor.for_schedule(Listed(indices[:-1]))
     row = predictor.row(steps, goal)
     used = np.flatnonzero(row)
     oldest = int(used[0]) if len(used) else len(row) - 1

@@ -64,6 +64,7 @@ class Session:
         self.adapter: Adapter = adapter_for(models[0])
         self.schedule = schedule
         self.predictor = predictor
+        self._forecaster = predictor.for_schedule(schedule)
         self.site = site
         self._options = options
         signals = sorted(schedule.needs - {"output"})
@@ -230,7 +231,7 @@ class Session:
             )
         if wanted or len(steps) < self.predictor.minimum:
             return Decision(step)
-        return Decision(step, self.predictor.prepare(steps, step))
+        return Decision(step, self._forecaster.prepare(steps, step))
 
     def _carry_out(
         self, decision: Decision, branch: Branch, call: ModelCall
