@@ -147,10 +147,15 @@ class LinearPredictor(Predictor):
         """
         self._require(computed)
         newest = computed[-self.depth :]
-        row = np.asarray(self.weights(newest, target), dtype=np.float64)
+        given = self.weights(newest, target)
+        try:
+            row = np.asarray(given, dtype=np.float64)
+        except (TypeError, ValueError):
+            row = np.empty(())
         if row.shape != (len(newest),) or not all(map(isfinite, row.tolist())):
+            shown = row.tolist() if row.ndim else given
             raise HistoryError(
-                f"{self}.weights gave {row.tolist()} for {len(newest)} computed steps "
+                f"{self}.weights gave {shown!r} for {len(newest)} computed steps "
                 f"{[s.index for s in newest]}: it must give one finite weight for each"
             )
         older = len(computed) - len(newest)
@@ -163,3 +168,17 @@ class LinearPredictor(Predictor):
     @final
     def forecast(self, history: History, target: Step) -> Tensor:
         return self.prepare(history.steps, target)(history)
+
+
+def depth_complaint(predictor: Predictor) -> str:
+    """What is wrong with a predictor's depth and minimum, with the remedy; '' for nothing."""
+    for name in ("depth", "minimum"):
+        count = getattr(predictor, name)
+        if type(count) is not int or count < 1:
+            return f"{predictor} has a {name} of {count!r}: give a whole number of at least 1"
+    if predictor.minimum > predictor.depth:
+        return (
+            f"{predictor} needs {predictor.minimum} features but keeps {predictor.depth}, so it "
+            "would never forecast: give it a depth of at least its minimum"
+        )
+    return ""

@@ -15,11 +15,12 @@ from torch.utils import _pytree as pytree
 from forecastcache.adapter import Adapter, Granularity
 from forecastcache.engine.branches import Branch, Branches, CallRecorder, Decision
 from forecastcache.engine.call import AttachedModel, ModelCall
+from forecastcache.engine.checked import ask, prepare, require_no_forecast_at_work
 from forecastcache.engine.clock import Clock, Position
 from forecastcache.engine.finite import FiniteCheck, is_finite
 from forecastcache.engine.patch import Forward
 from forecastcache.engine.report import CallRecord, Report
-from forecastcache.errors import AttachError, NotFiniteError, ScheduleError
+from forecastcache.errors import AttachError, NotFiniteError
 from forecastcache.history import History, is_feature
 from forecastcache.memory.accountant import Accountant
 from forecastcache.predictor import Predictor
@@ -134,6 +135,7 @@ class Session:
     def _call(self, model: AttachedModel, forward: Forward, args: Any, kwargs: Any) -> Any:
         """One call of a model: find its step and branch, decide, compute or forecast."""
         started = perf_counter()
+        require_no_forecast_at_work()
         try:
             call = model.read(forward, args, kwargs)
             position = self._clock.advance(call.time, call.sample)
@@ -224,14 +226,9 @@ class Session:
         )
         if call.model.probes:
             state.look = call.look
-        wanted = self.schedule.compute(step, state)
-        if not isinstance(wanted, bool):
-            raise ScheduleError(
-                f"{self.schedule}.compute gave {wanted!r}: it must give True or False"
-            )
-        if wanted or len(steps) < self.predictor.minimum:
+        if ask(self.schedule, step, state) or len(steps) < self.predictor.minimum:
             return Decision(step)
-        return Decision(step, self._forecaster.prepare(steps, step))
+        return Decision(step, prepare(self._forecaster, steps, step))
 
     def _carry_out(
         self, decision: Decision, branch: Branch, call: ModelCall
