@@ -136,3 +136,38 @@ def test_the_guard_is_written_where_it_is_given():
     assert parse_predictor("taylor:order=2,guard=0") == fc.Taylor(2, guard=0)
     with pytest.raises(OptionError, match="guard=-1"):
         fc.Taylor(2, guard=-1)
+
+
+class DiTReference(Reference):
+    """TaylorSeer's DiT code: steps count down from 49, and so do distances."""
+
+    def compute(self, step: int, feature: torch.Tensor) -> torch.Tensor:
+        step = TOTAL - 1 - step
+        factors = [feature]
+        for i in range(self.order):
+            if i < len(self.factors) and step < TOTAL - self.first + 1:
+                factors.append((factors[i] - self.factors[i]) / (step - self.newest))
+            else:
+                break
+        self.factors, self.newest = factors, step
+        return feature
+
+    def forecast(self, step: int) -> torch.Tensor:
+        return super().forecast(TOTAL - 1 - step)
+
+
+@pytest.mark.parametrize("order", [0, 1, 2, 3, 4])
+def test_the_dit_code_is_met_at_its_own_setting(order):
+    sample, first = torch.zeros(1, 3, 4, dtype=torch.float64), 2
+    features = features_of(Curve(), sample, torch.tensor(TIMES, dtype=torch.float64))
+    for interval in range(2, 9):
+        schedule = fc.Every(interval, first=first)
+        taylor = fc.Taylor(order).for_schedule(schedule)
+        history, theirs = fc.History(taylor.depth), DiTReference(order, first)
+        for step, feature in enumerate(features):
+            if step in schedule.computed(TOTAL):
+                history.observe(fc.Step(step, TIMES[step]), feature)
+                theirs.compute(step, feature)
+            else:
+                ours = taylor.forecast(history, fc.Step(step, TIMES[step]))
+                torch.testing.assert_close(ours, theirs.forecast(step), rtol=0, atol=1e-12)
