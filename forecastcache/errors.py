@@ -23,7 +23,7 @@ class OptionError(ForecastCacheError, ValueError):
 
 
 class ScheduleError(ForecastCacheError, ValueError):
-    """A schedule does not fit the trajectory, or its answer is not a bool."""
+    """A schedule does not fit the trajectory, its answer is no bool, or it wrote to its state."""
 
 
 class UnknownNameError(ForecastCacheError, LookupError):
@@ -59,7 +59,7 @@ class SizeError(ForecastCacheError, ValueError):
 
 
 class HistoryError(ForecastCacheError, ValueError):
-    """A history is too short for what is asked of it, or a row does not fit it."""
+    """A history is too short for what is asked of it, or a row or forecast does not fit it."""
 
 
 class RequestError(ForecastCacheError, ValueError):

@@ -103,11 +103,40 @@ class History:
         view._steps = deque(self.steps[-count:])
         return view
 
-    def like_its_features(self, forecast: Tensor) -> Tensor:
-        """The forecast in the dtype and on the device that features come in, not storage's."""
-        if forecast.dtype == self._feature_dtype and forecast.device == self._feature_device:
-            return forecast
-        return forecast.to(self._feature_device, self._feature_dtype)
+    @property
+    def version(self) -> int:
+        """How often the ring was written to, in place and through views too."""
+        return -1 if self._ring is None else self._ring._version
+
+    def accept(self, forecast: object, predictor: object) -> Tensor:
+        """A forecast made from this history, in the features' dtype and on their device.
+
+        Args:
+            forecast: what `predictor` returned; it may have the dtype and device of storage.
+            predictor: for the error.
+
+        Raises:
+            HistoryError: the forecast is no tensor of the features' shape, dtype and device, or
+                it shares memory with the history.
+        """
+        assert self._ring is not None
+        shape, dtype, device = self._ring.shape[1:], self._feature_dtype, self._feature_device
+        if (
+            not isinstance(forecast, Tensor)
+            or forecast.shape != shape
+            or forecast.dtype not in (dtype, self._ring.dtype)
+            or forecast.device not in (device, self._ring.device)
+        ):
+            raise HistoryError(
+                f"{predictor} forecast {_described(forecast)}, where features are "
+                f"{_kind(shape, dtype, device)}: return a tensor like them"
+            )
+        if forecast.untyped_storage().data_ptr() == self._ring.untyped_storage().data_ptr():
+            raise HistoryError(
+                f"{predictor} handed out a part of its history, which whoever gets it may write "
+                "to: return a copy, as history.features[-1].clone()"
+            )
+        return forecast.to(device, dtype)
 
     def combine(self, row: Sequence[float] | np.ndarray) -> Tensor:
         """The features' weighted sum, each read once.
@@ -197,3 +226,13 @@ def same_values(a: Tensor, b: Tensor) -> bool:
 def is_feature(leaf: object) -> bool:
     """Whether something that a module returns can be forecast: a tensor of real numbers."""
     return isinstance(leaf, Tensor) and leaf.is_floating_point()
+
+
+def _described(forecast: object) -> str:
+    if isinstance(forecast, Tensor):
+        return _kind(forecast.shape, forecast.dtype, forecast.device)
+    return f"{type(forecast).__name__}, no tensor"
+
+
+def _kind(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> str:
+    return f"{tuple(shape)} of {dtype} on {device}"

@@ -9,10 +9,12 @@ from typing import Any, Literal, NamedTuple, final
 
 import numpy as np
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from forecastcache.errors import HistoryError
 from forecastcache.history import History, combine_all
 from forecastcache.options import Options
+from forecastcache.schedule import Schedule
 from forecastcache.step import Step
 
 Forecaster = Callable[[History], Tensor]
@@ -68,6 +70,17 @@ class Predictor(Options, ABC):
     def total(self) -> int | None:
         """Steps of the trajectories it was fitted on; None if it serves any."""
         return None
+
+    def for_schedule(self, schedule: Schedule) -> Self:
+        """This predictor with the options that it takes from the schedule filled in.
+
+        The session forecasts with what this returns, which reads as many features; where no
+        option is taken it is the predictor itself.
+
+        Args:
+            schedule: the schedule of the trajectories to forecast.
+        """
+        return self
 
     def check(self, total: int, computed: Sequence[int] | None) -> None:
         """Refuse a trajectory that this predictor does not fit, before its first step.
@@ -170,10 +183,15 @@ class LinearPredictor(Predictor):
         """
         self._require(computed)
         newest = computed[-self.depth :]
-        row = np.asarray(self.weights(newest, target), dtype=np.float64)
+        given = self.weights(newest, target)
+        try:
+            row = np.asarray(given, dtype=np.float64)
+        except (TypeError, ValueError):
+            row = np.empty(())
         if row.shape != (len(newest),) or not all(map(isfinite, row.tolist())):
+            shown = row.tolist() if row.ndim else given
             raise HistoryError(
-                f"{self}.weights gave {row.tolist()} for {len(newest)} computed steps "
+                f"{self}.weights gave {shown!r} for {len(newest)} computed steps "
                 f"{[s.index for s in newest]}: it must give one finite weight for each"
             )
         older = len(computed) - len(newest)
@@ -186,3 +204,17 @@ class LinearPredictor(Predictor):
     @final
     def forecast(self, history: History, target: Step) -> Tensor:
         return self.prepare(history.steps, target)(history)
+
+
+def depth_complaint(predictor: Predictor) -> str:
+    """What is wrong with a predictor's depth and minimum, with the remedy; '' for nothing."""
+    for name in ("depth", "minimum"):
+        count = getattr(predictor, name)
+        if type(count) is not int or count < 1:
+            return f"{predictor} has a {name} of {count!r}: give a whole number of at least 1"
+    if predictor.minimum > predictor.depth:
+        return (
+            f"{predictor} needs {predictor.minimum} features but keeps {predictor.depth}, so it "
+            "would never forecast: give it a depth of at least its minimum"
+        )
+    return ""

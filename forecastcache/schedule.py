@@ -89,6 +89,14 @@ class Schedule(Options, ABC):
         """
         return frozenset()
 
+    @property
+    def warm_up(self) -> int:
+        """Leading steps that are all computed to fill the histories; 0 where there are none.
+
+        TaylorSeer's series take their differences from the newest two of these on.
+        """
+        return 0
+
     @abstractmethod
     def compute(self, step: Step, state: State) -> bool:
         """Whether `step` is computed."""
@@ -136,6 +144,10 @@ class Every(Schedule):
     first: Annotated[int, Field(ge=1)] = 3
     last: Annotated[int, Field(ge=0)] = 0
 
+    @property
+    def warm_up(self) -> int:
+        return self.first
+
     def compute(self, step: Step, state: State) -> bool:
         if self.last and step.total is None:
             raise ScheduleError(
@@ -176,6 +188,10 @@ class Listed(Schedule):
         if any(b <= a for a, b in zip(steps, steps[1:])):
             raise ValueError(f"steps are {listed}, but each must be above the one before it")
         return steps
+
+    @property
+    def warm_up(self) -> int:
+        return next((i for i, step in enumerate(self.steps) if step != i), len(self.steps))
 
     def compute(self, step: Step, state: State) -> bool:
         return step.index in self.steps

@@ -5,7 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 
+from typing_extensions import Self
+
 from forecastcache.predictor import Need, Predictor
+from forecastcache.schedule import Schedule
 
 
 class Composite(Predictor):
@@ -35,6 +38,15 @@ class Composite(Predictor):
     @property
     def total(self) -> int | None:
         return next((part.total for part in self.parts if part.total is not None), None)
+
+    def for_schedule(self, schedule: Schedule) -> Self:
+        options = ((name, getattr(self, name)) for name in type(self).model_fields)
+        told = {
+            name: option.for_schedule(schedule)
+            for name, option in options
+            if isinstance(option, Predictor)
+        }
+        return self.model_copy(update=told)
 
     def check(self, total: int, computed: Sequence[int] | None) -> None:
         for part in self.parts:

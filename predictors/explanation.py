@@ -18,6 +18,7 @@ from forecastcache.predictors.differences import (
     to_differences,
     to_divided_differences,
 )
+from forecastcache.schedule import Listed
 from forecastcache.step import Step
 
 
@@ -90,21 +91,15 @@ def explain(
 
     Args:
         predictor: a linear one.
-        computed: steps in the history, oldest first; a number stands for a step of that index,
-            whose time is unknown.
+        computed: steps computed so far, oldest first; a number stands for a step of that index,
+            whose time is unknown. From step 0 on they tell the warm-up too.
         target: step to forecast, later than all of them.
 
     Raises:
         OptionError: the predictor is not linear, or the steps do not rise.
         HistoryError: the predictor cannot forecast from these steps.
     """
-    if not isinstance(predictor, Predictor):
-        raise OptionError(f"{predictor!r} is no predictor: give one, such as Taylor(order=1)")
-    if not isinstance(predictor, LinearPredictor):
-        raise OptionError(
-            f"{predictor} has no row to explain: it is no one weighted sum of the features; "
-            "explain a linear predictor"
-        )
+    predictor = _linear(predictor)
     steps = tuple(map(_as_step, computed))
     goal = _as_step(target)
     indices = [step.index for step in (*steps, goal)]
@@ -114,6 +109,8 @@ def explain(
             f"the computed steps are {listed} and the target is {goal.index}: each must be above "
             "the one before it, from 0 on"
         )
+    if indices[0] == 0:  # the computed steps are all known, and with them the warm-up
+        predictor = predictor.for_schedule(Listed(indices[:-1]))
     row = predictor.row(steps, goal)
     used = np.flatnonzero(row)
     oldest = int(used[0]) if len(used) else len(row) - 1
@@ -135,6 +132,17 @@ def explain(
         noise_gain=noise_gain(row),
         degree=polynomial_degree(weights, [node - goal_node for node in newest_first]),
     )
+
+
+def _linear(predictor: Predictor) -> LinearPredictor:
+    if not isinstance(predictor, Predictor):
+        raise OptionError(f"{predictor!r} is no predictor: give one, such as Taylor(order=1)")
+    if not isinstance(predictor, LinearPredictor):
+        raise OptionError(
+            f"{predictor} has no row to explain: it is no one weighted sum of the features; "
+            "explain a linear predictor"
+        )
+    return predictor
 
 
 def _as_step(step: Step | int) -> Step:

@@ -7,7 +7,7 @@ from typing import Annotated
 from numpy.polynomial import hermite
 from pydantic import Field
 
-from forecastcache.predictors.series import Series
+from forecastcache.predictors.series import Guard, Series
 
 
 class Hermite(Series):
@@ -28,12 +28,14 @@ class Hermite(Series):
     Args:
         order: m, from 0 (reuse) to 4; holds m + 1 features a site.
         sigma: contraction, above 0.
+        guard: warm-up steps, of which only the newest two feed differences, as for Taylor.
 
     Reference: HiCache (2508.16984), its scaled Hermite basis, over TaylorSeer's differences.
     """
 
     order: Annotated[int, Field(ge=0, le=4)] = 2
     sigma: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.5
+    guard: Guard = None
 
     def basis(self, i: int, k: float) -> float:
         polynomial = hermite.hermval(self.sigma * k, [0] * i + [1])

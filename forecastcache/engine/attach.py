@@ -12,7 +12,7 @@ from forecastcache.engine.patch import active_patch
 from forecastcache.engine.session import Session, SessionOptions
 from forecastcache.errors import AttachError
 from forecastcache.memory.budget import parse_budget
-from forecastcache.predictor import Predictor
+from forecastcache.predictor import Predictor, depth_complaint
 from forecastcache.schedule import Schedule
 from forecastcache.spec import parse_predictor, parse_schedule
 
@@ -62,7 +62,7 @@ def attach(
     Raises:
         AttachError: the target has no model to attach to, the model takes no timestep, its
             adapter lacks the site or what the schedule looks at, its scheduler calls it twice a
-            step, or it is attached already.
+            step, or it is attached already; a predictor's depth is no whole number above 0.
         BudgetError: the budget is no number of bytes above 0.
         ForecastCacheError: a spec names nothing that is known.
     """
@@ -137,11 +137,9 @@ def _require_kinds(schedule: Any, predictor: Any) -> None:
                 f"the {role} given is {thing!r}: write attach(pipe, schedule, predictor), "
                 "such as attach(pipe, Every(5, first=3), Taylor(order=1))"
             )
-    if predictor.minimum > predictor.depth:
-        raise AttachError(
-            f"{predictor} needs {predictor.minimum} features but keeps {predictor.depth}, so it "
-            "would never forecast: give it a depth of at least its minimum"
-        )
+    complaint = depth_complaint(predictor)
+    if complaint:
+        raise AttachError(complaint)
 
 
 def _require(option: str, value: object, known: tuple[object, ...]) -> None:

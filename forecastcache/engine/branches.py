@@ -140,8 +140,7 @@ class Branch:
                 ahead |= self._made_together(path, forecaster)
             forecasts = ahead.pop(path)
         else:
-            histories = self._histories[path]
-            forecasts = [each.like_its_features(forecaster(each)) for each in histories]
+            forecasts = [forecaster(each) for each in self._histories[path]]
         constants, nest = self._nests[path]
         if nest is None:
             return forecasts[0]

@@ -15,12 +15,13 @@ from torch.utils import _pytree as pytree
 from forecastcache.adapter import Adapter, Granularity
 from forecastcache.engine.branches import Branch, Branches, CallRecorder, Decision
 from forecastcache.engine.call import AttachedModel, ModelCall
+from forecastcache.engine.checked import ask, prepare, require_no_forecast_at_work
 from forecastcache.engine.clock import Clock, Position
 from forecastcache.engine.finite import FiniteCheck, is_finite
 from forecastcache.engine.patch import Forward
 from forecastcache.engine.report import CallRecord, Report
 from forecastcache.engine.sampling_watch import SamplingWatch
-from forecastcache.errors import AttachError, NotFiniteError, ScheduleError
+from forecastcache.errors import AttachError, NotFiniteError
 from forecastcache.history import History, is_feature
 from forecastcache.memory.accountant import Accountant
 from forecastcache.predictor import Predictor
@@ -70,7 +71,7 @@ class Session:
         signals = sorted(schedule.needs - {"output"})
         self._models = [AttachedModel(model, self.adapter, site, signals) for model in models]
         self._clock = Clock(pipeline)
-        self._at_work = predictor  # in the run under way, which may ask for another
+        self._at_work = predictor  # in the run under way, which may have it give way to another
         self._watch: SamplingWatch | None = None
         self._current = self._models[0]
         self._branches = Branches()
@@ -137,6 +138,7 @@ class Session:
     def _call(self, model: AttachedModel, forward: Forward, args: Any, kwargs: Any) -> Any:
         """One call of a model: find its step and branch, decide, compute or forecast."""
         started = perf_counter()
+        require_no_forecast_at_work()
         try:
             call = model.read(forward, args, kwargs)
             position = self._clock.advance(call.time, call.sample)
@@ -198,7 +200,8 @@ class Session:
         """Ask the predictor what forecasts this run."""
         self._end_watch()
         pipeline = self._clock.pipeline
-        self._at_work = self.predictor.for_pipeline(pipeline, call.model.present)
+        suited = self.predictor.for_pipeline(pipeline, call.model.present)
+        self._at_work = suited.for_schedule(self.schedule)
         scheduler = getattr(pipeline, "scheduler", None)
         if "sampling" in self._at_work.needs and scheduler is not None:
             self._watch = SamplingWatch(scheduler)
@@ -208,7 +211,7 @@ class Session:
         if self._watch is not None:
             seen = self._watch.seen()
             self._end_watch()
-            self._at_work = self._at_work.for_sampling(seen)
+            self._at_work = self._at_work.for_sampling(seen).for_schedule(self.schedule)
 
     def _end_watch(self) -> None:
         if self._watch is not None:
@@ -252,15 +255,10 @@ class Session:
         )
         if call.model.probes:
             state.look = call.look
-        wanted = self.schedule.compute(step, state)
-        if not isinstance(wanted, bool):
-            raise ScheduleError(
-                f"{self.schedule}.compute gave {wanted!r}: it must give True or False"
-            )
-        if wanted or len(steps) < self._at_work.minimum:
+        if ask(self.schedule, step, state) or len(steps) < self._at_work.minimum:
             return Decision(step)
         self._suit_sampling()
-        return Decision(step, self._at_work.prepare(steps, step))
+        return Decision(step, prepare(self._at_work, steps, step))
 
     def _carry_out(
         self, decision: Decision, branch: Branch, call: ModelCall

@@ -128,15 +128,16 @@ def feature_errors(
     """
     chosen = method.schedule.computed(len(steps))
     method.predictor.check(len(steps), chosen)
-    history = History(method.predictor.depth)
+    predictor = method.predictor.for_schedule(method.schedule)
+    history = History(predictor.depth)
     computed, errors = list[int](), list[float | None]()
     for step, feature in zip(steps, features, strict=True):
-        if step.index in chosen or len(history) < method.predictor.minimum:
+        if step.index in chosen or len(history) < predictor.minimum:
             history.observe(step, feature)
             computed.append(step.index)
             errors.append(None)
         else:
-            forecast = method.predictor.forecast(history, step)
+            forecast = predictor.forecast(history, step)
             errors.append(float(vector_norm(forecast - feature) / vector_norm(feature)))
     missed = [error for error in errors if error is not None]
     return FeatureErrors(

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from itertools import product
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from forecastcache.engine.attach import attach
 from forecastcache.errors import ConformanceError, HistoryError
-from forecastcache.predictor import LinearPredictor, Predictor
+from forecastcache.predictor import LinearPredictor, Predictor, depth_complaint
 from forecastcache.schedule import Schedule
 from forecastcache.testing.requirement import require
 from forecastcache.testing.round_trip import require_round_trips
@@ -46,11 +47,8 @@ def check_predictor(
 
 def _check_depth(trial: Trial) -> None:
     """It keeps at least one feature, and as many as it needs."""
-    require(
-        1 <= trial.predictor.minimum <= trial.predictor.depth,
-        f"{trial.predictor} has minimum {trial.predictor.minimum} and depth "
-        f"{trial.predictor.depth}: they must be 1 <= minimum <= depth",
-    )
+    complaint = depth_complaint(trial.predictor)
+    require(not complaint, complaint)
 
 
 def _check_round_trips(trial: Trial) -> None:
@@ -108,12 +106,39 @@ def _check_histories_are_left_alone(trial: Trial) -> None:
     for features in trial.features():
         history = trial.history(features)
         before = torch.stack(history.features)
-        trial.forecaster()(history).add_(1)
+        forecast = trial.forecaster()(history)
         require(
             torch.equal(before, torch.stack(history.features)),
-            f"{trial.predictor} changed its history, or its forecast shares memory with it: "
-            "return a tensor of its own",
+            f"{trial.predictor} wrote to its history: copy what is to be changed",
         )
+        forecast.add_(1)
+        require(
+            torch.equal(before, torch.stack(history.features)),
+            f"{trial.predictor} handed out a part of its history, or its forecast shares memory "
+            "with it: return a tensor of its own",
+        )
+
+
+def _check_no_model_is_called(trial: Trial) -> None:
+    """A forecast is made from the history alone, or by modules that are the predictor's own."""
+    own = _modules_of(trial.predictor)
+    called: list[str] = []
+
+    def note(module: nn.Module, _: object) -> None:
+        if module not in own:
+            called.append(type(module).__name__)
+
+    hook = register_module_forward_pre_hook(note)
+    try:
+        for features in trial.features():
+            trial.forecaster()(trial.history(features))
+    finally:
+        hook.remove()
+    require(
+        not called,
+        f"{trial.predictor} called {called[0] if called else ''} while it forecast: a forecast is "
+        "made from the history alone; what has to look into the model is a schedule",
+    )
 
 
 def _check_forecasts_depend_on_nothing_else(trial: Trial) -> None:
@@ -182,6 +207,13 @@ def _check_planned_bytes_are_held(trial: Trial) -> None:
     )
 
 
+def _modules_of(predictor: Predictor) -> set[nn.Module]:
+    """The modules that a predictor has in options, private or class attributes."""
+    private = predictor.__pydantic_private__ or {}
+    held = [*vars(predictor).values(), *private.values(), *vars(type(predictor)).values()]
+    return {part for it in held if isinstance(it, nn.Module) for part in it.modules()}
+
+
 def _devices() -> tuple[str, ...]:
     return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 
@@ -202,6 +234,7 @@ CHECKS: tuple[Callable[[Trial], None], ...] = (
     _check_features_keep_their_kind,
     _check_what_is_not_finite_is_passed_on,
     _check_histories_are_left_alone,
+    _check_no_model_is_called,
     _check_forecasts_depend_on_nothing_else,
     _check_forecasts_scale,
     _check_linear_forecasts_add_up,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
+import torch
 
 import forecastcache as fc
 from forecastcache.errors import ConformanceError
@@ -65,6 +68,45 @@ class HandsOut(fc.Predictor):
         return history.features[-1]
 
 
+class WritesHistory(HandsOut):
+    def forecast(self, history, target):
+        return history.features[-1].mul_(0.5) * 2
+
+
+MODEL = torch.nn.Linear(1, 1)
+
+
+class AsksTheModel(HandsOut):
+    def forecast(self, history, target):
+        MODEL(torch.ones(1))
+        return history.features[-1].clone()
+
+
+class Endless(HandsOut):
+    @property
+    def depth(self):
+        return float("inf")
+
+
+class Truthful(HandsOut):
+    @property
+    def depth(self):
+        return True
+
+
+class OwnModule(HandsOut):
+    """Not linear, by a module of its own."""
+
+    module: ClassVar = torch.nn.Identity()
+
+    def forecast(self, history, target):
+        return self.module(history.features[-1].clone())
+
+
+def test_a_predictor_may_have_a_module_of_its_own():
+    check_predictor(OwnModule())
+
+
 class Widens(HandsOut):
     def forecast(self, history, target):
         return history.features[-1].double() * 1
@@ -119,13 +161,17 @@ class Drifts(HandsOut):
     ("kind", "complaint"),
     [
         (Counting, "forecast the same history differently"),
-        (HandsOut, "changed its history, or its forecast shares memory"),
+        (HandsOut, "handed out a part of its history, or its forecast shares memory"),
+        (WritesHistory, "wrote to its history: copy"),
+        (AsksTheModel, "called Linear while it forecast: a forecast is made from the history"),
+        (Endless, "depth of inf: give a whole number of at least 1"),
+        (Truthful, "depth of True: give a whole number"),
         (Widens, "and returned .*float64"),
         (Turns, r"returned \(120,\)"),
         (Squares, "four times as large is off by"),
         (Explodes, "its forecast is not finite"),
         (NotHungry, "forecast from 0 features, but its minimum is 1"),
-        (NeverFull, "minimum 2 and depth 1"),
+        (NeverFull, "needs 2 features but keeps 1"),
         (Listless, "came back from pickle as"),
         (Drifts, "constant trajectory is off by"),
     ],

@@ -71,6 +71,14 @@ class Writes(WhenMoved):
         return True
 
 
+class WritesData(WhenMoved):
+    """Writes where torch does not count it, which a session cannot see."""
+
+    def compute(self, step, state):
+        state.sample.data.zero_()
+        return True
+
+
 class Fails(WhenMoved):
     def compute(self, step, state):
         return 1 / (step.index - 3) > 0
@@ -113,7 +121,8 @@ CALLS = itertools.count()
     [
         (Holds, r"computed \[0, .*\], and \[0\] where samples are written over.*clone"),
         (Counts, "in a first run and .* in a second: keep what it remembers in state.memory"),
-        (Writes, "wrote to the sample: copy what is to be changed"),
+        (Writes, "wrote to a tensor of its state, which is the model's own: copy"),
+        (WritesData, "wrote to the sample: copy what is to be changed"),
         (Fails, r"fails at time 850 of 20 steps \(ZeroDivisionError"),
         (Unasked, "looks at modulated, but does not ask for it"),
         (Vague, r"compute gave tensor\(\w+\): it must give True or False"),
