@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forecastcache.cli.args import choose, load_and_ask, requests_fields, require_writable
+from forecastcache.cli.args import choose, load_and_ask, requests_fields
 from forecastcache.cli.console import print_calibration, progress_bars
 from forecastcache.cli.options import (
     DTYPES,
@@ -28,6 +28,7 @@ from forecastcache.cli.options import (
     TargetsOption,
     TriesOption,
 )
+from forecastcache.cli.outputs import require_file
 from forecastcache.errors import OptionError
 
 if TYPE_CHECKING:
@@ -59,9 +60,7 @@ def calibrate_command(
 
     chosen_dtype = choose("dtype", dtype, DTYPES)
     targets = [FitTarget.of(text, steps) for text in schedule]
-    require_writable(out.parent)
-    if out.is_dir():
-        raise OptionError(f"--out {out} is a folder: give the name of a file in it")
+    require_file("--out", out)
     fields = requests_fields(steps, seed, count, classes, prompts, guidance_scale, size)
     for each in fields:
         each["count"] = each["count"] or len(each.get("prompts", ())) or COUNT

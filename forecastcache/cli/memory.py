@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from forecastcache.adapter import GRANULARITIES
+from forecastcache.bounds import MOST
 from forecastcache.cli.args import choose, predictor_from
 from forecastcache.cli.console import print_plan
 from forecastcache.cli.options import (
@@ -24,17 +25,24 @@ from forecastcache.memory.plan import plan_memory, published_names
 PlannedArgument = Annotated[
     str, typer.Argument(help=f"zoo:NAME, a folder, a hub id, {', '.join(published_names())}")
 ]
-PixelsOption = Annotated[int | None, typer.Option(min=1, help="pixels (the model's usual)")]
-FramesOption = Annotated[int | None, typer.Option(min=1, help="of a video")]
-BatchOption = Annotated[int, typer.Option(min=1, help="pictures or videos at once")]
-TextTokensOption = Annotated[int | None, typer.Option(min=1, help="with padding")]
+PixelsOption = Annotated[
+    int | None, typer.Option(min=1, max=MOST["pixels"], help="pixels (the model's usual)")
+]
+FramesOption = Annotated[int | None, typer.Option(min=1, max=MOST["frames"], help="of a video")]
+BatchOption = Annotated[
+    int, typer.Option(min=1, max=MOST["samples"], help="pictures or videos at once")
+]
+TextTokensOption = Annotated[
+    int | None, typer.Option(min=1, max=MOST["text tokens"], help="with padding")
+]
 GuidedOption = Annotated[
     bool | None,
     typer.Option("--guidance/--no-guidance", help="an unconditional half (model's habit)"),
 ]
 SpecOption = Annotated[str, typer.Option(help="a name, or name:option=value,...")]
 DepthOption = Annotated[
-    int | None, typer.Option(min=1, help="features kept, instead of the predictor's")
+    int | None,
+    typer.Option(min=1, max=MOST["steps"], help="features kept, instead of the predictor's"),
 ]
 StorageOption = Annotated[str | None, typer.Option(help="of the histories (dtype)")]
 
