@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecastcache.calibration.gram import RIDGE, solve
+from forecastcache.calibration.gram import RIDGE, least_weights
 from forecastcache.calibration.sampler import Motion
 from forecastcache.predictors.row import Row
 
@@ -84,22 +84,26 @@ def simulate(
     products[:total, :total] = gram
     plain = np.eye(total + count)[:total]
     away = np.zeros(total + count)
-    known: list[np.ndarray] = []
+    known = np.zeros((count, total + count))
+    normal = np.zeros((count, count))  # inner products of the known answers
+    seen = 0
     rows = []
     for step in range(total):
         keep, move = motion.keep[step], motion.move[step]
         if step in computed:
             unforeseen = np.zeros(total + count)
-            unforeseen[total + len(known)] = 1.0
+            unforeseen[total + seen] = 1.0
             size = (response.tau / levels[step]) ** 2 * (away @ products @ away)
-            products[total + len(known), total + len(known)] = size
+            products[total + seen, total + seen] = size
             answer = plain[step] + response.rho / levels[step] * away + unforeseen
-            known.append(answer)
+            known[seen] = answer
+            normal[seen, : seen + 1] = known[: seen + 1] @ (products @ answer)
+            normal[: seen + 1, seen] = normal[seen, : seen + 1]
+            seen += 1
         else:
-            past = np.stack(known)
-            seen = past @ products
+            past = known[:seen]
             aim = plain[step] - keep / move * away
-            weights, _ = solve(seen @ past.T, seen @ aim, ridge)
+            weights = least_weights(normal[:seen, :seen], past @ (products @ aim), ridge)
             answer = weights @ past
             steps = tuple(c for c in computed if c < step)
             rows.append(Row(target=step, computed=steps, weights=tuple(weights.tolist())))
