@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from forecastcache.bounds import require_at_most, shortened, whole_number
 from forecastcache.cli.console import plainly_warned, quiet_libraries
-from forecastcache.cli.prompts import Prompt, read_prompts
+from forecastcache.cli.prompts import Prompt, read_prompts, require_said_once
 from forecastcache.errors import OptionError, UnknownNameError
 from forecastcache.predictor import Predictor
 from forecastcache.schedule import Every, Schedule
@@ -92,20 +92,31 @@ def with_times(indices: Sequence[int], times: str | None) -> list[Step]:
 
 def requests_fields(
     steps: int,
-    seed: int,
+    seed: int | None,
     count: int | None,
     classes: str | None,
     prompts: Path | None,
     guidance_scale: float | None,
     sizes: Sequence[str] = (),
+    usual_seed: int = 0,
 ) -> list[dict[str, Any]]:
     """The fields of a `Request`, from options of the same names, for each size asked for.
 
     Prompts that are to be called alike go into one request.
+
+    Raises:
+        OptionError: two options, or an option and a line of the prompts, say different things.
     """
+    if classes and prompts:
+        raise OptionError("--classes and --prompts both say what to make: leave one out")
+    repeated = next((size for i, size in enumerate(sizes) if size in sizes[:i]), None)
+    if repeated:
+        raise OptionError(f"--size {repeated} is given twice: leave one out")
+    lines = read_prompts(prompts) if prompts else []
+    require_said_once(lines, {"--size": sizes, "--seed": seed, "--guidance-scale": guidance_scale})
     common: dict[str, Any] = {
         "steps": steps,
-        "seed": seed,
+        "seed": usual_seed if seed is None else seed,
         "count": count,
         "classes": [name.strip() for name in classes.split(",")] if classes else (),
         "guidance_scale": guidance_scale,
@@ -113,14 +124,14 @@ def requests_fields(
     calls = [_size(text) for text in sizes] or [{}]
     return [
         {**common, **asked, "call": {**asked["call"], **call}}
-        for asked in (_alike(read_prompts(prompts)) if prompts else [{"call": {}}])
+        for asked in (_alike(lines) if lines else [{"call": {}}])
         for call in calls
     ]
 
 
 def request_fields(
     steps: int,
-    seed: int,
+    seed: int | None,
     count: int | None,
     classes: str | None,
     prompts: Path | None,

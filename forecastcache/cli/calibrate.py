@@ -12,6 +12,7 @@ from forecastcache.cli.console import print_calibration, progress_bars
 from forecastcache.cli.options import (
     DTYPES,
     CalibrationOutOption,
+    CalibrationSeedOption,
     ClassesOption,
     DeviceOption,
     DtypeOption,
@@ -22,7 +23,6 @@ from forecastcache.cli.options import (
     ModelArgument,
     PromptCountOption,
     PromptsOption,
-    SeedOption,
     SizesOption,
     StepsOption,
     TargetsOption,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from forecastcache.calibration.targets import CalibrationCost, FitTarget
 
 COUNT = 50  # prompts where nothing says how many
+SEED = 1000  # far from those of the pictures that `run` and `evaluate` make
 
 
 def calibrate_command(
@@ -48,7 +49,7 @@ def calibrate_command(
     limit: LimitOption = None,
     micro_batch: MicroBatchOption = 8,
     steps: StepsOption = 50,
-    seed: SeedOption = 1000,
+    seed: CalibrationSeedOption = None,
     size: SizesOption = [],  # noqa: B006
     guidance_scale: GuidanceOption = None,
     device: DeviceOption = "cpu",
@@ -61,7 +62,9 @@ def calibrate_command(
     chosen_dtype = choose("dtype", dtype, DTYPES)
     targets = [FitTarget.of(text, steps) for text in schedule]
     require_file("--out", out)
-    fields = requests_fields(steps, seed, count, classes, prompts, guidance_scale, size)
+    fields = requests_fields(
+        steps, seed, count, classes, prompts, guidance_scale, size, usual_seed=SEED
+    )
     for each in fields:
         each["count"] = each["count"] or len(each.get("prompts", ())) or COUNT
     _require_enough(prompts, fields)

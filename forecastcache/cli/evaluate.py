@@ -53,7 +53,7 @@ def evaluate_command(
     computed: CountsOption = None,
     sweep: SweepOption = None,
     steps: StepsOption = 50,
-    seed: SeedOption = 0,
+    seed: SeedOption = None,
     count: MeasuredCountOption = None,
     classes: ClassesOption = None,
     prompts: PromptsOption = None,

@@ -23,7 +23,13 @@ SetOption = Annotated[
 SiteOption = Annotated[str, typer.Option(help=", ".join(GRANULARITIES))]
 DtypeOption = Annotated[str, typer.Option(help=", ".join(DTYPES))]
 StepsOption = Annotated[int, typer.Option(min=1, max=MOST["steps"], help="of a trajectory")]
-SeedOption = Annotated[int, typer.Option(min=0, max=MOST["seed"], help="of the first picture")]
+SeedOption = Annotated[
+    int | None, typer.Option(min=0, max=MOST["seed"], help="of the first picture (0)")
+]
+CalibrationSeedOption = Annotated[
+    int | None,
+    typer.Option("--seed", min=0, max=MOST["seed"], help="of the first picture (1000)"),
+]
 ClassesOption = Annotated[str | None, typer.Option(help="labels or numbers: 'red seven,12'")]
 PromptsOption = Annotated[
     Path | None, typer.Option(help="file: a prompt a line, or .jsonl with seeds and more")

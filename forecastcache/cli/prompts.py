@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
 from forecastcache._util.strict_json import strict_json
-from forecastcache.bounds import MOST, require_at_most
+from forecastcache.bounds import MOST, require_at_most, shortened
 from forecastcache.errors import OptionError, UnknownNameError
 
 # Arguments of a pipeline's call that a line may not set, and what says the same for all lines.
@@ -25,6 +25,12 @@ SAID_ELSEWHERE = {
     "generator": 'the key "seed"',
     "output_type": "the command itself",
     "return_dict": "the command itself",
+}
+# Options that stand for all lines, and the keys of a line that say the same.
+OPTIONS = {
+    "--size": {"height", "width"},
+    "--seed": {"seed"},
+    "--guidance-scale": {"guidance_scale", "true_cfg_scale"},
 }
 # Arguments that are whole numbers from 1 on, and their bounds.
 SIZES = {
@@ -74,6 +80,28 @@ def read_prompts(path: Path) -> list[Prompt]:
     if len({prompt.seed is None for prompt in prompts}) > 1:
         raise OptionError(f"--prompts {path} gives a seed to some lines: give one to all, or none")
     return prompts
+
+
+def require_said_once(prompts: Sequence[Prompt], options: Mapping[str, Any]) -> None:
+    """Refuse options that lines of the prompts file set too.
+
+    Args:
+        prompts: lines of the file.
+        options: what each option of `OPTIONS` was given; None or empty where it was not.
+
+    Raises:
+        OptionError: naming the option and the key of the line.
+    """
+    for option, given in options.items():
+        if given is None or given == []:
+            continue
+        for prompt in prompts:
+            keys = {*prompt.call, *(["seed"] if prompt.seed is not None else [])}
+            for key in sorted(keys & OPTIONS[option]):
+                raise OptionError(
+                    f"{option} is given, and the prompt {shortened(prompt.text, 60)!r} sets "
+                    f"{key}: leave one out"
+                )
 
 
 def _text(path: Path) -> str:

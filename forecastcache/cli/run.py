@@ -64,7 +64,7 @@ def run_command(
     computed: ComputedOption = None,
     site: SiteOption = "output",
     steps: StepsOption = 50,
-    seed: SeedOption = 0,
+    seed: SeedOption = None,
     count: SampleCountOption = None,
     classes: ClassesOption = None,
     prompts: PromptsOption = None,

@@ -34,7 +34,7 @@ def trace_command(
         typer.Option(help="whose outputs are traced: transformer_blocks.2.attn (the model's)"),
     ] = None,
     steps: StepsOption = 50,
-    seed: SeedOption = 0,
+    seed: SeedOption = None,
     count: Annotated[int, typer.Option(min=1, max=MOST["samples"], help="samples")] = 4,
     classes: ClassesOption = None,
     prompts: PromptsOption = None,

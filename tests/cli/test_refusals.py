@@ -86,6 +86,34 @@ COMMANDS = {
     "no predictor": (("run", DIT, "--predictor", ""), "--predictor is empty: give it a value"),
     "no predictor either": (("run", DIT, "--predictor="), "--predictor is empty"),
     "no picture": (("plan", DIT, "--picture", ""), "--picture is empty"),
+    "depth and predictor": (
+        ("memory", "flux.1-dev", "--depth", 3, "--predictor", "taylor"),
+        "--depth and --predictor both say how many features are kept: leave one out",
+    ),
+    "depth and order": (
+        ("memory", "flux.1-dev", "--depth", 3, "--order", 0),
+        "--depth and --order both say",
+    ),
+    "depth and a setting": (
+        ("memory", "flux.1-dev", "--depth", 3, "--set", "order=0"),
+        "--depth and --set both say",
+    ),
+    "frames of a picture": (
+        ("memory", "flux.1-dev", "--frames", 9),
+        "frames=9 is given, but FluxTransformer2DModel has no frames: leave it out",
+    ),
+    "text of a class": (
+        ("memory", "dit-xl-2", "--text-tokens", 9),
+        "text_tokens=9 is given, but DiTTransformer2DModel has no text tokens",
+    ),
+    "classes and prompts": (
+        ("run", DIT, "--classes", 3, "--prompts", "p.txt"),
+        "--classes and --prompts both say what to make: leave one out",
+    ),
+    "a size twice": (
+        ("calibrate", DIT, "--out", "c", "--size", "32x32", "--size", "32x32"),
+        "--size 32x32 is given twice",
+    ),
     "no model": (("memory", " "), "an argument is empty"),
 }  # fmt: skip
 
@@ -140,6 +168,20 @@ def test_a_line_of_prompts_is_refused(refused, folder, line):
     err = refused("run", FLUX, "--prompts", "p.jsonl")
     assert "--prompts p.jsonl, line 2: " in err
     assert complaint in err
+
+
+@pytest.mark.parametrize(
+    ("option", "key"),
+    [
+        (("--size", "32x32"), "height"),
+        (("--seed", 3), "seed"),
+        (("--guidance-scale", 3), "guidance_scale"),
+    ],
+)
+def test_what_a_line_says_no_option_says_too(refused, folder, option, key):
+    (folder / "p.jsonl").write_text(json.dumps({"prompt": "a red one", key: 32}))
+    err = refused("run", FLUX, "--prompts", "p.jsonl", *option)
+    assert f"{option[0]} is given, and the prompt 'a red one' sets {key}: leave one out" in err
 
 
 def test_a_prompt_of_a_megabyte_is_refused(refused, folder):
