@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -209,11 +210,14 @@ class Calibration:
 
     def frontier(self) -> tuple[Offer, ...]:
         """What there is to choose from, fewest computed steps first; figures of the first size."""
+        return self._frontier
+
+    @cached_property
+    def _frontier(self) -> tuple[Offer, ...]:
         weight, gram = self._weight, self.recording.gram
         offers = [Offer(fit.computed, "closed", fit.psnr_db) for fit in self.fits]
-        for computed in schedule_dp.cheapest_by_count(gram, weight, self.recording.steps):
-            error = schedule_dp.schedule_cost(gram, weight, computed) / self.recording.elements
-            offers.append(Offer(computed, "open", decibels(error)))
+        for computed, cost in schedule_dp.cheapest_with_costs(gram, weight, self.recording.steps):
+            offers.append(Offer(computed, "open", decibels(cost / self.recording.elements)))
         if self.recording.motion.first_order:
             for count in range(1, self.recording.steps + 1):
                 computed, error = self._evenly(count)

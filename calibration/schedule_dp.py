@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from forecastcache.calibration.gram import RIDGE, solve
+from forecastcache.calibration.gram import RIDGE
 from forecastcache.errors import CalibrationError
 
 DEPTH = 3  # computed steps that the rows read
@@ -44,14 +44,37 @@ def gap_costs(
         known: computed steps that the rows read, rising, p0 the last of them.
         ridge: ridge as a part of the mean diagonal.
     """
-    seen, later = np.array(known), np.arange(known[-1] + 1, len(gram))
-    normal = gram[np.ix_(seen, seen)]
-    rows, _ = solve(normal, gram[np.ix_(seen, later)], ridge)
-    cross = rows.T @ gram[np.ix_(seen, later)]
-    missed = gram[np.ix_(later, later)] - cross - cross.T + rows.T @ normal @ rows
-    moved = weight[later, None] * missed * weight[later]
-    gathered = moved.cumsum(0).cumsum(1).diagonal()
-    return np.concatenate([[0.0], np.maximum(gathered, 0.0)])
+    found: np.ndarray = _costs_of_gaps(gram, weight, np.array([known]), ridge)[0]
+    return found
+
+
+def _costs_of_gaps(
+    gram: np.ndarray, weight: np.ndarray, known: np.ndarray, ridge: float = RIDGE
+) -> np.ndarray:
+    """`gap_costs` of many histories `(n, k)` that end with the same step, `(n, T - p0)`."""
+    later = slice(known[0, -1] + 1, len(gram))
+    normal = gram[known[:, :, None], known[:, None, :]]
+    aims = gram[known][:, :, later]
+    rows = _rows(normal, aims, ridge)
+    # c^T G c as (moved - forecast)^2, summed over the gap before it is squared.
+    w = weight[later]
+    moved = (w[:, None] * gram[later, later] * w).cumsum(0).cumsum(1).diagonal()
+    forecast, shared = (w * rows).cumsum(-1), (w * aims).cumsum(-1)
+    gathered = moved - np.einsum("nkt,nkt->nt", forecast, 2 * shared - normal @ forecast)
+    return np.concatenate([np.zeros((len(known), 1)), np.maximum(gathered, 0.0)], axis=1)
+
+
+def _rows(normal: np.ndarray, aims: np.ndarray, ridge: float) -> np.ndarray:
+    """`least_weights` of many matrices `(n, k, k)` at once."""
+    mean = normal.trace(axis1=1, axis2=2) / normal.shape[1]
+    if not (np.isfinite(normal).all() and np.isfinite(aims).all() and (mean > 0).all()):
+        raise CalibrationError(
+            "the features to fit are zero or not finite: record the calibration again"
+        )
+    found: np.ndarray = np.linalg.solve(
+        normal + ridge * mean[:, None, None] * np.eye(normal.shape[1]), aims
+    )
+    return found
 
 
 def schedule_cost(gram: np.ndarray, weight: np.ndarray, computed: Sequence[int]) -> float:
@@ -79,7 +102,14 @@ def cheapest_steps(gram: np.ndarray, weight: np.ndarray, count: int) -> tuple[in
 
 
 def cheapest_by_count(gram: np.ndarray, weight: np.ndarray, most: int) -> list[tuple[int, ...]]:
-    """The schedules of least cost of 1 to `most` computed steps.
+    """The schedules of least cost of 1 to `most` computed steps."""
+    return [computed for computed, _ in cheapest_with_costs(gram, weight, most)]
+
+
+def cheapest_with_costs(
+    gram: np.ndarray, weight: np.ndarray, most: int
+) -> list[tuple[tuple[int, ...], float]]:
+    """The schedules of least cost of 1 to `most` computed steps, each with its cost.
 
     A state is the newest three computed steps (p2, p1, p0), each counted from 1, 0 for none.
     """
@@ -99,7 +129,7 @@ def cheapest_by_count(gram: np.ndarray, weight: np.ndarray, most: int) -> list[t
             oldest = spent[..., :-1].argmin(0)
             longer[: newest + 1, newest + 1, newest + 2 :] = spent[..., :-1].min(0)
             origin[: newest + 1, newest + 1, newest + 2 :] = oldest
-        found.append(_path(ended, came_from))
+        found.append((_path(ended, came_from), float(ended.min())))
         came_from.append(origin)
         best = longer
     return found
@@ -110,12 +140,12 @@ def _costs_from(gram: np.ndarray, weight: np.ndarray, newest: int) -> np.ndarray
     costs = np.full((newest + 1, newest + 1, len(gram) - newest), np.inf)
     if newest == 0:
         costs[0, 0] = gap_costs(gram, weight, [0])
-    for middle in range(newest):
-        for oldest in range(-1, middle):
-            if oldest < 0 < middle:
-                continue  # step 0 is always computed
-            known = [step for step in (oldest, middle, newest) if step >= 0]
-            costs[oldest + 1, middle + 1] = gap_costs(gram, weight, known)
+    else:  # step 0 is always computed: a history of two is (0, newest)
+        costs[0, 1] = gap_costs(gram, weight, [0, newest])
+    oldest, middle = np.triu_indices(newest, 1)
+    if len(oldest):
+        known = np.stack([oldest, middle, np.full_like(oldest, newest)], axis=1)
+        costs[oldest + 1, middle + 1] = _costs_of_gaps(gram, weight, known)
     return costs
 
 

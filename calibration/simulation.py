@@ -14,12 +14,12 @@ sigma_s in every step, and sigma ends at 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from forecastcache.calibration.gram import RIDGE, solve
+from forecastcache.calibration.gram import RIDGE, least_weights
 from forecastcache.calibration.sampler import Motion
 from forecastcache.predictors.row import Row
 
@@ -42,13 +42,23 @@ class Simulated:
     """What the simulation of one schedule came to.
 
     Attributes:
-        rows: rows, one for each forecast step.
+        computed: computed steps.
+        weights: weights of the computed steps before each forecast step.
         error: foretold squared distance of the final samples from the plain ones, for one element
             of a sample.
     """
 
-    rows: tuple[Row, ...]
+    computed: tuple[int, ...]
+    weights: Mapping[int, np.ndarray]
     error: float
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """One row for each forecast step; checked as they are made, which takes a while."""
+        return tuple(
+            Row(target=step, computed=self.computed[: len(row)], weights=tuple(row.tolist()))
+            for step, row in self.weights.items()
+        )
 
 
 def noise_levels(motion: Motion) -> np.ndarray:
@@ -84,24 +94,27 @@ def simulate(
     products[:total, :total] = gram
     plain = np.eye(total + count)[:total]
     away = np.zeros(total + count)
-    known: list[np.ndarray] = []
-    rows = []
+    known = np.zeros((count, total + count))
+    normal = np.zeros((count, count))  # inner products of the known answers
+    seen = 0
+    rows: dict[int, np.ndarray] = {}
     for step in range(total):
         keep, move = motion.keep[step], motion.move[step]
         if step in computed:
             unforeseen = np.zeros(total + count)
-            unforeseen[total + len(known)] = 1.0
+            unforeseen[total + seen] = 1.0
             size = (response.tau / levels[step]) ** 2 * (away @ products @ away)
-            products[total + len(known), total + len(known)] = size
+            products[total + seen, total + seen] = size
             answer = plain[step] + response.rho / levels[step] * away + unforeseen
-            known.append(answer)
+            known[seen] = answer
+            normal[seen, : seen + 1] = known[: seen + 1] @ (products @ answer)
+            normal[: seen + 1, seen] = normal[seen, : seen + 1]
+            seen += 1
         else:
-            past = np.stack(known)
-            seen = past @ products
+            past = known[:seen]
             aim = plain[step] - keep / move * away
-            weights, _ = solve(seen @ past.T, seen @ aim, ridge)
+            weights = least_weights(normal[:seen, :seen], past @ (products @ aim), ridge)
             answer = weights @ past
-            steps = tuple(c for c in computed if c < step)
-            rows.append(Row(target=step, computed=steps, weights=tuple(weights.tolist())))
+            rows[step] = weights
         away = keep * away + move * (answer - plain[step])
-    return Simulated(tuple(rows), float(away @ products @ away))
+    return Simulated(tuple(computed), rows, float(away @ products @ away))

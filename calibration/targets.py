@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from forecastcache.bounds import whole_number
 from forecastcache.calibration.schedule_dp import require_count
 from forecastcache.schedule import Schedule
 from forecastcache.spec import parse_schedule
@@ -39,8 +40,9 @@ class FitTarget:
             ScheduleError: it is no schedule, decides as it runs, or does not fit the trajectory.
         """
         if isinstance(wish, str) and (match := re.fullmatch(r"search:(\d+)", wish)):
-            require_count(int(match[1]), total)
-            return cls(int(match[1]))
+            count = whole_number("steps", match[1], "a search of")
+            require_count(count, total)
+            return cls(count)
         schedule = parse_schedule(wish, "search:9") if isinstance(wish, str) else wish
         steps = schedule.computed(total)
         return cls(len(steps), steps)

@@ -20,6 +20,8 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticSerializationError
 
 from forecastcache._moved import name_new_places
+from forecastcache._util.strict_json import require_shallow, strict_json
+from forecastcache.bounds import shortened, whole_number
 from forecastcache.errors import OptionError, UnknownScheduleError
 from forecastcache.options import Options, by_name, describe_options
 from forecastcache.predictor import LinearPredictor, Predictor
@@ -55,13 +57,14 @@ def parse_schedule(spec: str, *others: str) -> Schedule:
         OptionError: an option is unknown or out of range.
     """
     if STEPS.fullmatch(spec):
-        return Listed(map(int, spec.split(",")))
+        steps = spec.split(",")
+        return Listed(whole_number("steps", step, "the schedule's step") for step in steps)
     name = spec.partition(":")[0].strip()
     if name not in SCHEDULES.names():
         known = ", ".join(["every:7", "a list such as 0,6,12,18", *others])
         raise UnknownScheduleError(
-            f"{spec!r} is no schedule: write {known}, or one of {', '.join(SCHEDULES.names())} "
-            "with its options"
+            f"{shortened(spec)!r} is no schedule: write {known}, or one of "
+            f"{', '.join(SCHEDULES.names())} with its options"
         )
     return parse_spec(SCHEDULES, spec)
 
@@ -241,9 +244,11 @@ def _value(value: Any) -> Any:
     if not numbers and value != "null" and not value.startswith(("[", "{", '"')):
         return value
     try:
-        return json.loads(f"[{value}]" if numbers else value)
+        return strict_json(f"[{value}]" if numbers else value)
     except json.JSONDecodeError:
         return value
+    except ValueError as error:
+        raise OptionError(f"{shortened(value)}: {error}") from None
 
 
 def _sets_an_option(part: str) -> bool:
@@ -257,6 +262,7 @@ def _bare(value: str) -> str:
 
 def _split(text: str) -> list[str]:
     """The parts between the commas that stand in no bracket and no quotes."""
+    _require_shallow(text)
     parts, depth, quoted, escaped = [""], 0, False, False
     for character in text:
         if quoted:
@@ -269,5 +275,14 @@ def _split(text: str) -> list[str]:
         else:
             parts[-1] += character
     if depth:
-        raise OptionError(f"{text!r} has a bracket that is not closed, or not opened: pair them")
+        raise OptionError(
+            f"{shortened(text)!r} has a bracket that is not closed, or not opened: pair them"
+        )
     return [part for part in parts if part.strip()]
+
+
+def _require_shallow(text: str) -> None:
+    try:
+        require_shallow(text)
+    except ValueError as error:
+        raise OptionError(f"{shortened(text)!r}: {error}") from None

@@ -23,6 +23,7 @@ FOLDERS = {
 # stands on a floor of its own is named with its room.
 FLOORS = (
     ("step", "errors", "_moved", "engine.noise_levels", "engine.times"),
+    ("bounds",),
     ("_util",),
     ("options", "history", "memory.input_size", "engine.patch", "sampling.trajectory"),
     ("schedule", "engine.clock"),

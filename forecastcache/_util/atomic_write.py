@@ -8,6 +8,11 @@ from pathlib import Path
 from uuid import uuid4
 
 
+def partial_of(path: Path) -> Path:
+    """A temporary name beside `path`, another at every call: several may write."""
+    return path.with_name(f"{path.name}.{uuid4().hex[:8]}.partial")
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary file beside `path`, which becomes `path` at the end.
@@ -16,7 +21,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{uuid4().hex[:8]}.partial")  # several may write
+    partial = partial_of(path)
     try:
         yield partial
         partial.replace(path)

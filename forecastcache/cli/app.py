@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 import typer
 
+from forecastcache.cli.argv import require_legible
+from forecastcache.cli.boundary import in_one_line
 from forecastcache.cli.calibrate import calibrate_command
 from forecastcache.cli.evaluate import evaluate_command
 from forecastcache.cli.explain import explain_command
@@ -15,7 +19,6 @@ from forecastcache.cli.memory import memory_command
 from forecastcache.cli.plan import plan_command
 from forecastcache.cli.run import run_command
 from forecastcache.cli.trace import trace_command
-from forecastcache.errors import ForecastCacheError
 
 app = typer.Typer(
     help="Forecast the features of diffusion models instead of computing them all.",
@@ -38,19 +41,33 @@ for command in (
 def run_app(arguments: list[str] | None = None) -> NoReturn:
     """Run and exit: 0 on success, 2 with one line on standard error for a mistake of the user."""
     try:
-        sys.exit(app(arguments, standalone_mode=False) or 0)
-    except ForecastCacheError as error:
-        _refuse(str(error))
-    except typer.Abort:
+        require_legible(sys.argv[1:] if arguments is None else arguments)
+        code = app(arguments, standalone_mode=False) or 0
+        sys.stdout.flush()  # else a full disk is noticed after the exit code is settled
+    except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
+    except BrokenPipeError:
+        _drop_output()
+        sys.exit(1)  # as typer ends when who reads a pipe has gone
     except Exception as error:
-        # A mistake in the arguments; typer's own classes for it moved between its versions.
-        if not hasattr(error, "format_message"):
+        message = in_one_line(error)
+        if message is None:
             raise
-        _refuse(error.format_message())
+        _refuse(message)
+    sys.exit(code)
 
 
 def _refuse(message: str) -> NoReturn:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
     if message:
-        print("forecastcache: " + " ".join(message.split()), file=sys.stderr)
+        with suppress(OSError):
+            print(f"forecastcache: {message}", file=sys.stderr)
     sys.exit(2)
+
+
+def _drop_output() -> None:
+    """Discard what could not be written, which Python would else write again as it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

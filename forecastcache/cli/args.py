@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forecastcache.bounds import require_at_most, shortened, whole_number
 from forecastcache.cli.console import plainly_warned, quiet_libraries
-from forecastcache.cli.prompts import Prompt, read_prompts
+from forecastcache.cli.prompts import Prompt, read_prompts, require_said_once
 from forecastcache.errors import OptionError, UnknownNameError
 from forecastcache.predictor import Predictor
 from forecastcache.schedule import Every, Schedule
@@ -50,25 +50,28 @@ def schedule_from(spec: str | None, interval: int | None, first: int | None) -> 
 
 def steps_from(option: str, text: str) -> list[int]:
     """Step indices listed with commas."""
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
         raise OptionError(
-            f"{option} {text} is no list of steps: write such as 0,1,2,8,20"
-        ) from None
+            f"{option} {shortened(text)} is no list of steps: write such as 0,1,2,8,20"
+        )
+    return [whole_number("steps", part, option) for part in parts]
 
 
 def numbers_from(option: str, text: str | None) -> list[int]:
-    """Numbers from `3..8` or `3,5,7`; none from None."""
+    """Numbers of steps from `3..8` or `3,5,7`; none from None."""
     if text is None:
         return []
     first, dots, last = text.partition("..")
-    try:
-        if dots:
-            return list(range(int(first), int(last) + 1))
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise OptionError(f"--{option} {text} is none: write 3..8 or 3,5,7") from None
+    parts = [first, last] if dots else text.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise OptionError(f"--{option} {shortened(text)} is none: write 3..8 or 3,5,7")
+    numbers = [whole_number("steps", part, f"--{option}", least=1) for part in parts]
+    if dots and numbers[1] < numbers[0]:
+        raise OptionError(f"--{option} {text} holds no number: write the smaller one first")
+    listed = list(range(numbers[0], numbers[1] + 1)) if dots else numbers
+    require_at_most("rows", len(listed), f"--{option} {shortened(text)}")
+    return listed
 
 
 def with_times(indices: Sequence[int], times: str | None) -> list[Step]:
@@ -87,32 +90,33 @@ def with_times(indices: Sequence[int], times: str | None) -> list[Step]:
     return [Step(index, time) for index, time in zip(indices, listed)]
 
 
-def require_writable(out: Path) -> None:
-    """Refuse a folder in which nothing can be written."""
-    try:
-        nearest = next(place for place in (out, *out.absolute().parents) if place.exists())
-    except OSError as error:
-        raise OptionError(f"--out cannot be used ({error.strerror}): give a folder") from None
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise OptionError(f"--out {out} cannot be written, because of {nearest}: give a folder")
-
-
 def requests_fields(
     steps: int,
-    seed: int,
+    seed: int | None,
     count: int | None,
     classes: str | None,
     prompts: Path | None,
     guidance_scale: float | None,
     sizes: Sequence[str] = (),
+    usual_seed: int = 0,
 ) -> list[dict[str, Any]]:
     """The fields of a `Request`, from options of the same names, for each size asked for.
 
     Prompts that are to be called alike go into one request.
+
+    Raises:
+        OptionError: two options, or an option and a line of the prompts, say different things.
     """
+    if classes and prompts:
+        raise OptionError("--classes and --prompts both say what to make: leave one out")
+    repeated = next((size for i, size in enumerate(sizes) if size in sizes[:i]), None)
+    if repeated:
+        raise OptionError(f"--size {repeated} is given twice: leave one out")
+    lines = read_prompts(prompts) if prompts else []
+    require_said_once(lines, {"--size": sizes, "--seed": seed, "--guidance-scale": guidance_scale})
     common: dict[str, Any] = {
         "steps": steps,
-        "seed": seed,
+        "seed": usual_seed if seed is None else seed,
         "count": count,
         "classes": [name.strip() for name in classes.split(",")] if classes else (),
         "guidance_scale": guidance_scale,
@@ -120,14 +124,14 @@ def requests_fields(
     calls = [_size(text) for text in sizes] or [{}]
     return [
         {**common, **asked, "call": {**asked["call"], **call}}
-        for asked in (_alike(read_prompts(prompts)) if prompts else [{"call": {}}])
+        for asked in (_alike(lines) if lines else [{"call": {}}])
         for call in calls
     ]
 
 
 def request_fields(
     steps: int,
-    seed: int,
+    seed: int | None,
     count: int | None,
     classes: str | None,
     prompts: Path | None,
@@ -177,6 +181,12 @@ def _alike(prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
 
 def _size(text: str) -> dict[str, int]:
     height, cross, width = text.partition("x")
-    if not (cross and height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-        raise OptionError(f"--size {text} is no size: write height and width such as 1024x768")
-    return {"height": int(height), "width": int(width)}
+    if not (cross and height.isdecimal() and width.isdecimal()):
+        raise OptionError(
+            f"--size {shortened(text)} is no size: write height and width such as 1024x768"
+        )
+    sides = {"height": height, "width": width}
+    return {
+        side: whole_number("pixels", pixels, f"--size {shortened(text)}: {side}", least=1)
+        for side, pixels in sides.items()
+    }

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forecastcache.cli.args import choose, load_and_ask, requests_fields, require_writable
+from forecastcache.cli.args import choose, load_and_ask, requests_fields
 from forecastcache.cli.console import print_calibration, progress_bars
 from forecastcache.cli.options import (
     DTYPES,
     CalibrationOutOption,
+    CalibrationSeedOption,
     ClassesOption,
     DeviceOption,
     DtypeOption,
@@ -22,18 +23,19 @@ from forecastcache.cli.options import (
     ModelArgument,
     PromptCountOption,
     PromptsOption,
-    SeedOption,
     SizesOption,
     StepsOption,
     TargetsOption,
     TriesOption,
 )
+from forecastcache.cli.outputs import require_file
 from forecastcache.errors import OptionError
 
 if TYPE_CHECKING:
     from forecastcache.calibration.targets import CalibrationCost, FitTarget
 
 COUNT = 50  # prompts where nothing says how many
+SEED = 1000  # far from those of the pictures that `run` and `evaluate` make
 
 
 def calibrate_command(
@@ -47,7 +49,7 @@ def calibrate_command(
     limit: LimitOption = None,
     micro_batch: MicroBatchOption = 8,
     steps: StepsOption = 50,
-    seed: SeedOption = 1000,
+    seed: CalibrationSeedOption = None,
     size: SizesOption = [],  # noqa: B006
     guidance_scale: GuidanceOption = None,
     device: DeviceOption = "cpu",
@@ -59,10 +61,10 @@ def calibrate_command(
 
     chosen_dtype = choose("dtype", dtype, DTYPES)
     targets = [FitTarget.of(text, steps) for text in schedule]
-    require_writable(out.parent)
-    if out.is_dir():
-        raise OptionError(f"--out {out} is a folder: give the name of a file in it")
-    fields = requests_fields(steps, seed, count, classes, prompts, guidance_scale, size)
+    require_file("--out", out)
+    fields = requests_fields(
+        steps, seed, count, classes, prompts, guidance_scale, size, usual_seed=SEED
+    )
     for each in fields:
         each["count"] = each["count"] or len(each.get("prompts", ())) or COUNT
     _require_enough(prompts, fields)

@@ -11,7 +11,6 @@ from forecastcache.cli.args import (
     load_and_ask,
     numbers_from,
     request_fields,
-    require_writable,
 )
 from forecastcache.cli.console import plainly_warned, print_rows, progress_bars
 from forecastcache.cli.options import (
@@ -37,6 +36,7 @@ from forecastcache.cli.options import (
     SweepOption,
     TableOutOption,
 )
+from forecastcache.cli.outputs import require_folder
 from forecastcache.errors import OptionError
 
 COUNT = 16  # samples where nothing says how many
@@ -53,7 +53,7 @@ def evaluate_command(
     computed: CountsOption = None,
     sweep: SweepOption = None,
     steps: StepsOption = 50,
-    seed: SeedOption = 0,
+    seed: SeedOption = None,
     count: MeasuredCountOption = None,
     classes: ClassesOption = None,
     prompts: PromptsOption = None,
@@ -74,7 +74,7 @@ def evaluate_command(
         "counts": numbers_from("computed", computed),
         **({} if site is None else {"sites": site.split(",")}),
     }
-    require_writable(out)
+    require_folder("--out", out)
     fields = request_fields(steps, seed, count, classes, prompts, guidance_scale, size)
     fields["count"] = count or len(fields.get("prompts", ())) or COUNT
     _evaluate_and_show(model, device, chosen_dtype, fields, asked, sweep, out, as_json)

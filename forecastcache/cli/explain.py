@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from forecastcache.bounds import MOST
 from forecastcache.cli.args import predictor_from, steps_from, with_times
 from forecastcache.cli.options import JsonOption, OrderOption, SetOption
 from forecastcache.predictors.explanation import explain
@@ -15,7 +16,7 @@ from forecastcache.predictors.explanation import explain
 def explain_command(
     predictor: Annotated[str, typer.Argument(help="a name, or name:option=value,...")],
     computed: Annotated[str, typer.Option(help="steps in the history: 0,1,2,8")],
-    target: Annotated[int, typer.Option(help="step to forecast")],
+    target: Annotated[int, typer.Option(max=MOST["steps"], help="step to forecast")],
     order: OrderOption = None,
     settings: SetOption = [],  # noqa: B006  # typer copies it
     times: Annotated[

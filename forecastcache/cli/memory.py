@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from forecastcache.adapter import GRANULARITIES
+from forecastcache.bounds import MOST
 from forecastcache.cli.args import choose, predictor_from
 from forecastcache.cli.console import print_plan
 from forecastcache.cli.options import (
@@ -18,23 +20,31 @@ from forecastcache.cli.options import (
     SetOption,
     SiteOption,
 )
+from forecastcache.errors import OptionError
 from forecastcache.memory.input_size import InputSize
 from forecastcache.memory.plan import plan_memory, published_names
 
 PlannedArgument = Annotated[
     str, typer.Argument(help=f"zoo:NAME, a folder, a hub id, {', '.join(published_names())}")
 ]
-PixelsOption = Annotated[int | None, typer.Option(min=1, help="pixels (the model's usual)")]
-FramesOption = Annotated[int | None, typer.Option(min=1, help="of a video")]
-BatchOption = Annotated[int, typer.Option(min=1, help="pictures or videos at once")]
-TextTokensOption = Annotated[int | None, typer.Option(min=1, help="with padding")]
+PixelsOption = Annotated[
+    int | None, typer.Option(min=1, max=MOST["pixels"], help="pixels (the model's usual)")
+]
+FramesOption = Annotated[int | None, typer.Option(min=1, max=MOST["frames"], help="of a video")]
+BatchOption = Annotated[
+    int, typer.Option(min=1, max=MOST["samples"], help="pictures or videos at once")
+]
+TextTokensOption = Annotated[
+    int | None, typer.Option(min=1, max=MOST["text tokens"], help="with padding")
+]
 GuidedOption = Annotated[
     bool | None,
     typer.Option("--guidance/--no-guidance", help="an unconditional half (model's habit)"),
 ]
-SpecOption = Annotated[str, typer.Option(help="a name, or name:option=value,...")]
+SpecOption = Annotated[str | None, typer.Option(help="a name, or name:option=value,... (taylor)")]
 DepthOption = Annotated[
-    int | None, typer.Option(min=1, help="features kept, instead of the predictor's")
+    int | None,
+    typer.Option(min=1, max=MOST["steps"], help="features kept, instead of the predictor's"),
 ]
 StorageOption = Annotated[str | None, typer.Option(help="of the histories (dtype)")]
 
@@ -47,7 +57,7 @@ def memory_command(
     batch: BatchOption = 1,
     text_tokens: TextTokensOption = None,
     guidance: GuidedOption = None,
-    predictor: SpecOption = "taylor",
+    predictor: SpecOption = None,
     order: OrderOption = None,
     settings: SetOption = [],  # noqa: B006  # typer copies it
     depth: DepthOption = None,
@@ -65,7 +75,7 @@ def memory_command(
     planned = plan_memory(
         model,
         InputSize(height, width, frames, batch, text_tokens),
-        depth=depth or predictor_from(predictor, order, settings).depth,
+        depth=_depth(depth, predictor, order, settings),
         site=chosen_site,
         guidance=guidance,
         dtype=getattr(torch, chosen_dtype),
@@ -75,3 +85,18 @@ def memory_command(
         print(json.dumps(planned.figures(), indent=2))
     else:
         print_plan(planned)
+
+
+def _depth(
+    depth: int | None, predictor: str | None, order: int | None, settings: Sequence[str]
+) -> int:
+    """Features kept a site, of `--depth` or of a predictor."""
+    if depth is None:
+        return predictor_from(predictor or "taylor", order, settings).depth
+    given = {"--predictor": predictor, "--order": order, "--set": settings or None}
+    for option, value in given.items():
+        if value is not None:
+            raise OptionError(
+                f"--depth and {option} both say how many features are kept: leave one out"
+            )
+    return depth

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from forecastcache.adapter import GRANULARITIES
+from forecastcache.bounds import MOST
 
 DTYPES = {"float32": "float32", "bfloat16": "bfloat16", "float16": "float16"}
 DTYPES |= {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -21,8 +22,14 @@ SetOption = Annotated[
 ]
 SiteOption = Annotated[str, typer.Option(help=", ".join(GRANULARITIES))]
 DtypeOption = Annotated[str, typer.Option(help=", ".join(DTYPES))]
-StepsOption = Annotated[int, typer.Option(min=1, help="of a trajectory")]
-SeedOption = Annotated[int, typer.Option(min=0, max=2**62, help="of the first picture")]
+StepsOption = Annotated[int, typer.Option(min=1, max=MOST["steps"], help="of a trajectory")]
+SeedOption = Annotated[
+    int | None, typer.Option(min=0, max=MOST["seed"], help="of the first picture (0)")
+]
+CalibrationSeedOption = Annotated[
+    int | None,
+    typer.Option("--seed", min=0, max=MOST["seed"], help="of the first picture (1000)"),
+]
 ClassesOption = Annotated[str | None, typer.Option(help="labels or numbers: 'red seven,12'")]
 PromptsOption = Annotated[
     Path | None, typer.Option(help="file: a prompt a line, or .jsonl with seeds and more")
@@ -35,13 +42,16 @@ GuidanceOption = Annotated[
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, ...")]
 JsonOption = Annotated[bool, typer.Option("--json", help="one JSON object")]
 SampleCountOption = Annotated[
-    int | None, typer.Option(min=1, help="samples (all of the file, else 10)")
+    int | None,
+    typer.Option(min=1, max=MOST["samples"], help="samples (all of the file, else 10)"),
 ]
 PromptCountOption = Annotated[
-    int | None, typer.Option("--count", min=1, help="prompts (all of the file, else 50)")
+    int | None,
+    typer.Option("--count", min=1, max=MOST["samples"], help="prompts (all of the file, else 50)"),
 ]
 MeasuredCountOption = Annotated[
-    int | None, typer.Option("--count", min=1, help="samples (all of the file, else 16)")
+    int | None,
+    typer.Option("--count", min=1, max=MOST["samples"], help="samples (all of the file, else 16)"),
 ]
 
 PredictorOption = Annotated[
@@ -57,7 +67,10 @@ CalibrationOption = Annotated[
     str | None, typer.Option(help="file, zoo:NAME or hub id: it gives schedule and predictor")
 ]
 ComputedOption = Annotated[
-    int | None, typer.Option(min=1, help="number of computed steps, by the calibration (a fifth)")
+    int | None,
+    typer.Option(
+        min=1, max=MOST["steps"], help="number of computed steps, by the calibration (a fifth)"
+    ),
 ]
 RunOutOption = Annotated[Path, typer.Option(help="folder of the picture")]
 
@@ -98,12 +111,20 @@ TargetsOption = Annotated[
         "--schedule", help="fitted in closed loop: every:7, 0,6,12,18 or search:9; may be repeated"
     ),
 ]
-TriesOption = Annotated[int, typer.Option(min=1, help="schedules that a search looks at")]
+TriesOption = Annotated[
+    int, typer.Option(min=1, max=MOST["tries"], help="schedules that a search looks at")
+]
 LimitOption = Annotated[
-    int | None, typer.Option(min=1, help="most evaluations of the network, for one sample each")
+    int | None,
+    typer.Option(
+        min=1,
+        max=MOST["evaluations"],
+        help="most evaluations of the network, for one sample each",
+    ),
 ]
 MicroBatchOption = Annotated[
-    int, typer.Option(min=1, help="samples that the network sees at once")
+    int,
+    typer.Option(min=1, max=MOST["samples"], help="samples that the network sees at once"),
 ]
 SizesOption = Annotated[
     Texts,

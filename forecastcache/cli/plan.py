@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from forecastcache.bounds import MOST
 from forecastcache.cli.console import print_offers
 from forecastcache.cli.options import JsonOption
+from forecastcache.cli.outputs import require_file
 from forecastcache.errors import OptionError
 
 if TYPE_CHECKING:
@@ -22,7 +24,9 @@ SHOWN = 20  # computed steps, at most, in the table
 
 def plan_command(
     calibration: Annotated[str, typer.Argument(help="file, zoo:NAME or hub id")],
-    computed: Annotated[int | None, typer.Option(min=1, help="steps that may be computed")] = None,
+    computed: Annotated[
+        int | None, typer.Option(min=1, max=MOST["steps"], help="steps that may be computed")
+    ] = None,
     speedup: Annotated[float | None, typer.Option(min=1, help="times fewer steps")] = None,
     psnr: Annotated[float | None, typer.Option(help="dB to the plain run, at least")] = None,
     picture: Annotated[Path | None, typer.Option(help="PNG of PSNR against steps")] = None,
@@ -35,8 +39,7 @@ def plan_command(
     asked = [value for value in (computed, speedup, psnr) if value is not None]
     if len(asked) > 1:
         raise OptionError("--computed, --speedup and --psnr each choose by themselves: give one")
-    if rows is not None and computed is None:
-        raise OptionError("--rows draws the rows of one choice: give --computed")
+    _require_drawable(picture, rows, computed)
     from forecastcache.calibration.calibration import Calibration
     from forecastcache.calibration.schedule_dp import require_count
 
@@ -44,6 +47,11 @@ def plan_command(
     steps = file.identity.steps
     if computed is not None:
         require_count(computed, steps)
+    if rows is not None and computed == steps:
+        raise OptionError(
+            f"--rows draws forecast steps, and --computed {computed} of {steps} leaves none: "
+            "compute fewer, or leave out --rows"
+        )
     chosen = [asdict(offer) for offer in _chosen(file, computed, speedup, psnr)]
     _draw(file, picture, rows, computed)
     if as_json:
@@ -52,6 +60,17 @@ def plan_command(
     print_offers(chosen, steps)
     for drawn in filter(None, (picture, rows)):
         print(drawn)
+
+
+def _require_drawable(picture: Path | None, rows: Path | None, count: int | None) -> None:
+    """Refuse pictures that cannot be written, before anything is planned."""
+    if rows is not None and count is None:
+        raise OptionError("--rows draws the rows of one choice: give --computed")
+    if rows is not None and rows == picture:
+        raise OptionError(f"--picture and --rows are both {rows}: give two names")
+    for option, path in (("--picture", picture), ("--rows", rows)):
+        if path is not None:
+            require_file(option, path)
 
 
 def _chosen(

@@ -15,7 +15,6 @@ from forecastcache.cli.args import (
     load_and_ask,
     predictor_from,
     request_fields,
-    require_writable,
     schedule_from,
 )
 from forecastcache.cli.console import format_decibels, plainly_warned, print_measurement
@@ -43,6 +42,7 @@ from forecastcache.cli.options import (
     SizeOption,
     StepsOption,
 )
+from forecastcache.cli.outputs import require_folder
 from forecastcache.errors import OptionError
 from forecastcache.predictor import Predictor
 from forecastcache.schedule import Schedule
@@ -64,7 +64,7 @@ def run_command(
     computed: ComputedOption = None,
     site: SiteOption = "output",
     steps: StepsOption = 50,
-    seed: SeedOption = 0,
+    seed: SeedOption = None,
     count: SampleCountOption = None,
     classes: ClassesOption = None,
     prompts: PromptsOption = None,
@@ -86,9 +86,10 @@ def run_command(
     else:
         chosen = _formula(predictor, order, settings, interval, first, schedule, computed)
     chosen.check(steps)
-    require_writable(out)
+    sheet = out / f"{_stem(model)}-{_name(chosen.predictor)}-{chosen_site}.png"
+    require_folder("--out", out, sheet.name)
     fields = request_fields(steps, seed, count, classes, prompts, guidance_scale, size)
-    _measure_and_show(model, device, chosen_dtype, fields, chosen, chosen_site, out, as_json)
+    _measure_and_show(model, device, chosen_dtype, fields, chosen, chosen_site, sheet, as_json)
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _measure_and_show(
     fields: dict[str, Any],
     chosen: _Chosen,
     site: Granularity,
-    out: Path,
+    sheet: Path,
     as_json: bool,
 ) -> None:
     # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
@@ -168,7 +169,7 @@ def _measure_and_show(
         scorer = scorer_of(model, arguments) if model.startswith(zoo.PREFIX) else None
         found = Measure(pipe, request, scorer)(method)
     guidance = request.guidance(pipe)
-    saved = _drawn(model, found, out / f"{_stem(model)}-{_name(chosen.predictor)}-{site}.png")
+    saved = _drawn(model, found, sheet)
     if as_json:
         asked = {"model": model, "seed": fields["seed"], "guidance_scale": guidance}
         paths = {kind: str(path) for kind, path in saved.items()}

@@ -10,7 +10,8 @@ import typer
 
 from forecastcache import zoo
 from forecastcache._util.atomic_write import atomic_write
-from forecastcache.cli.args import choose, load_and_ask, request_fields, require_writable
+from forecastcache.bounds import MOST
+from forecastcache.cli.args import choose, load_and_ask, request_fields
 from forecastcache.cli.options import (
     DTYPES,
     ClassesOption,
@@ -23,6 +24,7 @@ from forecastcache.cli.options import (
     SeedOption,
     StepsOption,
 )
+from forecastcache.cli.outputs import require_folder
 
 
 def trace_command(
@@ -32,8 +34,8 @@ def trace_command(
         typer.Option(help="whose outputs are traced: transformer_blocks.2.attn (the model's)"),
     ] = None,
     steps: StepsOption = 50,
-    seed: SeedOption = 0,
-    count: Annotated[int, typer.Option(min=1, help="samples")] = 4,
+    seed: SeedOption = None,
+    count: Annotated[int, typer.Option(min=1, max=MOST["samples"], help="samples")] = 4,
     classes: ClassesOption = None,
     prompts: PromptsOption = None,
     guidance_scale: GuidanceOption = None,
@@ -46,7 +48,8 @@ def trace_command(
 ) -> None:
     """Sample MODEL plainly and draw how its features move from step to step."""
     chosen_dtype = choose("dtype", dtype, DTYPES)
-    require_writable(out)
+    trajectories, projections, data = paths = _paths(out, model, module)
+    require_folder("--out", out, *(path.name for path in paths))
     fields = request_fields(steps, seed, count, classes, prompts, guidance_scale)
     # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
     from forecastcache.evaluation import charts
@@ -54,7 +57,6 @@ def trace_command(
 
     pipe, (request,) = load_and_ask(model, device, chosen_dtype, [fields])
     seen = trace_features(pipe, request, module)
-    trajectories, projections, data = _paths(out, model, module)
     charts.trajectories(seen, trajectories)
     charts.projections(seen, projections)
     figures = {"model": model, "module": module, **seen.figures()}

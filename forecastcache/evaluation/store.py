@@ -71,7 +71,7 @@ class Store:
 
     def _read(self) -> Iterator[tuple[str, Measurement]]:
         for path in sorted(self._folder.glob("rows-*.jsonl")) if self._folder else ():
-            for line in path.read_text(encoding="utf-8").splitlines():
+            for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
                 known = _parsed(line, self._provenance)
                 if known is not None:
                     yield known
@@ -147,5 +147,5 @@ def _parsed(line: str, provenance: dict[str, Any]) -> tuple[str, Measurement] | 
             return None
         row = Measurement.model_validate(kept["row"])
         return None if row.failed else (str(kept["key"]), row)
-    except (ValueError, TypeError, KeyError, ValidationError):
+    except (ValueError, TypeError, KeyError, RecursionError, ValidationError):
         return None

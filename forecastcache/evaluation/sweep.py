@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from forecastcache._util.strict_yaml import read_yaml
 from forecastcache.adapter import Granularity
 from forecastcache.baselines.baseline import baseline_method
+from forecastcache.bounds import MOST, require_at_most
 from forecastcache.calibration.calibration import Calibration
 from forecastcache.errors import ForecastCacheError, OptionError
 from forecastcache.evaluation.method import Forecast, Method, Plain
@@ -34,7 +35,7 @@ class Sweep(BaseModel):
     schedules: tuple[str, ...] = ()
     sites: tuple[Granularity, ...] = ("output",)
     calibration: str | None = None
-    counts: tuple[int, ...] = ()
+    counts: tuple[Annotated[int, Field(ge=1, le=MOST["steps"])], ...] = ()
     baselines: tuple[str, ...] = ()
 
     @classmethod
@@ -45,12 +46,13 @@ class Sweep(BaseModel):
             OptionError: there is none, or it holds something else.
         """
         try:
-            data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise OptionError(f"--sweep {path} cannot be read ({error}): give a file") from None
-        except yaml.YAMLError as error:
-            reason = str(error).splitlines()[0]
-            raise OptionError(f"--sweep {path} is neither YAML nor JSON: {reason}") from None
+            data = read_yaml(Path(path), MOST["bytes of a sweep file"])
+        except OSError as error:
+            raise OptionError(
+                f"--sweep {path} cannot be read ({error.strerror}): give a file"
+            ) from None
+        except ValueError as error:
+            raise OptionError(f"--sweep {path} is neither YAML nor JSON: {error}") from None
         return cls.of(f"--sweep {path}", data or {})
 
     @classmethod
@@ -85,6 +87,8 @@ class Sweep(BaseModel):
             raise OptionError(
                 "calibration and counts (--computed) go together: give both, or none"
             )
+        crossed = len(self.sites) * len(self.predictors) * len(self.schedules)
+        require_at_most("rows", crossed + len(self.counts) + len(self.baselines), "the evaluation")
         chosen: list[Method] = [
             _named(f"{predictor} {schedule} {site}", _forecast, predictor, schedule, site, total)
             for site in self.sites

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from forecastcache.errors import SizeError
 
@@ -60,6 +61,41 @@ class InputSize:
             SizeError: naming the nearest numbers of frames that fit.
         """
         return _divided("frames", (self.frames or frames) - 1, every, plus=1) + 1
+
+
+@dataclass(frozen=True)
+class ReadSize(InputSize):
+    """A size that notes which of its fields a model reads.
+
+    Attributes:
+        read: names of the fields read so far.
+    """
+
+    read: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, size: InputSize) -> ReadSize:
+        """The same size, of which nothing is read yet."""
+        return cls(**{each.name: getattr(size, each.name) for each in fields(InputSize)})
+
+    def __getattribute__(self, name: str) -> Any:
+        if any(name == each.name for each in fields(InputSize)):
+            self.read.add(name)
+        return super().__getattribute__(name)
+
+    def require_all_read(self, model: str) -> None:
+        """Refuse a field that was given and that the model has no use for.
+
+        Raises:
+            SizeError: naming the field and the model.
+        """
+        read = set(self.read)
+        for each in fields(InputSize):
+            if each.name not in read and getattr(self, each.name) != each.default:
+                raise SizeError(
+                    f"{each.name}={getattr(self, each.name)} is given, but {model} has no "
+                    f"{each.name.replace('_', ' ')}: leave it out"
+                )
 
 
 def _divided(name: str, number: int, by: int, plus: int = 0) -> int:

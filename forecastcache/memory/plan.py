@@ -18,7 +18,7 @@ from forecastcache.adapter import Adapter, Granularity
 from forecastcache.engine.attach import DENOISERS
 from forecastcache.errors import ForecastCacheError, PlanError
 from forecastcache.memory.dry_run import in_dtype, kept_features, stored_bytes
-from forecastcache.memory.input_size import InputSize
+from forecastcache.memory.input_size import InputSize, ReadSize
 from forecastcache.registry import adapter_for
 from forecastcache.sampling.loading import source_of
 
@@ -255,8 +255,10 @@ def _inputs(
     model: nn.Module, adapter: Adapter, size: InputSize, dtype: torch.dtype
 ) -> dict[str, Any]:
     assert adapter.inputs is not None
+    asked = ReadSize.of(size)
     with torch.device("meta"):
-        given = adapter.inputs(model.config, size)
+        given = adapter.inputs(model.config, asked)
+        asked.require_all_read(type(model).__name__)
         given[adapter.time_argument(model)] = torch.empty(size.batch)
     arguments: dict[str, Any] = in_dtype(given, dtype)
     return arguments

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from forecastcache import zoo
+from forecastcache._util.out_of_memory import is_out_of_memory
 from forecastcache.errors import ForecastCacheError, ForecastCacheWarning, RequestError
 from forecastcache.sampling.loading import in_a_line
 
@@ -195,7 +196,9 @@ class Request:
             return pipe(**arguments, generator=generators)
         except ForecastCacheError:
             raise
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, IndexError, RuntimeError) as error:
+            if is_out_of_memory(error):  # whose remedy is another
+                raise
             name = type(pipe).__name__
             raise RequestError(f"{name} cannot be called so: {in_a_line(error)}") from error
 

@@ -85,3 +85,18 @@ def test_more_computed_steps_cost_no_more():
 def test_counts_that_cannot_be_are_refused(count):
     with pytest.raises(CalibrationError, match=f"{count} steps of 6.*from 1 to 6"):
         schedule_dp.cheapest_steps(gram_of(6, 0), np.ones(6), count)
+
+
+def test_the_cost_that_comes_with_a_schedule_is_its_own():
+    gram, weight = gram_of(20, 2), np.random.default_rng(3).normal(size=20)
+    for computed, cost in schedule_dp.cheapest_with_costs(gram, weight, 20):
+        direct = schedule_dp.schedule_cost(gram, weight, computed)
+        assert cost == pytest.approx(direct, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("bad", [0.0, np.nan])
+def test_features_that_hold_nothing_are_refused(bad):
+    gram = gram_of(6, 0)
+    gram[0] = gram[:, 0] = bad
+    with pytest.raises(CalibrationError, match="zero or not finite: record the calibration again"):
+        schedule_dp.cheapest_steps(gram, np.ones(6), 2)

@@ -243,3 +243,9 @@ def test_folders_that_are_broken_are_refused_in_words(tmp_path, entry):
     (tmp_path / "model_index.json").write_text(json.dumps(index))
     with pytest.raises(PlanError, match="cannot be read as a pipeline|no transformer and no unet"):
         planned_model(str(tmp_path))
+
+
+def test_a_size_that_a_model_has_no_use_for_is_refused():
+    with pytest.raises(SizeError, match="frames=9 .*FluxTransformer2DModel has no frames: leave"):
+        plan("flux.1-dev", InputSize(frames=9))
+    assert plan("flux.1-dev", InputSize(text_tokens=9)).total_bytes

@@ -1,0 +1,40 @@
+"""Arguments as the shell hands them over: what no option can mean is refused at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from forecastcache.bounds import MOST, shortened
+from forecastcache.errors import OptionError
+
+
+def require_legible(arguments: Sequence[str]) -> None:
+    """Refuse arguments that are empty, not UTF-8, or hold a number that nobody writes.
+
+    Raises:
+        OptionError: naming the option, what is wrong and what to write.
+    """
+    for before, argument in zip(["", *arguments], arguments):
+        option, text = _parted(before, argument)
+        if not text.strip():
+            raise OptionError(f"{option} is empty: give it a value, or leave it out")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            plain = text.encode(errors="replace").decode()
+            raise OptionError(f"{option} {plain} is not UTF-8: write a name in UTF-8") from None
+        most = MOST["digits of a number"]
+        if re.search(rf"\d{{{most + 1}}}", text):
+            raise OptionError(
+                f"{option} {shortened(text, 60)} has a number of more than {most} digits: "
+                "write a shorter one"
+            )
+
+
+def _parted(before: str, argument: str) -> tuple[str, str]:
+    """The option that an argument is of, for an error, and its text."""
+    option, equals, text = argument.partition("=")
+    if equals and option.startswith("--"):
+        return option, text
+    return (before if before.startswith("--") else "an argument"), argument
