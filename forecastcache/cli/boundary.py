@@ -44,14 +44,10 @@ def _said(error: BaseException) -> str | None:
     if isinstance(error, RecursionError):
         return "what was given is nested too deep: write it flatter"
     if isinstance(error, UnicodeError):
-        return f"a text is not UTF-8 ({error.reason if _located(error) else error}): write UTF-8"
+        return f"a text is not UTF-8 ({getattr(error, 'reason', error)}): write UTF-8"
     if isinstance(error, OverflowError):
         return f"a number is too large ({error}): write a smaller one"
     return _of_the_system(error) if isinstance(error, OSError) else None
-
-
-def _located(error: UnicodeError) -> bool:
-    return isinstance(error, (UnicodeDecodeError, UnicodeEncodeError))
 
 
 def _of_the_system(error: OSError) -> str:

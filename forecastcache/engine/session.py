@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from forecastcache.adapter import Adapter, Granularity
+from forecastcache.engine.at_work import AtWork
 from forecastcache.engine.branches import Branch, Branches, CallRecorder, Decision
 from forecastcache.engine.call import AttachedModel, ModelCall
 from forecastcache.engine.checked import ask, prepare, require_no_forecast_at_work
@@ -20,7 +21,6 @@ from forecastcache.engine.clock import Clock, Position
 from forecastcache.engine.finite import FiniteCheck, is_finite
 from forecastcache.engine.patch import Forward
 from forecastcache.engine.report import CallRecord, Report
-from forecastcache.engine.sampling_watch import SamplingWatch
 from forecastcache.errors import AttachError, NotFiniteError
 from forecastcache.history import History, is_feature
 from forecastcache.memory.accountant import Accountant
@@ -71,8 +71,7 @@ class Session:
         signals = sorted(schedule.needs - {"output"})
         self._models = [AttachedModel(model, self.adapter, site, signals) for model in models]
         self._clock = Clock(pipeline)
-        self._at_work = predictor  # in the run under way, which may have it give way to another
-        self._watch: SamplingWatch | None = None
+        self._at_work = AtWork(predictor, schedule)
         self._current = self._models[0]
         self._branches = Branches()
         self._finite = FiniteCheck()
@@ -107,7 +106,7 @@ class Session:
         self._branches.clear()
         self._finite.clear()
         self._clock.reset()
-        self._end_watch()
+        self._at_work.close()
 
     def report(self) -> Report:
         """What the newest trajectory did, so far or in full; also after `detach`."""
@@ -145,12 +144,12 @@ class Session:
             if position.starts or model is not self._current:
                 self._open_trajectory(model, position)
             if position.starts:
-                self._suit_pipeline(call)
+                self._at_work.open(self._clock.pipeline, call.model.present)
             number, branch = self._enter_branch(position, call)
             decision = self._decide(position.step, branch, call)
             output, decision = self._carry_out(decision, branch, call)
-            if self._watch is not None and position.step.index == 0:
-                self._watch.see(output)
+            if position.step.index == 0:
+                self._at_work.see(output)
             self._calls.append(
                 CallRecord(
                     position.step,
@@ -196,28 +195,6 @@ class Session:
         self._branches.clear()
         self._current = model
 
-    def _suit_pipeline(self, call: ModelCall) -> None:
-        """Ask the predictor what forecasts this run."""
-        self._end_watch()
-        pipeline = self._clock.pipeline
-        suited = self.predictor.for_pipeline(pipeline, call.model.present)
-        self._at_work = suited.for_schedule(self.schedule)
-        scheduler = getattr(pipeline, "scheduler", None)
-        if "sampling" in self._at_work.needs and scheduler is not None:
-            self._watch = SamplingWatch(scheduler)
-
-    def _suit_sampling(self) -> None:
-        """Ask it again, once it was seen how the pipeline samples."""
-        if self._watch is not None:
-            seen = self._watch.seen()
-            self._end_watch()
-            self._at_work = self._at_work.for_sampling(seen).for_schedule(self.schedule)
-
-    def _end_watch(self) -> None:
-        if self._watch is not None:
-            self._watch.stop()
-            self._watch = None
-
     def _enter_branch(self, position: Position, call: ModelCall) -> tuple[int, Branch]:
         """The branch that a call belongs to, and its number; a new one starts empty."""
         if position.order == 0 and position.step.is_last:
@@ -255,10 +232,10 @@ class Session:
         )
         if call.model.probes:
             state.look = call.look
-        if ask(self.schedule, step, state) or len(steps) < self._at_work.minimum:
+        if ask(self.schedule, step, state) or len(steps) < self._at_work.predictor.minimum:
             return Decision(step)
-        self._suit_sampling()
-        return Decision(step, prepare(self._at_work, steps, step))
+        self._at_work.settle()
+        return Decision(step, prepare(self._at_work.predictor, steps, step))
 
     def _carry_out(
         self, decision: Decision, branch: Branch, call: ModelCall
