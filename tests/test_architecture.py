@@ -24,7 +24,14 @@ FOLDERS = {
 FLOORS = (
     ("step", "errors", "_moved", "engine.noise_levels", "engine.times"),
     ("_util",),
-    ("options", "history", "memory.input_size", "engine.patch", "sampling.trajectory"),
+    (
+        "options",
+        "history",
+        "memory.input_size",
+        "memory.autocast",
+        "engine.patch",
+        "sampling.trajectory",
+    ),
     ("schedule", "engine.clock"),
     ("predictor",),
     ("adapter", "engine.branches"),
