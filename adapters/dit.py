@@ -11,8 +11,8 @@ from forecastcache.memory.input_size import InputSize
 
 
 def _inputs(config: Any, size: InputSize) -> dict[str, Any]:
-    usual = config.sample_size * 8
-    rows, columns = size.pixels(usual, usual, patch=8 * config.patch_size)
+    usual = config.sample_size * size.squeeze
+    rows, columns = size.pixels(usual, usual, patch=size.squeeze * config.patch_size)
     if rows != columns:
         raise SizeError(f"this model makes square pictures only: write height={usual}")
     patch, channels = config.patch_size, config.in_channels

@@ -17,7 +17,8 @@ def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
 
 
 def _inputs(config: Any, size: InputSize) -> dict[str, Any]:
-    rows, columns = size.rounded_pixels(1024, 1024, patch=16)
+    usual = 128 * size.squeeze
+    rows, columns = size.rounded_pixels(usual, usual, patch=2 * size.squeeze)
     tokens = rows * columns
     text = size.text_tokens or 512
     return {

@@ -33,7 +33,8 @@ def _sum_of(experts: list[nn.Module], x: Tensor, indices: Tensor, weights: Tenso
 
 def _inputs(config: Any, size: InputSize) -> dict[str, Any]:
     patch = config.patch_size
-    rows, columns = size.pixels(1024, 1024, patch=8 * patch)
+    usual = 128 * size.squeeze
+    rows, columns = size.pixels(usual, usual, patch=size.squeeze * patch)
     text, layers = size.text_tokens or 128, max(config.llama_layers) + 1
     t5, llama = config.caption_channels
     return {

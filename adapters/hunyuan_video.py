@@ -25,7 +25,7 @@ def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
 
 def _latent(config: Any, size: InputSize, height: int, width: int, frames: int) -> torch.Tensor:
     patch = config.patch_size
-    rows, columns = size.pixels(height, width, patch=8 * patch)
+    rows, columns = size.pixels(height, width, patch=size.squeeze * patch)
     latents = size.latent_frames(frames, every=4)
     return torch.empty(size.batch, config.in_channels, latents, rows * patch, columns * patch)
 

@@ -13,6 +13,7 @@ from torch import nn
 from forecastcache.adapter import Adapter, Granularity
 from forecastcache.errors import BudgetError
 from forecastcache.history import History
+from forecastcache.memory.autocast import Autocast, autocast_at
 from forecastcache.memory.budget import require_budget
 from forecastcache.memory.dry_run import DryRun, dry_run, measured_bytes, shapes_in, shapes_of
 
@@ -57,20 +58,19 @@ class Accountant:
     def open(self) -> None:
         """Begin the account of a trajectory."""
         self.cache_bytes = 0
-        self._shapes: list[dict[str, Any]] = []
+        self._shapes: list[tuple[dict[str, Any], Autocast | None]] = []
         self._held: list[list[int]] = []  # shapes of the branches that there were at a time
 
     def shapes_of_call(self, given: dict[str, Any]) -> int:
         """The number of the dry run that a call with these arguments shares."""
         if self._adapter.trim is not None:
             given = {**given, **self._adapter.trim(given)}
-        shapes = shapes_of(given)
-        alike = (
-            i for i, known in enumerate(self._shapes) if shapes_in(known) == shapes_in(shapes)
-        )
+        shapes, autocast = shapes_of(given), autocast_at(given)
+        key = shapes_in(shapes), autocast
+        alike = (i for i, (it, cast) in enumerate(self._shapes) if (shapes_in(it), cast) == key)
         number = next(alike, len(self._shapes))
         if number == len(self._shapes):
-            self._shapes.append(shapes)
+            self._shapes.append((shapes, autocast))
         return number
 
     def enter(self, branches: Iterable[Holder]) -> None:
@@ -126,10 +126,10 @@ class Accountant:
 
     def _dry_runs(self, model: nn.Module, site: Granularity) -> list[DryRun]:
         found = []
-        for shapes in self._shapes:
-            key = site, tuple(shapes_in(shapes))
+        for shapes, autocast in self._shapes:
+            key = site, tuple(shapes_in(shapes)), autocast
             if key not in self._known:
-                self._known[key] = dry_run(model, self._adapter, site, shapes)
+                self._known[key] = dry_run(model, self._adapter, site, shapes, autocast)
             found.append(self._known[key])
         return found
 

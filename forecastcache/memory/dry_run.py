@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from forecastcache.adapter import Adapter, Granularity
 from forecastcache.engine.taps import Taps
 from forecastcache.history import History, is_feature
+from forecastcache.memory.autocast import Autocast, WithoutData, has_no_data
 
 # What a session, accelerate and diffusers put on a module; some of it holds weights.
 HOOKS = {"forward", "_compiled_call_impl", "_old_forward", "_hf_hook", "_diffusers_hook"}
@@ -53,7 +55,11 @@ def stored_bytes(features: Iterable[Tensor], dtype: torch.dtype | None = None) -
 
 
 def dry_run(
-    model: nn.Module, adapter: Adapter, granularity: Granularity, arguments: Mapping[str, Any]
+    model: nn.Module,
+    adapter: Adapter,
+    granularity: Granularity,
+    arguments: Mapping[str, Any],
+    autocast: Autocast | None = None,
 ) -> DryRun:
     """Run one computed and one forecast step on the meta device: no data, no arithmetic.
 
@@ -62,8 +68,9 @@ def dry_run(
         adapter: record that serves it.
         granularity: granularity of the sites.
         arguments: arguments of a call by name, as `shapes_of` returns them.
+        autocast: mixed precision of the call; None for none.
     """
-    stage = _Stage(model, adapter, granularity)
+    stage = _Stage(model, adapter, granularity, autocast)
 
     def flops(computing: bool) -> int:
         with FlopCounterMode(display=False) as counter:
@@ -109,24 +116,37 @@ def shapes_in(arguments: Any) -> list[tuple[torch.Size, torch.dtype]]:
 class _Stage:
     """A tapped copy of a model without data."""
 
-    def __init__(self, model: nn.Module, adapter: Adapter, granularity: Granularity) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        adapter: Adapter,
+        granularity: Granularity,
+        autocast: Autocast | None = None,
+    ) -> None:
         self.recorder = _ShapeRecorder()
+        self._mixed = None if autocast is None else WithoutData(autocast)
         self._twin = _meta_twin(model, adapter)
+        if self._mixed is not None:
+            _put_on_device(self._twin, self._mixed)
         self._taps = Taps.at(self._twin, adapter, granularity)
 
     def step(self, arguments: Mapping[str, Any], computing: bool = True) -> None:
         self.recorder.computing = computing
-        with torch.no_grad(), _WithoutData():
+        mixed = self._mixed
+        if mixed is not None:
+            arguments = mixed.on_device(arguments)
+        precision = nullcontext() if mixed is None else mixed.at_work()
+        with precision, torch.no_grad(), _KnownSizes():
             self._taps.call(self._twin, self.recorder, self._twin.forward, (), arguments)
 
 
-class _WithoutData(TorchFunctionMode):
+class _KnownSizes(TorchFunctionMode):
     """Replaces sizes that depend on data (slices, nonzero) by their upper bound."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in (Tensor.__getitem__, Tensor.__setitem__):
             args = (args[0], pytree.tree_map(_whole_if_unknown, args[1]), *args[2:])
-        if func is torch.nonzero and args[0].is_meta:
+        if func is torch.nonzero and has_no_data(args[0]):
             return args[0].new_empty((args[0].numel(), args[0].ndim), dtype=torch.int64)
         return func(*args, **(kwargs or {}))
 
@@ -150,9 +170,24 @@ class _ShapeRecorder:
     @property
     def sites(self) -> dict[str, tuple[Tensor, ...]]:
         return {
-            path: tuple(leaf for leaf in pytree.tree_leaves(feature) if is_feature(leaf))
+            path: tuple(_on_meta(leaf) for leaf in pytree.tree_leaves(feature) if is_feature(leaf))
             for path, feature in self.features.items()
         }
+
+
+def _on_meta(tensor: Tensor) -> Tensor:
+    return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+
+
+def _put_on_device(twin: nn.Module, mixed: WithoutData) -> None:
+    """Parameters and buffers as fake tensors on the device whose autocast is set."""
+    for module in twin.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                fake = mixed.on_device(parameter.data)
+                module._parameters[name] = nn.Parameter(fake, requires_grad=False)
+        for name, buffer in module._buffers.items():
+            module._buffers[name] = mixed.on_device(buffer)
 
 
 def _meta_twin(model: nn.Module, adapter: Adapter) -> nn.Module:

@@ -18,6 +18,9 @@ class InputSize:
         frames: frames of a video.
         batch: pictures or videos in one call.
         text_tokens: tokens of a prompt, padding included.
+        latent_pixels: pixels to an element of the latent along each side, as the autoencoder has
+            them.
+        latent_frames_every: frames to a frame of the latent, likewise.
     """
 
     height: int | None = None
@@ -25,6 +28,13 @@ class InputSize:
     frames: int | None = None
     batch: int = 1
     text_tokens: int | None = None
+    latent_pixels: int | None = None
+    latent_frames_every: int | None = None
+
+    @property
+    def squeeze(self) -> int:
+        """Pixels to an element of the latent along each side: 8 where nothing tells."""
+        return self.latent_pixels or 8
 
     def pixels(self, height: int, width: int, patch: int) -> tuple[int, int]:
         """Height and width in patches of `patch` pixels, which must divide them.
@@ -57,10 +67,19 @@ class InputSize:
     def latent_frames(self, frames: int, every: int) -> int:
         """Frames of the latent: the first, and one for every `every` frames after it.
 
+        Args:
+            frames: usual frames of a video.
+            every: usual frames to a frame of the latent.
+
         Raises:
             SizeError: naming the nearest numbers of frames that fit.
         """
-        return _divided("frames", (self.frames or frames) - 1, every, plus=1) + 1
+        return (
+            _divided(
+                "frames", (self.frames or frames) - 1, self.latent_frames_every or every, plus=1
+            )
+            + 1
+        )
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +18,13 @@ from torch import Tensor, nn
 from forecastcache.adapter import Adapter, Granularity
 from forecastcache.engine.attach import DENOISERS
 from forecastcache.errors import ForecastCacheError, PlanError
+from forecastcache.memory.autoencoder import Compression, compression_of
 from forecastcache.memory.dry_run import in_dtype, kept_features, stored_bytes
 from forecastcache.memory.input_size import InputSize, ReadSize
 from forecastcache.registry import adapter_for
 from forecastcache.sampling.loading import source_of
 
+_COMPRESSIONS: WeakKeyDictionary[nn.Module, Compression] = WeakKeyDictionary()
 PUBLISHED = files("forecastcache.memory") / "published"
 
 
@@ -121,6 +124,7 @@ def plan_memory(
     model = planned_model(model) if isinstance(model, str) else model
     adapter = adapter_for(model)
     _require_plannable(model, adapter)
+    size = _COMPRESSIONS.get(model, Compression()).of(size)
     guided = adapter.guidance != "embedded" if guidance is None else guidance
     branches = 2 if guided and adapter.guidance != "batched" else 1
     if guided and adapter.guidance == "batched":
@@ -168,7 +172,10 @@ def planned_model(name: str) -> nn.Module:
         raise PlanError(f"{name} cannot be read as a pipeline: {error}") from error
     if found is None:
         raise PlanError(f"{name} has no transformer and no unet, so there is nothing to forecast")
-    return _build(*found)
+    kind, config, compression = found
+    model = _build(kind, config)
+    _COMPRESSIONS[model] = compression
+    return model
 
 
 def published_names() -> list[str]:
@@ -177,18 +184,28 @@ def published_names() -> list[str]:
     return sorted(name.removesuffix(".json") for name in found if name.endswith(".json"))
 
 
-def _read_pipeline(source: str) -> tuple[Any, Mapping[str, Any]] | None:
-    """The class and the configuration of a pipeline's denoiser; None if it has none."""
+def _read_pipeline(source: str) -> tuple[Any, Mapping[str, Any], Compression] | None:
+    """Class and configuration of a pipeline's denoiser, and what its autoencoder squeezes.
+
+    None if it has no denoiser.
+    """
     import diffusers
 
     index = diffusers.DiffusionPipeline.load_config(source)
+
+    def kind_of(part: str) -> Any:
+        return getattr(diffusers, (index.get(part) or ("", None))[1] or "", None)
+
+    vae = kind_of("vae")
+    compression = Compression()
+    if vae is not None:
+        compression = compression_of(vae.load_config(source, subfolder="vae"))
     for part, *_ in DENOISERS:
         if any(index.get(part) or ()):
-            name = index[part][1]
-            kind = getattr(diffusers, name, None)
+            kind = kind_of(part)
             if kind is None:
-                raise PlanError(f"its {part} is a {name}, which diffusers does not have")
-            return kind, kind.load_config(source, subfolder=part)
+                raise PlanError(f"its {part} is a {index[part][1]}, which diffusers does not have")
+            return kind, kind.load_config(source, subfolder=part), compression
     return None
 
 

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import forecastcache as fc
 from forecastcache.errors import AttachError, BudgetError, PlanError, SizeError, UnknownNameError
+from forecastcache.memory.autoencoder import Compression, compression_of
 from forecastcache.memory.input_size import InputSize
 from forecastcache.memory.plan import MemoryPlan, plan_memory, planned_model, published_names
 
@@ -101,6 +102,46 @@ def test_a_zoo_model_is_planned_as_it_runs(site):
     model = planned_model("zoo:dit-digits")
     planned = plan(model, InputSize(batch=3), depth=3, site=site, dtype=torch.float32)
     assert planned.total_bytes == session.report().cache_bytes
+
+
+@pytest.mark.parametrize("site", ["output", "hidden"])
+@pytest.mark.parametrize("name", ["flux-digits", "qwen-digits", "hunyuan-digits"])
+def test_a_zoo_model_is_planned_with_the_factor_of_its_own_autoencoder(name, site):
+    """Their autoencoders make each side 4 times smaller, not 8, as the published ones do."""
+    from forecastcache import zoo
+
+    pipe = diffusers.DiffusionPipeline.from_pretrained(zoo.folder(name))
+    pipe.set_progress_bar_config(disable=True)
+    call = dict(zoo.entry(name).call) | {"num_inference_steps": 4, "output_type": "latent"}
+    with fc.attach(pipe, fc.Every(3, first=2), fc.Taylor(), site=site) as session:
+        pipe("a red seven", **call)
+    size = InputSize(call["height"], call["width"], call.get("num_frames"))
+    planned = plan(f"zoo:{name}", size, depth=2, site=site, dtype=torch.float32)
+    assert planned.total_bytes == session.report().cache_bytes
+
+
+def test_pixels_of_a_latent_may_be_given_and_are_else_as_published():
+    half = InputSize(height=512, width=512, latent_pixels=4)
+    assert planned_bytes("flux.1-dev", half) == planned_bytes("flux.1-dev")
+    assert planned_bytes("flux.1-dev", InputSize(latent_pixels=4)) == planned_bytes("flux.1-dev")
+    fewer = InputSize(frames=129, latent_frames_every=8)
+    assert plan("hunyuanvideo", fewer).sites[0].shapes[0][2] == 17
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels", "frames"),
+    [
+        ("AutoencoderKL", 1, None),
+        ("AutoencoderKLHunyuanVideo", 8, 4),
+        ("AutoencoderKLWan", 8, 4),
+        ("AutoencoderKLQwenImage", 8, 4),
+        ("AutoencoderDC", None, None),
+    ],
+)
+def test_compression_is_read_as_pipelines_read_it(name, pixels, frames):
+    with torch.device("meta"):
+        autoencoder = getattr(diffusers, name)()
+    assert compression_of(autoencoder.config) == Compression(pixels, frames)
 
 
 def test_guidance_doubles_the_batch_or_the_branches():
