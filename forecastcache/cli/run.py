@@ -122,7 +122,11 @@ def _calibrated(source: str, count: int | None, steps: int) -> _Chosen:
 
     learned = Calibration.load(source)
     learned.identity.require_steps(steps)
-    return _Chosen(*learned.choose(count or max(1, steps // 5)), learned.identity)
+    # Unasked, what was rolled is given, were it more than a fifth of the steps.
+    fewest = min((len(fit.computed) for fit in learned.fits), default=1)
+    with plainly_warned():
+        chosen = learned.choose(count or max(fewest, steps // 5))
+    return _Chosen(*chosen, learned.identity)
 
 
 def _formula(
