@@ -90,7 +90,7 @@ def rows(name: str) -> list[dict[str, Any]]:
         ended = held_out.psnr(schedule, predictor, site)
         found.append(
             {"model": name, "what": what, "site": site, "computed": computed,
-             "count": len(computed), "psnr_db": round(ended, 2)}
+             "count": len(computed), "latent_psnr_db": round(ended, 2)}
         )  # fmt: skip
         print(found[-1], flush=True)
 
@@ -136,7 +136,7 @@ def table(found: Sequence[dict[str, Any]]) -> str:
     lines = ["| | computed | " + " | ".join(f"`{name}`" for name in names) + " |"]
     lines.append("|---|---|" + "---|" * len(names))
     for what, count in dict.fromkeys((row["what"], row["count"]) for row in found):
-        values = {row["model"]: row["psnr_db"] for row in found if row["what"] == what}
+        values = {row["model"]: row["latent_psnr_db"] for row in found if row["what"] == what}
         cells = " | ".join(f"{values[it]:.1f}" if it in values else "" for it in names)
         lines.append(f"| {what} | {count} | {cells} |")
     return "\n".join(lines)

@@ -15,7 +15,8 @@ from forecastcache.cli.options import JsonOption
 from forecastcache.errors import OptionError
 
 if TYPE_CHECKING:
-    from forecastcache.calibration.calibration import Calibration, Offer
+    from forecastcache.calibration.calibration import Calibration
+    from forecastcache.calibration.offers import Offer
 
 SHOWN = 20  # computed steps, at most, in the table
 

@@ -193,8 +193,8 @@ def _drawn(model: str, found: Measured, sheet: Path) -> dict[str, Path]:
             found.samples,
             title=f"{model}: {row.steps} steps, {row.count} computed, {row.predictor} at "
             f"{row.site}",
-            caption=f"{row.speedup:.2f} times as fast (ceiling {row.ceiling:.2f}), PSNR "
-            f"{format_decibels(row.psnr_db)}, SSIM {row.ssim:.4f}, "
+            caption=f"{row.speedup:.2f} times as fast (ceiling {row.ceiling:.2f}), samples: "
+            f"PSNR {format_decibels(row.psnr_db)}, SSIM {row.ssim:.4f}; "
             f"cache {row.cache_bytes:,} bytes",
             path=sheet,
         )

@@ -24,9 +24,9 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "peak_bytes": ("peak MB", lambda it: f"{it / 1e6:,.0f}"),
     "latent_psnr_db": ("latent PSNR, dB", "{:.1f}".format),
     "lead_db": ("lead, dB", "{:+.1f}".format),
-    "psnr_db": ("PSNR, dB", "{:.1f}".format),
-    "ssim": ("SSIM", "{:.4f}".format),
-    "lpips": ("LPIPS", "{:.4f}".format),
+    "psnr_db": ("PSNR of samples, dB", "{:.1f}".format),
+    "ssim": ("SSIM of samples", "{:.4f}".format),
+    "lpips": ("LPIPS of samples", "{:.4f}".format),
     "judged": ("judged as asked", "{:.0%}".format),
     "frechet": ("Fréchet distance", "{:.1f}".format),
 }
