@@ -30,6 +30,7 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "judged": ("judged as asked", "{:.0%}".format),
     "frechet": ("Fréchet distance", "{:.1f}".format),
 }
+LEAD = "Lead: latent PSNR above the best baseline that takes no more FLOPs than the row."
 RATIOS = ("latent_psnr_db", "psnr_db")  # that identical samples have none of
 
 
@@ -61,7 +62,7 @@ def remarks(rows: Sequence[Measurement]) -> list[str]:
     leads = any(row.lead_db is not None for row in rows)
     missing = dict.fromkeys(row.lpips_missing for row in rows if row.lpips_missing)
     return [
-        *["Lead: latent PSNR above the best baseline that takes no more FLOPs."] * leads,
+        *[LEAD] * leads,
         *(f"No LPIPS: {reason}" for reason in missing),
     ]
 
