@@ -69,12 +69,10 @@ bench-peers: .venv/.dev
 # What ships beside each zoo model; made again whenever a model is.
 COUNTS := 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18
 SCHEDULES := every:7 0,6,12,18,24,30,36,42,48 $(COUNTS:%=search:%)
-# Better than what a search finds there.
-ALSO_hunyuan := 0,2,7,12,17,22,27,32,37,42,46,47,48,49
 calibrations: .venv/.dev
 	$(foreach model,dit flux qwen hunyuan, \
 	    $(BIN)/forecastcache calibrate zoo:$(model)-digits \
-	        $(patsubst %,--schedule %,$(SCHEDULES) $(ALSO_$(model))) \
+	        $(patsubst %,--schedule %,$(SCHEDULES)) \
 	        --out forecastcache/zoo/calibrations/$(model)-digits.safetensors &&) true
 
 clean:

@@ -25,8 +25,8 @@ ORDERS = range(5)
 FIRST = 2  # as TaylorSeer runs DiT
 DOCUMENT = Path(__file__).parents[1] / "docs" / "ablation.md"
 METRICS = {
-    "psnr_db": ("PSNR to the plain run, dB", "{:.1f}"),
-    "ssim": ("SSIM to the plain run", "{:.4f}"),
+    "psnr_db": ("PSNR of samples to the plain run, dB", "{:.1f}"),
+    "ssim": ("SSIM of samples to the plain run", "{:.4f}"),
     "accuracy": ("Share judged as asked", "{:.1%}"),
     "frechet": ("Fréchet distance to real pictures", "{:.1f}"),
 }

@@ -68,16 +68,16 @@ def by_prompts(pipe: Any, name: str) -> list[dict[str, Any]]:
         opened = open_loop_rows(together.gram, LATE.steps)
         found.append(
             {"model": name, "prompts": count,
-             "closed_psnr_db": held_out.psnr(LATE, fc.Learned(rolled.rows)),
-             "open_psnr_db": held_out.psnr(LATE, fc.Learned(opened))}
+             "closed_latent_psnr_db": held_out.psnr(LATE, fc.Learned(rolled.rows)),
+             "open_latent_psnr_db": held_out.psnr(LATE, fc.Learned(opened))}
         )  # fmt: skip
         print(found[-1], flush=True)
     return found
 
 
 def knee(found: list[dict[str, Any]]) -> int:
-    best = max(row["closed_psnr_db"] for row in found)
-    return next(row["prompts"] for row in found if row["closed_psnr_db"] >= best - KNEE)
+    best = max(row["closed_latent_psnr_db"] for row in found)
+    return next(row["prompts"] for row in found if row["closed_latent_psnr_db"] >= best - KNEE)
 
 
 def draw(found: list[dict[str, Any]]) -> None:
@@ -88,7 +88,7 @@ def draw(found: list[dict[str, Any]]) -> None:
         title=f"{found[0]['model']}, computed {' '.join(map(str, LATE.steps))} of 50",
     )  # fmt: skip
     for loop, marker in (("closed", "o"), ("open", "s")):
-        values = [row[f"{loop}_psnr_db"] for row in found]
+        values = [row[f"{loop}_latent_psnr_db"] for row in found]
         axes.plot(COUNTS, values, marker=marker, label=f"{loop} loop")
     at = knee(found)
     axes.axvline(at, color="grey", linestyle=":", label=f"{at}: within {KNEE} dB of the best")

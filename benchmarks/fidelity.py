@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,9 @@ from torch import Tensor
 import forecastcache as fc
 from forecastcache import zoo
 from forecastcache.adapter import Granularity
-from forecastcache.calibration.calibration import Calibration, Loop
+from forecastcache.calibration.calibration import Calibration
 from forecastcache.calibration.fits import decibels
+from forecastcache.calibration.offers import Loop
 from forecastcache.calibration.output_cache import OutputCache
 from forecastcache.calibration.schedule_search import search
 from forecastcache.engine.attach import denoisers
@@ -90,7 +90,7 @@ def rows(name: str) -> list[dict[str, Any]]:
         ended = held_out.psnr(schedule, predictor, site)
         found.append(
             {"model": name, "what": what, "site": site, "computed": computed,
-             "count": len(computed), "psnr_db": round(ended, 2)}
+             "count": len(computed), "latent_psnr_db": round(ended, 2)}
         )  # fmt: skip
         print(found[-1], flush=True)
 
@@ -102,9 +102,11 @@ def rows(name: str) -> list[dict[str, Any]]:
     for spec in (*PREDICTORS, "open loop"):
         best = best_schedule(searching, 9, spec, calibration)
         measure(f"{spec}, its best schedule", best, predictor_of(spec, best, calibration))
-    bare = replace(calibration, sizes=tuple(replace(it, fits=()) for it in calibration.sizes))
     for count in (5, 9):
-        measure(f"simulated loop, planned {count}", *bare.choose(count))
+        spread = fc.Listed(calibration._evenly(count)[0])
+        measure(
+            f"simulated loop, planned {count}", spread, calibration.predictor(spread, "simulated")
+        )
     for count in sorted({len(fit.computed) for fit in calibration.fits}):
         measure(f"closed loop, searched {count}", *calibration.choose(count))
     return found
@@ -134,7 +136,7 @@ def table(found: Sequence[dict[str, Any]]) -> str:
     lines = ["| | computed | " + " | ".join(f"`{name}`" for name in names) + " |"]
     lines.append("|---|---|" + "---|" * len(names))
     for what, count in dict.fromkeys((row["what"], row["count"]) for row in found):
-        values = {row["model"]: row["psnr_db"] for row in found if row["what"] == what}
+        values = {row["model"]: row["latent_psnr_db"] for row in found if row["what"] == what}
         cells = " | ".join(f"{values[it]:.1f}" if it in values else "" for it in names)
         lines.append(f"| {what} | {count} | {cells} |")
     return "\n".join(lines)

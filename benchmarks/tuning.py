@@ -49,7 +49,7 @@ class Trial:
     """A setting, what it costs and how near it ends, on calibration prompts."""
 
     spec: str
-    psnr_db: float
+    latent_psnr_db: float
     count: int
     flops: int
 
@@ -111,12 +111,12 @@ class Trials:
             lambda it, budget: it.flops <= (around + step * budget) * SLACK,
         ]
         best = {
-            max(within, key=lambda it: it.psnr_db).spec
+            max(within, key=lambda it: it.latent_psnr_db).spec
             for budget in BUDGETS
             for fit in fits
             if (within := [it for it in trials if fit(it, budget)])
         }
-        nearest = max(trials, key=lambda it: it.psnr_db).spec if trials else grid[0]
+        nearest = max(trials, key=lambda it: it.latent_psnr_db).spec if trials else grid[0]
         return sorted(best) or [nearest]
 
     def _mask(self, options: str, budget: int) -> list[str]:

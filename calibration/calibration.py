@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from forecastcache.calibration.gram import RIDGE, open_loop_rows
 from forecastcache.calibration.identity import Identity
 from forecastcache.calibration.interpolate import Interpolated
 from forecastcache.calibration.io import Header, read_file, write_file
+from forecastcache.calibration.offers import Loop, Offer, band
 from forecastcache.calibration.recording import Recording
 from forecastcache.calibration.schedule_search import evenly
 from forecastcache.calibration.simulation import Simulated, simulate
@@ -29,24 +30,6 @@ from forecastcache.predictors.reuse import Reuse
 from forecastcache.predictors.row import Row
 from forecastcache.schedule import Listed, Schedule
 from forecastcache.step import Step
-
-Loop = Literal["open", "simulated", "closed"]
-
-
-@dataclass(frozen=True)
-class Offer:
-    """A schedule with its rows, and how near to the plain run they are expected to end.
-
-    Attributes:
-        computed: computed steps.
-        loop: loop in which the rows were fitted.
-        psnr_db: PSNR of the final latents to the plain run's in dB. In closed loop it was
-            measured; else it is what the Gram matrix foretells, which is a little too good.
-    """
-
-    computed: tuple[int, ...]
-    loop: Loop
-    psnr_db: float
 
 
 @dataclass(frozen=True)
@@ -73,7 +56,7 @@ class Calibration:
         """The closed-loop fits that all sizes have, as the first has them; fewest steps first."""
         first, *others = self.sizes
         shared = [fit for fit in first.fits if all(size.fit(fit.computed) for size in others)]
-        return tuple(sorted(shared, key=lambda fit: (len(fit.computed), -fit.psnr_db)))
+        return tuple(sorted(shared, key=lambda fit: (len(fit.computed), -fit.latent_psnr_db)))
 
     def predictor(
         self, schedule: Schedule, loop: Loop = "closed", depth: int | None = None
@@ -122,22 +105,64 @@ class Calibration:
         return simulate(size.recording.gram / size.recording.elements, motion, computed)
 
     def schedule(self, count: int) -> Listed:
-        """The schedule of `count` computed steps.
+        """The computed steps of `offer(count)`.
 
-        The best of the closed-loop fits; where there is none, steps spread evenly up to the one
-        at which the simulated loop ends nearest. For a sampler that is not of first order, the
-        steps at which open-loop rows cost least.
+        Raises:
+            CalibrationError: a trajectory cannot have so many computed steps.
+        """
+        return Listed(self.offer(count).computed)
+
+    def offer(self, count: int) -> Offer:
+        """The best offer of at most `count` computed steps.
+
+        Among schedules that were rolled it is the one of highest rolled PSNR, whether it computes
+        `count` steps or fewer. Where none was rolled it is foretold: rows of a simulated loop, at
+        steps spread evenly up to the one at which that loop ends nearest; or open-loop rows at
+        the steps at which they cost least, for a sampler that is not of first order and for
+        guidance outside the network, to which the simulation has no measured answer.
 
         Raises:
             CalibrationError: a trajectory cannot have so many computed steps.
         """
         schedule_dp.require_count(count, self.recording.steps)
-        of_that_many = [fit for fit in self.fits if len(fit.computed) == count]
-        if of_that_many:
-            return Listed(max(of_that_many, key=lambda fit: fit.psnr_db).computed)
-        if self.recording.motion.first_order:
-            return Listed(self._evenly(count)[0])
-        return Listed(schedule_dp.cheapest_steps(self.recording.gram, self._weight, count))
+        if count == self.recording.steps:
+            return Offer.exact(count)
+        return self._rolled(count) or self._foretold([count])[0]
+
+    def _rolled(self, most: int) -> Offer | None:
+        """The best of the fits of at most so many computed steps; None if there is none."""
+        within = [fit for fit in self.fits if len(fit.computed) <= most]
+        best = max(within, key=lambda fit: fit.latent_psnr_db, default=None)
+        return Offer(best.computed, "closed", best.latent_psnr_db) if best else None
+
+    def _foretold(self, counts: Sequence[int]) -> list[Offer]:
+        """What is foretold of so many computed steps each, by the loop that may be offered."""
+        if self._simulates:
+            return [self._foretold_in_simulation(count) for count in counts]
+        planned = self._foretold_in_open_loop(max(counts, default=0))
+        return [planned[count - 1] for count in counts]
+
+    def _foretold_in_simulation(self, count: int) -> Offer:
+        computed, error = self._evenly(count)
+        foretold = decibels(error)
+        return Offer(computed, "simulated", None, foretold, band(foretold, self._gaps))
+
+    def _foretold_in_open_loop(self, most: int) -> list[Offer]:
+        """Offers of 1 to `most` computed steps; no roll tells how far these figures are out."""
+        weight, gram = self._weight, self.recording.gram / self.recording.elements
+        planned = schedule_dp.cheapest_with_costs(gram, weight, most)
+        return [Offer(computed, "open", None, decibels(error)) for computed, error in planned]
+
+    @property
+    def _simulates(self) -> bool:
+        """Whether simulated rows are offered."""
+        return self.recording.motion.first_order and not self.recording.guided_outside
+
+    @cached_property
+    def _gaps(self) -> list[float]:
+        """Rolled PSNR less the simulated one, in dB, of each schedule that was rolled."""
+        errors = [self._simulated(self.sizes[0], fit.computed).error for fit in self.fits]
+        return [fit.latent_psnr_db - decibels(error) for fit, error in zip(self.fits, errors)]
 
     def _evenly(self, count: int) -> tuple[tuple[int, ...], float]:
         """The best of the schedules spread evenly, and its error, as simulated."""
@@ -153,7 +178,10 @@ class Calibration:
     def choose(
         self, count: int, on_mismatch: OnMismatch = "raise"
     ) -> tuple[Listed, LinearPredictor]:
-        """Schedule and predictor for `count` computed steps: `fc.attach(pipe, *cal.choose(9))`.
+        """Schedule and predictor of `offer(count)`: `fc.attach(pipe, *calibration.choose(9))`.
+
+        It is the best that was rolled of at most `count` computed steps, and so may compute
+        fewer. Where nothing was rolled, it warns that what it gives is foretold.
 
         Args:
             count: number of computed steps.
@@ -163,19 +191,31 @@ class Calibration:
         Raises:
             CalibrationError: a trajectory cannot have so many computed steps.
         """
-        schedule, loop = self.schedule(count), self._loop(count)
-        if count == self.recording.steps:  # of which no step is left to forecast
-            return schedule, Reuse()
-        learned = self.predictor(schedule, loop)
+        offer = self.offer(count)
+        offer.warn_if_foretold(count)
+        schedule, predictor = self._chosen(offer)
+        if isinstance(predictor, Reuse):
+            return schedule, predictor
         return schedule, Calibrated(
-            learned=learned, identity=self.identity, on_mismatch=on_mismatch
+            learned=predictor,
+            identity=self.identity,
+            guidance=self._guidance_outside,
+            on_mismatch=on_mismatch,
         )
 
-    def _loop(self, count: int) -> Loop:
-        """The loop whose rows serve so many computed steps best."""
-        if any(len(fit.computed) == count for fit in self.fits):
-            return "closed"
-        return "simulated" if self.recording.motion.first_order else "open"
+    def _chosen(self, offer: Offer) -> tuple[Listed, Learned | Interpolated | Reuse]:
+        schedule = Listed(offer.computed)
+        if offer.loop == "exact":  # no step is left to forecast
+            return schedule, Reuse()
+        return schedule, self.predictor(schedule, offer.loop)
+
+    @property
+    def _guidance_outside(self) -> float | None:
+        """The scale at which branches were combined outside the network; 1 for a single branch."""
+        if not self.recording.guided_outside:
+            return 1.0
+        asked = self.identity.guidance
+        return None if asked is None else max(asked, 1.0)  # up to 1 pipelines leave it out
 
     def explanations(self, count: int) -> list[Explanation]:
         """What each row of `choose(count)` does, at the first size.
@@ -183,10 +223,9 @@ class Calibration:
         Raises:
             CalibrationError: a trajectory cannot have so many computed steps.
         """
-        schedule, _ = self.choose(count)
+        offer = self.offer(count)
         times = self.recording.times.tolist()
-        alone = replace(self, sizes=self.sizes[:1])
-        _, predictor = alone.choose(count)
+        schedule, predictor = replace(self, sizes=self.sizes[:1])._chosen(offer)
         steps = [Step(index, times[index]) for index in schedule.steps]
         targets = sorted(set(range(len(times))) - set(schedule.steps))
         return [
@@ -209,29 +248,30 @@ class Calibration:
         }
 
     def frontier(self) -> tuple[Offer, ...]:
-        """What there is to choose from, fewest computed steps first; figures of the first size."""
+        """What there is to choose from, fewest computed steps first; figures of the first size.
+
+        Of each count all that was rolled, and what is foretold: in open loop, and in simulation
+        where that may be offered (see `offer`). All steps computed come last.
+        """
         return self._frontier
 
     @cached_property
     def _frontier(self) -> tuple[Offer, ...]:
-        weight, gram = self._weight, self.recording.gram
-        offers = [Offer(fit.computed, "closed", fit.psnr_db) for fit in self.fits]
-        for computed, cost in schedule_dp.cheapest_with_costs(gram, weight, self.recording.steps):
-            offers.append(Offer(computed, "open", decibels(cost / self.recording.elements)))
-        if self.recording.motion.first_order:
-            for count in range(1, self.recording.steps + 1):
-                computed, error = self._evenly(count)
-                offers.append(Offer(computed, "simulated", decibels(error)))
-        return tuple(sorted(offers, key=lambda it: (len(it.computed), it.loop)))
+        counts = range(1, self.recording.steps)
+        offers = [Offer(fit.computed, "closed", fit.latent_psnr_db) for fit in self.fits]
+        offers += self._foretold_in_open_loop(len(counts))
+        if self._simulates:
+            offers += map(self._foretold_in_simulation, counts)
+        exact = Offer.exact(self.recording.steps)
+        return (*sorted(offers, key=lambda it: (len(it.computed), it.loop)), exact)
 
     def offers(self) -> tuple[Offer, ...]:
-        """The offers of the frontier that `choose` gives, one for each count of computed steps."""
-        best: dict[int, Offer] = {}
-        for offer in self.frontier():
-            count = len(offer.computed)
-            if offer.loop == self._loop(count):
-                best[count] = max(offer, best.get(count, offer), key=lambda it: it.psnr_db)
-        return tuple(best.values())
+        """What `choose` gives for 1, 2, ... computed steps, each once."""
+        steps = self.recording.steps
+        fewest = min((len(fit.computed) for fit in self.fits), default=steps)
+        foretold = self._foretold(range(1, fewest))
+        rolled = [self._rolled(count) for count in range(fewest, steps)]
+        return (*foretold, *dict.fromkeys(filter(None, rolled)), Offer.exact(steps))
 
     @property
     def _weight(self) -> np.ndarray:

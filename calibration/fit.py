@@ -72,7 +72,7 @@ class SizeFitter:
         """Rows fitted to all prompts, with the error of rows that were not."""
         judged = self._rolled(computed, self._judged_from).error
         rows = self._rolled(computed, None).rows
-        return Fit(computed=tuple(computed), rows=rows, psnr_db=decibels(judged))
+        return Fit(computed=tuple(computed), rows=rows, latent_psnr_db=decibels(judged))
 
     def search(
         self, count: int, tries: int, progress: Callable[[str, int, int], None]

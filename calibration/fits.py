@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from forecastcache.calibration.recording import Recording
 from forecastcache.predictors.row import Row
@@ -20,15 +20,16 @@ class Fit(BaseModel):
     Attributes:
         computed: computed steps.
         rows: rows, one for each forecast step.
-        psnr_db: PSNR of the final latents to the plain ones in dB, data range 2, on prompts held
-            out while rows of the same schedule were fitted to the others; these rows are fitted
-            to all.
+        latent_psnr_db: PSNR of the final latents to the plain ones in dB, data range 2, on prompts
+            held out while rows of the same schedule were fitted to the others; these rows are
+            fitted to all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     computed: tuple[int, ...]
     rows: tuple[Row, ...]
-    psnr_db: float
+    # Files of version 0.1 call it psnr_db.
+    latent_psnr_db: float = Field(validation_alias=AliasChoices("latent_psnr_db", "psnr_db"))
 
 
 @dataclass(frozen=True)

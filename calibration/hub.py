@@ -35,10 +35,10 @@ calibration = fc.Calibration.load("{repo}")
 fc.attach(pipe, *calibration.choose({count}))
 ```
 
-It serves any schedule in open loop. Fitted in closed loop, PSNR of the final sample to the plain
-run (data range 2):
+It serves any schedule in open loop. Fitted in closed loop, PSNR of the final latents to those of
+the plain run (data range 2), rolled on prompts that the rows were not fitted to:
 
-| computed of {steps} | PSNR | steps |
+| computed of {steps} | latent PSNR | steps |
 |---|---|---|
 {fits}
 
@@ -116,7 +116,8 @@ def card(calibration: Calibration, repo: str) -> str:
     """The page that the hub shows for a calibration."""
     identity, fits = calibration.identity, calibration.fits
     lines = [
-        f"| {len(fit.computed)} | {fit.psnr_db:.1f} dB | {' '.join(map(str, fit.computed))} |"
+        f"| {len(fit.computed)} | {fit.latent_psnr_db:.1f} dB "
+        f"| {' '.join(map(str, fit.computed))} |"
         for fit in fits
     ]
     return CARD.format(

@@ -24,6 +24,8 @@ from forecastcache.predictors.reuse import Reuse
 from forecastcache.sampling.trajectory import trajectory_of
 from forecastcache.schedule import Every
 
+SAME_OUTPUT = 1e-3  # relative difference of inner products that a cast to bfloat16 may make
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -70,6 +72,16 @@ class Recording:
     def steps(self) -> int:
         """Number of steps of a trajectory, T."""
         return len(self.times)
+
+    @property
+    def guided_outside(self) -> bool:
+        """Whether the scheduler is given something else than the model's whole output.
+
+        So it is where guidance joins two outputs outside the network, and where the pipeline
+        takes a part of the output.
+        """
+        alone = len(self.branches) == 1
+        return not (alone and np.allclose(self.branches[0], self.gram, rtol=SAME_OUTPUT))
 
     @cached_property
     def motion(self) -> Motion:

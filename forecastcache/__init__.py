@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from forecastcache import zoo as zoo
     from forecastcache.baselines.baseline import Baseline, register_baseline
     from forecastcache.calibration.calibrate import calibrate
-    from forecastcache.calibration.calibration import Calibration, Offer
+    from forecastcache.calibration.calibration import Calibration
+    from forecastcache.calibration.offers import Offer
     from forecastcache.evaluation.evaluate import Evaluation, evaluate
     from forecastcache.evaluation.measurement import Measurement
     from forecastcache.evaluation.method import Applied
@@ -57,7 +58,7 @@ _LAZY = {
     "Evaluation": "evaluation.evaluate",
     "Measurement": "evaluation.measurement",
     "MemoryPlan": "memory.plan",
-    "Offer": "calibration.calibration",
+    "Offer": "calibration.offers",
     "Request": "sampling.request",
     "SiteMemory": "memory.plan",
     "Sweep": "evaluation.sweep",

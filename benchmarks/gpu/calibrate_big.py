@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from answer import Answer
 from asked import Asked
-from nearness import finals, forecast_finals, loaded, psnr_db
+from nearness import finals, forecast_finals, latent_psnr_db, loaded
 from timing import seconds
 
 import forecastcache as fc
@@ -63,7 +63,9 @@ def nearness_on_held_out(
     request = fc.Request.of(MODEL, count=scale.held_out, steps=scale.steps)
     parts = request.split(pipe, scale.batch)
     plain = finals(pipe, parts)
-    return lambda predictor: psnr_db(forecast_finals(pipe, parts, schedule, predictor)[0], plain)
+    return lambda predictor: latent_psnr_db(
+        forecast_finals(pipe, parts, schedule, predictor)[0], plain
+    )
 
 
 def calibrated(
@@ -97,6 +99,6 @@ def add(
         prompts=prompts,
         steps=scale.steps,
         held_out=scale.held_out,
-        psnr_db=psnr,
+        latent_psnr_db=psnr,
         seconds=taken,
     )

@@ -48,7 +48,7 @@ def forecast_finals(
     return found, sorted({str(it.message) for it in ours})
 
 
-def psnr_db(found: Sequence[Tensor], plain: Sequence[Tensor]) -> float:
+def latent_psnr_db(found: Sequence[Tensor], plain: Sequence[Tensor]) -> float:
     """Mean over samples, in dB; data range 2."""
     errors = [
         error

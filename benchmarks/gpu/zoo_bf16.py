@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from answer import Answer
 from asked import Asked
-from nearness import finals, forecast_finals, loaded, psnr_db
+from nearness import finals, forecast_finals, latent_psnr_db, loaded
 from timing import seconds
 
 import forecastcache as fc
@@ -49,7 +49,7 @@ def near(model: str, device: str, dtype: torch.dtype, count: int) -> dict[str, o
         "dtype": str(dtype).removeprefix("torch."),
         "prompts": count,
         "computed": len(chosen[0].steps),
-        "psnr_db": psnr_db(forecast, plain),
+        "latent_psnr_db": latent_psnr_db(forecast, plain),
         "seconds_plain": taken_plain,
         "seconds": taken,
         "warned": warned,

@@ -204,7 +204,7 @@ def measured(model: str) -> str:
             "PSNR of the final latents to the plain 50 steps, 64 held-out samples, at `output`",
             "but for TaylorSeer (`make bench-fidelity`; more in [fidelity](../fidelity.md)):",
             "",
-            "| | computed | PSNR, dB |",
+            "| | computed | latent PSNR, dB |",
             "|---|---:|---:|",
             *(found[row] for row in CHOSEN),
         ]

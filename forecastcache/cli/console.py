@@ -22,6 +22,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from forecastcache.calibration.offers import Offer
 from forecastcache.memory.budget import in_mebibytes
 from forecastcache.memory.plan import MemoryPlan
 
@@ -63,8 +64,9 @@ def _quality(row: Measurement) -> Iterator[tuple[str, ...]]:
         if (row.samples or 0) >= FEW:
             real = "to real ones, in the judge's features"
             yield "Fréchet distance", f"{row.frechet_plain:.1f}", f"{row.frechet:.1f}", real
-    yield "PSNR to plain", "", format_decibels(row.psnr_db)
-    yield "SSIM to plain", "", f"{row.ssim:.4f}"
+    yield "latent PSNR to plain", "", format_decibels(row.latent_psnr_db)
+    yield "PSNR of samples to plain", "", format_decibels(row.psnr_db)
+    yield "SSIM of samples to plain", "", f"{row.ssim:.4f}"
 
 
 def _memory(row: Measurement) -> Iterator[tuple[str, ...]]:
@@ -84,24 +86,36 @@ def print_calibration(figures: dict[str, Any]) -> None:
         highlight=False,
     )
     if figures["fits"]:
-        print_offers([{**fit, "loop": "closed"} for fit in figures["fits"]], identity["steps"])
+        rolled = [
+            Offer(tuple(fit["computed"]), "closed", fit["latent_psnr_db"])
+            for fit in figures["fits"]
+        ]
+        print_offers(rolled, identity["steps"])
 
 
-def print_offers(offers: Sequence[dict[str, Any]], steps: int) -> None:
-    """Schedules with what they are expected to come to."""
-    table = Table("computed", "times fewer", "PSNR", "rows", "steps")
-    for column in table.columns[:3]:
+def print_offers(offers: Sequence[Offer], steps: int) -> None:
+    """Schedules with the latent PSNR that was rolled of them, or else is foretold."""
+    foretold = any(offer.foretold_latent_psnr_db is not None for offer in offers)
+    titles = ["computed", "times fewer", "latent PSNR, rolled", *["foretold"] * foretold]
+    table = Table(*titles, "rows", "steps")
+    for column in table.columns[: len(titles)]:
         column.justify = "right"
     for offer in offers:
-        computed = offer["computed"]
-        table.add_row(
-            str(len(computed)),
-            f"{steps / len(computed):.1f}",
-            f"{offer['psnr_db']:.1f} dB",
-            offer["loop"],
-            " ".join(map(str, computed)),
-        )
+        count = len(offer.computed)
+        figures = [str(count), f"{steps / count:.1f}", *_rolled_and_foretold(offer)]
+        table.add_row(*figures[: len(titles)], offer.loop, " ".join(map(str, offer.computed)))
     Console().print(table)
+
+
+def _rolled_and_foretold(offer: Offer) -> tuple[str, str]:
+    if offer.loop == "exact":
+        return "exact", ""
+    if offer.foretold_latent_psnr_db is None:
+        return format_decibels(offer.latent_psnr_db), ""
+    if offer.band_db is None:
+        return "", f"{offer.foretold_latent_psnr_db:.1f} dB, unchecked"
+    low, high = offer.band_db
+    return "", f"{low:.1f} to {high:.1f} dB"
 
 
 def print_rows(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> None:

@@ -102,7 +102,8 @@ def _evaluate_and_show(
     from forecastcache.evaluation.sweep import Sweep
 
     chosen = Sweep.read(sweep) if sweep else Sweep.of("the options", asked)
-    methods = chosen.methods(fields["steps"])
+    with plainly_warned():
+        methods = chosen.methods(fields["steps"])
     with process_group() as group:
         quiet = as_json or not group.is_main
         pipe, (request,) = load_and_ask(model, group.device(device), dtype, [fields])

@@ -17,7 +17,8 @@ from forecastcache.cli.outputs import require_file
 from forecastcache.errors import OptionError
 
 if TYPE_CHECKING:
-    from forecastcache.calibration.calibration import Calibration, Offer
+    from forecastcache.calibration.calibration import Calibration
+    from forecastcache.calibration.offers import Offer
 
 SHOWN = 20  # computed steps, at most, in the table
 
@@ -28,8 +29,10 @@ def plan_command(
         int | None, typer.Option(min=1, max=MOST["steps"], help="steps that may be computed")
     ] = None,
     speedup: Annotated[float | None, typer.Option(min=1, help="times fewer steps")] = None,
-    psnr: Annotated[float | None, typer.Option(help="dB to the plain run, at least")] = None,
-    picture: Annotated[Path | None, typer.Option(help="PNG of PSNR against steps")] = None,
+    psnr: Annotated[
+        float | None, typer.Option(help="latent PSNR to the plain run, as rolled; dB, at least")
+    ] = None,
+    picture: Annotated[Path | None, typer.Option(help="PNG of latent PSNR against steps")] = None,
     rows: Annotated[
         Path | None, typer.Option(help="PNG of the rows of --computed, as weights and differences")
     ] = None,
@@ -52,10 +55,10 @@ def plan_command(
             f"--rows draws forecast steps, and --computed {computed} of {steps} leaves none: "
             "compute fewer, or leave out --rows"
         )
-    chosen = [asdict(offer) for offer in _chosen(file, computed, speedup, psnr)]
+    chosen = _chosen(file, computed, speedup, psnr)
     _draw(file, picture, rows, computed)
     if as_json:
-        print(json.dumps({"steps": steps, "offers": chosen}, indent=2))
+        print(json.dumps({"steps": steps, "offers": list(map(asdict, chosen))}, indent=2))
         return
     print_offers(chosen, steps)
     for drawn in filter(None, (picture, rows)):
@@ -79,16 +82,34 @@ def _chosen(
     """The offers that were asked for."""
     steps = file.identity.steps
     if count is not None:
-        return [offer for offer in file.frontier() if len(offer.computed) == count]
+        of_that_many = [offer for offer in file.frontier() if len(offer.computed) == count]
+        return list(dict.fromkeys([file.offer(count), *of_that_many]))
     if speedup is not None:
-        within = [offer for offer in file.offers() if steps / len(offer.computed) >= speedup]
-        most = max((len(offer.computed) for offer in within), default=0)
-        if not most:
+        if not speedup <= steps:  # NaN too
             raise OptionError(f"--speedup {speedup:g} is above {steps}, the number of steps")
-        return [offer for offer in within if len(offer.computed) == most]
+        return [file.offer(int(steps / speedup))]
     if psnr is not None:
-        return [offer for offer in file.offers() if offer.psnr_db >= psnr][:1]
+        return [_as_near_as(file, psnr)]
     return [offer for offer in file.frontier() if len(offer.computed) <= SHOWN]
+
+
+def _as_near_as(file: Calibration, psnr: float) -> Offer:
+    """The offer of fewest computed steps with this latent PSNR, of those that were rolled."""
+    fits = file.fits
+    if not fits:
+        raise OptionError(
+            "--psnr takes figures that were rolled, and the file has none: calibrate with "
+            "--schedule search:9, or choose by --computed"
+        )
+    enough = [len(fit.computed) for fit in fits if fit.latent_psnr_db >= psnr]
+    if not enough:
+        nearest = max(fits, key=lambda fit: fit.latent_psnr_db)
+        raise OptionError(
+            f"--psnr {psnr:g} is not to be had: {nearest.latent_psnr_db:.1f} dB is the most that "
+            f"was rolled ({len(nearest.computed)} computed): ask for less, or calibrate more "
+            "computed steps"
+        )
+    return file.offer(min(enough))
 
 
 def _draw(file: Calibration, picture: Path | None, rows: Path | None, count: int | None) -> None:
@@ -105,8 +126,13 @@ def _draw(file: Calibration, picture: Path | None, rows: Path | None, count: int
 
 
 def _points(offers: Sequence[Offer]) -> dict[str, list[tuple[int, float]]]:
-    """(number of computed steps, PSNR) of each loop."""
-    return {
-        loop: [(len(it.computed), it.psnr_db) for it in offers if it.loop == loop]
-        for loop in ("open", "simulated", "closed")
-    }
+    """(number of computed steps, latent PSNR) of each loop, foretold ones named so."""
+    rolled = [(len(it.computed), it.latent_psnr_db) for it in offers]
+    points = {"closed loop, rolled": [(x, y) for x, y in rolled if y is not None]}
+    for loop in ("open", "simulated"):
+        points[f"{loop} loop, foretold"] = [
+            (len(it.computed), it.foretold_latent_psnr_db)
+            for it in offers
+            if it.loop == loop and it.foretold_latent_psnr_db is not None
+        ]
+    return points

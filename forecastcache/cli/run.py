@@ -123,7 +123,11 @@ def _calibrated(source: str, count: int | None, steps: int) -> _Chosen:
 
     learned = Calibration.load(source)
     learned.identity.require_steps(steps)
-    return _Chosen(*learned.choose(count or max(1, steps // 5)), learned.identity)
+    # Unasked, what was rolled is given, were it more than a fifth of the steps.
+    fewest = min((len(fit.computed) for fit in learned.fits), default=1)
+    with plainly_warned():
+        chosen = learned.choose(count or max(fewest, steps // 5))
+    return _Chosen(*chosen, learned.identity)
 
 
 def _formula(
@@ -190,8 +194,8 @@ def _drawn(model: str, found: Measured, sheet: Path) -> dict[str, Path]:
             found.samples,
             title=f"{model}: {row.steps} steps, {row.count} computed, {row.predictor} at "
             f"{row.site}",
-            caption=f"{row.speedup:.2f} times as fast (ceiling {row.ceiling:.2f}), PSNR "
-            f"{format_decibels(row.psnr_db)}, SSIM {row.ssim:.4f}, "
+            caption=f"{row.speedup:.2f} times as fast (ceiling {row.ceiling:.2f}), samples: "
+            f"PSNR {format_decibels(row.psnr_db)}, SSIM {row.ssim:.4f}; "
             f"cache {row.cache_bytes:,} bytes",
             path=sheet,
         )

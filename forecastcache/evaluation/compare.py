@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
@@ -37,21 +38,30 @@ def cheapest_reaching(
 
 
 def lead(
-    ours: Measurement, baselines: Sequence[Measurement], cost: Cost, slack: float = 0.0
+    ours: Sequence[Measurement],
+    baselines: Sequence[Measurement],
+    cost: Cost,
+    budget: float,
+    slack: float = 0.0,
 ) -> float | None:
-    """By how many dB one row is above every baseline that costs no more than it does.
+    """By how many dB our best row within a budget is above the best baseline within it.
 
     Args:
-        ours: row that is compared.
-        baselines: rows to hold it against.
-        cost: cost at which they are compared.
-        slack: part of the cost by which a baseline may be above it, where costs are noisy.
+        ours: rows of ours.
+        baselines: rows to hold them against.
+        cost: cost that the budget is of.
+        budget: most that a row of either may cost, in the unit of `COSTS[cost]`.
+        slack: part of the budget by which any row may exceed it, where costs are noisy.
 
     Returns:
-        Decibels, negative if a baseline is above; None if all of them cost more.
+        Decibels, negative if a baseline is above, minus infinity if the budget has room for a
+        baseline and for none of ours; None if it has room for no baseline.
     """
-    best = best_within(baselines, cost, COSTS[cost](ours) * (1 + slack))
-    return None if best is None else _fidelity(ours) - _fidelity(best)
+    limit = budget * (1 + slack)
+    best, its = best_within(ours, cost, limit), best_within(baselines, cost, limit)
+    if its is None:
+        return None
+    return -math.inf if best is None else _fidelity(best) - _fidelity(its)
 
 
 def times_fewer(ours: Sequence[Measurement], baseline: Measurement, cost: Cost) -> float | None:

@@ -16,7 +16,7 @@ from forecastcache._util.progress import Progress, silent
 from forecastcache.calibration.distributed import ProcessGroup
 from forecastcache.errors import ForecastCacheError, OptionError
 from forecastcache.evaluation import charts, pictures, tables
-from forecastcache.evaluation.compare import lead, with_fidelity
+from forecastcache.evaluation.compare import COSTS, lead, with_fidelity
 from forecastcache.evaluation.measure import Measure
 from forecastcache.evaluation.measurement import Measurement
 from forecastcache.evaluation.method import Method
@@ -178,5 +178,8 @@ def _rows(
 
 def _with_leads(rows: Sequence[Measurement]) -> list[Measurement]:
     baselines = with_fidelity(rows, "baseline")
-    leads = {row.name: lead(row, baselines, "FLOPs") for row in with_fidelity(rows, "forecast")}
+    leads = {
+        row.name: lead([row], baselines, "FLOPs", COSTS["FLOPs"](row))
+        for row in with_fidelity(rows, "forecast")
+    }
     return [row.model_copy(update={"lead_db": leads.get(row.name)}) for row in rows]

@@ -43,7 +43,8 @@ class Measurement(BaseModel):
         peak_bytes_plain: most bytes that were held during the plain call.
         latent_psnr_db: PSNR of the final latents to the plain run's, data range 2, in dB.
         latent_psnr_by_step: the same after every step; empty where the runs differ in length.
-        lead_db: latent PSNR less that of the best baseline of no more operations, in dB.
+        lead_db: latent PSNR less that of the best baseline of no more operations than the row's
+            own, in dB.
         psnr_db: PSNR of the decoded samples to the plain run's, data range 1, in dB.
         ssim: structural similarity of the decoded samples.
         lpips: perceptual distance of the decoded samples.

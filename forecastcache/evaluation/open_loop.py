@@ -14,7 +14,8 @@ from typing import Any
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from forecastcache.calibration.calibration import Calibration, Loop
+from forecastcache.calibration.calibration import Calibration
+from forecastcache.calibration.offers import Loop
 from forecastcache.engine.attach import attach
 from forecastcache.errors import OptionError
 from forecastcache.evaluation.method import Forecast

@@ -121,20 +121,22 @@ def film(plain: Tensor, forecast: Tensor, path: Path) -> None:
 
 
 def frontier(points: dict[str, list[tuple[int, float]]], steps: int, path: Path) -> None:
-    """Save PSNR against computed steps as a picture.
+    """Save latent PSNR against computed steps as a picture.
 
     Args:
-        points: (number of computed steps, PSNR in dB) of each kind of rows.
+        points: (number of computed steps, latent PSNR in dB) by the name of each kind of rows.
         steps: number of steps of a trajectory.
         path: path of the PNG, written in full or not at all.
     """
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot(
-        xlabel=f"computed steps of {steps}", ylabel="PSNR to the plain run, dB", xscale="log"
+        xlabel=f"computed steps of {steps}",
+        ylabel="latent PSNR to the plain run, dB",
+        xscale="log",
     )
-    for name, marker in zip(points, ("-", "--", "o")):
+    for name, marker in zip(points, ("o", "-", "--")):
         if points[name]:
-            axes.plot(*zip(*points[name]), marker, label=f"{name} loop")
+            axes.plot(*zip(*points[name]), marker, label=name)
     ticks = [count for count in (1, 2, 3, 5, 7, 10, 15, 20, 30, 50) if count <= steps]
     axes.set_xticks(ticks, [f"{count}\n{steps / count:.1f}x" for count in ticks])
     axes.minorticks_off()

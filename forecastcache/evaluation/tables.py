@@ -24,12 +24,13 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "peak_bytes": ("peak MB", lambda it: f"{it / 1e6:,.0f}"),
     "latent_psnr_db": ("latent PSNR, dB", "{:.1f}".format),
     "lead_db": ("lead, dB", "{:+.1f}".format),
-    "psnr_db": ("PSNR, dB", "{:.1f}".format),
-    "ssim": ("SSIM", "{:.4f}".format),
-    "lpips": ("LPIPS", "{:.4f}".format),
+    "psnr_db": ("PSNR of samples, dB", "{:.1f}".format),
+    "ssim": ("SSIM of samples", "{:.4f}".format),
+    "lpips": ("LPIPS of samples", "{:.4f}".format),
     "judged": ("judged as asked", "{:.0%}".format),
     "frechet": ("Fréchet distance", "{:.1f}".format),
 }
+LEAD = "Lead: latent PSNR above the best baseline that takes no more FLOPs than the row."
 RATIOS = ("latent_psnr_db", "psnr_db")  # that identical samples have none of
 
 
@@ -61,7 +62,7 @@ def remarks(rows: Sequence[Measurement]) -> list[str]:
     leads = any(row.lead_db is not None for row in rows)
     missing = dict.fromkeys(row.lpips_missing for row in rows if row.lpips_missing)
     return [
-        *["Lead: latent PSNR above the best baseline that takes no more FLOPs."] * leads,
+        *[LEAD] * leads,
         *(f"No LPIPS: {reason}" for reason in missing),
     ]
 

@@ -21,5 +21,5 @@ def calibration() -> Calibration:
     recording, plain = record(pipe, lambda: pipe(start), len(start))
     rolled = roll(pipe, lambda: pipe(start), plain, recording.motion, COMPUTED)
     identity = Identity.of(pipe, STEPS, 2.5)
-    fit = Fit(computed=COMPUTED, rows=rolled.rows, psnr_db=40.0)
+    fit = Fit(computed=COMPUTED, rows=rolled.rows, latent_psnr_db=40.0)
     return Calibration(identity, (SizeFits("6", recording),), versions()).with_fits([fit])

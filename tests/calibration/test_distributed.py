@@ -63,7 +63,7 @@ def test_any_number_of_processes_writes_the_same_file(alone, tmp_path, size):
     assert many.recording.prompts == one.recording.prompts == 13
     assert [fit.computed for fit in many.fits] == [fit.computed for fit in one.fits]
     for mine, its in zip(many.fits, one.fits):
-        assert mine.psnr_db == pytest.approx(its.psnr_db, rel=1e-10)
+        assert mine.latent_psnr_db == pytest.approx(its.latent_psnr_db, rel=1e-10)
         for a, b in zip(mine.rows, its.rows):
             np.testing.assert_allclose(a.weights, b.weights, rtol=1e-10)
     assert [path.name for path in tmp_path.iterdir()] == ["dit.cal"]

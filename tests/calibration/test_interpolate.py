@@ -33,7 +33,9 @@ def size(shift: float) -> SizeFits:
     pipe, start = shifted(shift), starts(12)
     recording, plain = record(pipe, lambda: pipe(start), len(start))
     rolled = roll(pipe, lambda: pipe(start), plain, recording.motion, COMPUTED)
-    return SizeFits(str(shift), recording, (Fit(computed=COMPUTED, rows=rolled.rows, psnr_db=40),))
+    return SizeFits(
+        str(shift), recording, (Fit(computed=COMPUTED, rows=rolled.rows, latent_psnr_db=40),)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +93,7 @@ def test_rows_are_mixed_as_the_time_lies():
 
 
 def test_fits_that_all_sizes_have_are_offered(calibration):
-    more = Fit(computed=(0, 5), rows=calibration.fits[0].rows, psnr_db=50)
+    more = Fit(computed=(0, 5), rows=calibration.fits[0].rows, latent_psnr_db=50)
     assert calibration.with_fits([more]).fits == calibration.fits
     assert calibration.with_fits([more], 0).with_fits([more], 1).fits[0] == more
 

@@ -52,7 +52,7 @@ def fits(draw, steps: int) -> Fit:
         known = tuple(step for step in computed if step < target)
         weights = draw(st.lists(finite, min_size=len(known), max_size=len(known)))
         rows.append(Row(target=target, computed=known, weights=tuple(weights)))
-    return Fit(computed=computed, rows=tuple(rows), psnr_db=draw(st.floats(-9, 206)))
+    return Fit(computed=computed, rows=tuple(rows), latent_psnr_db=draw(st.floats(-9, 206)))
 
 
 @st.composite
@@ -204,7 +204,7 @@ WHOLE = Calibration(
             "64x64",
             Recording(np.ones(3), np.eye(3), np.ones((1, 3, 3)), np.ones((3, 3, 3)), 4, 12, 1e-7),
             (Fit(computed=(0, 2), rows=(Row(target=1, computed=(0,), weights=(1.0,)),),
-                 psnr_db=30.0),),
+                 latent_psnr_db=30.0),),
         ),
     ),
     {"torch": "2"},

@@ -45,17 +45,32 @@ def test_plans_by_count_by_speed_and_by_nearness(forecastcache, calibrated, tmp_
         return json.loads(out)["offers"]
 
     loops = {offer["loop"] for offer in offers("--computed", 4)}
-    assert loops == {"open", "simulated", "closed"}
+    assert loops == {"open", "closed"}  # guidance is outside the network: not simulated
     assert {len(offer["computed"]) for offer in offers("--speedup", 3)} == {3}
     (near,) = offers("--psnr", 1)
-    assert near["psnr_db"] >= 1
+    assert near["latent_psnr_db"] >= 1
+    assert (near["loop"], near["foretold_latent_psnr_db"]) == ("closed", None)
+    (exact,) = offers("--speedup", 1)
+    assert (exact["loop"], exact["latent_psnr_db"]) == ("exact", None)
     picture = tmp_path / "frontier.png"
-    assert len(offers("--picture", picture)) == 21  # ten planned, ten simulated, one fitted
+    assert len(offers("--picture", picture)) == 11  # nine planned, one fitted, one exact
     with Image.open(picture) as image:
         assert image.width > 500
     code, out, _ = forecastcache("plan", calibrated)
     assert code == 0
     assert "0 3 6 9" in out
+    assert re.search(r"10 │ +1.0 │ +exact │", out)
+    assert "unchecked" in out
+
+
+def test_what_is_foretold_is_said_in_a_line(forecastcache, calibrated, tmp_path):
+    by_it = ("run", *MODEL, "--calibration", calibrated, "--count", 1, "--out", tmp_path, "--json")
+    code, out, err = forecastcache(*by_it)
+    assert (code, json.loads(out)["count"]) == (0, 4), err  # rolled, and so more than a fifth
+    assert "foretold" not in err
+    code, out, err = forecastcache(*by_it, "--computed", 2)
+    assert (code, json.loads(out)["count"]) == (0, 2), err
+    assert re.search(r"^forecastcache: no schedule of at most 2 .* was rolled", err, re.MULTILINE)
 
 
 def test_mistakes_get_one_line(forecastcache, calibrated, tmp_path):
@@ -71,6 +86,8 @@ def test_mistakes_get_one_line(forecastcache, calibrated, tmp_path):
         ("plan", tmp_path / "none"): "is no file: make one with forecastcache calibrate",
         ("plan", calibrated, "--computed", 3, "--psnr", 30): "give one",
         ("plan", calibrated, "--computed", 11): "11 steps of 10 cannot be computed",
+        ("plan", calibrated, "--psnr", 99): "dB is the most that was rolled .4 computed",
+        ("plan", calibrated, "--psnr", "nan"): "is not to be had",
         ("plan", calibrated, "--speedup", 11): "above 10, the number of steps",
         ("run", *MODEL, "--calibration", calibrated, "--order", 1): "leave out --predictor",
         ("run", *MODEL, "--computed", 4): "--computed goes with --calibration",

@@ -103,6 +103,27 @@ def test_run_prints_one_json_object_and_saves_the_picture(forecastcache, tmp_pat
     assert Path(figures["picture"]).parent == tmp_path
 
 
+def test_what_a_psnr_is_of_is_said(forecastcache, tmp_path):
+    call = (
+        "run",
+        "zoo:dit-digits",
+        "--steps",
+        6,
+        "--interval",
+        2,
+        "--count",
+        1,
+        "--out",
+        tmp_path,
+    )
+    code, out, _ = forecastcache(*call)
+    rows = {line.split("│")[1].strip(): line for line in out.splitlines() if line.count("│") > 2}
+    assert code == 0
+    assert "dB" in rows["latent PSNR to plain"]
+    assert "dB" in rows["PSNR of samples to plain"]
+    assert "SSIM of samples to plain" in rows
+
+
 def test_run_prints_a_table_with_the_path_last(forecastcache, tmp_path):
     code, out, _ = forecastcache(
         "run", "zoo:dit-digits", "--steps", 12, "--count", 2, "--out", tmp_path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,13 +40,16 @@ def test_rows_without_a_fidelity_do_not_stand():
     assert with_fidelity([*OURS, *BASELINES, failed, identical], "baseline") == BASELINES
 
 
-def test_a_lead_is_over_what_costs_no_more():
-    assert lead(OURS[1], BASELINES, "computed steps") == 54 - 45
-    assert lead(OURS[1], BASELINES, "FLOPs") == 54 - 45
-    assert lead(OURS[1], BASELINES, "seconds") == 54 - 30  # the one of nine steps is dearer
-    assert lead(OURS[1], BASELINES, "seconds", slack=0.06) == 54 - 45
-    assert lead(OURS[0], BASELINES[:2], "computed steps") is None
-    assert lead(BASELINES[2], OURS, "computed steps") == 30 - 39
+def test_a_lead_is_over_every_baseline_that_the_budget_allows():
+    assert lead(OURS, BASELINES, "computed steps", 9) == 54 - 45
+    assert lead(OURS, BASELINES, "computed steps", 12) == 54 - 47  # ours of nine, theirs of twelve
+    assert lead(OURS, BASELINES, "FLOPs", 120) == 54 - 47
+    assert lead(OURS, BASELINES, "seconds", 0.19) == 54 - 30  # the baseline of nine is dearer
+    assert lead(OURS, BASELINES, "seconds", 0.19, slack=0.06) == 54 - 45
+    assert lead(OURS, BASELINES, "computed steps", 4) is None
+    assert lead(OURS[1:], BASELINES, "computed steps", 5) == -math.inf
+    assert lead(OURS, BASELINES[:2], "computed steps", 5) is None
+    assert lead(BASELINES[2:], OURS, "computed steps", 5) == 30 - 39
 
 
 def test_equal_fidelity_costs_so_many_times_less():

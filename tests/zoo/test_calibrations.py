@@ -42,3 +42,35 @@ def test_nine_computed_steps_end_nearer_than_as_published(name):
     published = psnr(PUBLISHED, fc.Taylor(order=1), "module")
     assert psnr(*calibration.choose(9), "output") > published + 5
     assert psnr(*calibration.choose(5), "output") > published - 1
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_more_computed_steps_are_never_offered_for_less(name):
+    calibration = fc.Calibration.load(zoo.PREFIX + name)
+    rolled = [calibration.offer(count).latent_psnr_db for count in range(3, 50)]
+    assert all(fewer <= more for fewer, more in zip(rolled, rolled[1:]))
+    assert rolled[-1] == max(fit.latent_psnr_db for fit in calibration.fits)
+
+
+@pytest.mark.parametrize("count", [4, 9])
+def test_simulated_rows_end_in_their_band(count):
+    """Of the schedule that missed its foretold figure most, and of a usual one."""
+    name = zoo.PREFIX + "flux-digits"
+    calibration, pipe = fc.Calibration.load(name), load(name)
+    pipe.set_progress_bar_config(disable=True)
+    request = Request.of(name, count=4, seed=7)
+    (offer,) = [
+        it for it in calibration.frontier() if it.loop == "simulated" and len(it.computed) == count
+    ]
+
+    def final() -> torch.Tensor:
+        with trajectory_of(pipe, 4) as track:
+            request.run(pipe)
+        return track.samples[-1]
+
+    aim, schedule = final(), fc.Listed(offer.computed)
+    with fc.attach(pipe, schedule, calibration.predictor(schedule, "simulated")):
+        errors = (final() - aim).square().flatten(1).mean(1)
+    low, high = offer.band_db
+    assert low <= float((10 * (4 / errors).log10()).mean()) <= high
+    assert offer.foretold_latent_psnr_db <= high < offer.foretold_latent_psnr_db + 1
