@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from forecastcache.calibration.recording import Recording
 from forecastcache.predictors.row import Row
@@ -28,7 +28,7 @@ class Fit(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     computed: tuple[int, ...]
     rows: tuple[Row, ...]
-    psnr_db: float
+    psnr_db: FiniteFloat
 
 
 @dataclass(frozen=True)
