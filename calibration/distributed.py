@@ -7,11 +7,11 @@ whoever has them: any number of processes comes to the same numbers.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -85,13 +85,29 @@ class ProcessGroup:
                 distributed.all_gather_object(every, mine)
         return every
 
-    def all(self, true: bool) -> bool:
-        """Whether something is true for every process.
+    def from_main(self, read: Callable[[], T]) -> T:
+        """What the main process reads, in every process.
 
         Raises:
             CalibrationError: another process has ended before its time.
         """
-        return bool(self.sum([np.array(float(true))], self.size) == self.size)
+        found: list[T | None] = self.gather(read() if self.is_main else None)
+        return cast(T, found[0])
+
+    def require_same(self, asked: Mapping[str, str]) -> None:
+        """Refuse processes that are not asked for the same, and name in what they differ.
+
+        Raises:
+            CalibrationError: they are not, or another process has ended before its time.
+        """
+        first, *others = self.gather(dict(asked))
+        for rank, other in enumerate(others, start=1):
+            differing = [name for name in first if first[name] != other.get(name)]
+            if differing:
+                raise CalibrationError(
+                    f"process {rank} was given other {', '.join(differing)} than process 0: start "
+                    "all with the same command and the same files"
+                )
 
     def wait(self) -> None:
         """Wait until all processes are here.

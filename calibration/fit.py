@@ -16,7 +16,7 @@ by gradient descent through the sampler.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,16 +75,33 @@ class SizeFitter:
         return Fit(computed=tuple(computed), rows=rows, latent_psnr_db=decibels(judged))
 
     def search(
-        self, count: int, tries: int, progress: Callable[[str, int, int], None]
+        self,
+        count: int,
+        tries: int,
+        progress: Callable[[str, int, int], None],
+        known: Mapping[tuple[int, ...], float],
+        keep: Callable[[tuple[int, ...], float], None],
     ) -> tuple[int, ...]:
-        """The best `count` computed steps that so many tries find."""
+        """The best `count` computed steps that so many tries find.
+
+        Args:
+            count: number of computed steps.
+            tries: number of schedules to look at.
+            progress: called with (stage, done, of).
+            known: errors of schedules that an earlier search looked at.
+            keep: called with each other schedule and its error.
+        """
         cache, spent = OutputCache(), 0
 
         def error(computed: tuple[int, ...]) -> float:
             nonlocal spent
             spent += 1
             progress(f"searching {count}", spent, tries)
-            return self._rolled(computed, self._judged_from, cache).error
+            if computed in known:
+                return known[computed]
+            found = self._rolled(computed, self._judged_from, cache).error
+            keep(computed, found)
+            return found
 
         found = search(error, count, len(self.plain) - 1, tries)
         progress(f"searching {count}", tries, tries)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from forecastcache.calibration.recording import Recording
 from forecastcache.predictors.row import Row
@@ -28,8 +28,7 @@ class Fit(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     computed: tuple[int, ...]
     rows: tuple[Row, ...]
-    # Files of version 0.1 call it psnr_db.
-    latent_psnr_db: float = Field(validation_alias=AliasChoices("latent_psnr_db", "psnr_db"))
+    latent_psnr_db: FiniteFloat
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from importlib.metadata import version
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
+from forecastcache._util.fingerprint import weights_fingerprint
 from forecastcache.engine.attach import denoisers
-from forecastcache.errors import CalibrationError
+from forecastcache.errors import CalibrationError, ForecastCacheWarning
 
 
 class Part(BaseModel):
@@ -44,27 +46,33 @@ class Identity(BaseModel):
         scheduler: class and configuration of the sampler.
         steps: number of steps of a trajectory.
         guidance: guidance scale that was asked for; None for the pipeline's own.
+        weights: fingerprint of the network's weights; None where they were not in memory.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     model: Part
     scheduler: Part
-    steps: int
-    guidance: float | None
+    steps: Annotated[int, Field(gt=0)]
+    guidance: FiniteFloat | None
+    weights: str | None = None
 
     @classmethod
     def of(cls, pipe: Any, steps: int, guidance: float | None) -> Identity:
         """The identity of a pipeline and what it is asked for."""
-        (model, *_), _ = denoisers(pipe)
+        models, _ = denoisers(pipe)
         return cls(
-            model=Part.of(model),
+            model=Part.of(models[0]),
             scheduler=Part.of(pipe.scheduler),
             steps=steps,
             guidance=guidance,
+            weights=weights_fingerprint(*models),
         )
 
     def require(self, other: Identity) -> None:
         """Refuse another pipeline or request, naming the difference and what to do.
+
+        Other weights of the same network are warned of: rows that were fitted before a LoRA or a
+        quantisation may still serve, but nothing that the file foretells is of them.
 
         Raises:
             CalibrationError: they differ.
@@ -89,6 +97,13 @@ class Identity(BaseModel):
                 f"the calibration is of guidance {self.guidance}, but {other.guidance} is asked "
                 f"for: ask for {self.guidance}, or calibrate with "
                 f"--guidance-scale {other.guidance}"
+            )
+        if None not in (self.weights, other.weights) and self.weights != other.weights:
+            warnings.warn(
+                f"the calibration is of other weights of {self.model.name}: its figures are not "
+                "of these; calibrate this one to be sure",
+                ForecastCacheWarning,
+                stacklevel=2,
             )
 
     def require_steps(self, steps: int) -> None:

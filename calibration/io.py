@@ -1,27 +1,36 @@
-"""IO: a calibration on disk, safetensors with a JSON header in the metadata."""
+"""IO: a calibration on disk, one sealed file.
+
+Version 2 has a seal and the fingerprint of the weights; without them a damaged file cannot be
+told from a whole one, so files of version 1 are not read.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors import SafetensorError
 
 from forecastcache._util.atomic_write import atomic_write
 from forecastcache.calibration.fits import Fit, SizeFits
 from forecastcache.calibration.identity import Identity
+from forecastcache.calibration.plausible import ARRAYS, complaint
 from forecastcache.calibration.recording import Recording
+from forecastcache.calibration.sealed import (
+    SEAL,
+    DamagedError,
+    is_sealed,
+    read_arrays,
+    write_arrays,
+)
 from forecastcache.errors import CalibrationError
 
 FORMAT = "forecastcache calibration"
-VERSION = 1
-HEADER = "about"  # key of the metadata
-ARRAYS = ("times", "gram", "branches", "products")
+VERSION = 2
+LONGEST_HEADER = 1 << 24  # bytes
 
 
 class SizeHeader(BaseModel):
@@ -31,7 +40,7 @@ class SizeHeader(BaseModel):
     size: str
     prompts: Annotated[int, Field(gt=0)]
     elements: Annotated[int, Field(gt=0)]
-    precision: float
+    precision: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     fits: tuple[Fit, ...]
 
 
@@ -65,16 +74,19 @@ def write_file(path: Path, header: Header, sizes: Sequence[SizeFits]) -> None:
     """Write one file, in full or not at all.
 
     Raises:
-        CalibrationError: it cannot be written.
+        CalibrationError: it cannot be written, or could not be read again.
     """
     arrays = {
-        f"{number}.{name}": np.ascontiguousarray(getattr(size.recording, name))
+        f"{number}.{name}": np.asarray(getattr(size.recording, name))
         for number, size in enumerate(sizes)
         for name in ARRAYS
     }
+    wrong = complaint(arrays, [size.fits for size in sizes], header.identity.steps)
+    if wrong:
+        raise CalibrationError(f"what was calibrated cannot be: {wrong}; calibrate again")
     try:
         with atomic_write(path) as partial:
-            save_file(arrays, partial, metadata={HEADER: header.model_dump_json()})
+            write_arrays(partial, header.model_dump(mode="json"), arrays)
     except (OSError, SafetensorError) as error:
         raise CalibrationError(f"{path} cannot be written ({error})") from None
 
@@ -83,20 +95,20 @@ def read_file(path: Path) -> tuple[Header, tuple[SizeFits, ...]]:
     """The header and sizes that `write_file` wrote.
 
     Raises:
-        CalibrationError: it is damaged, foreign or of a newer version.
+        CalibrationError: it is damaged, foreign, or of another version.
     """
     try:
-        with safe_open(path, "numpy") as file:
-            metadata: dict[str, str] = file.metadata() or {}
-            arrays: dict[str, Any] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, TypeError) as error:  # a dtype that numpy has not
+        said, arrays = read_arrays(path)
+    except DamagedError as error:
         raise CalibrationError(
             f"{path} is damaged or no safetensors file ({error}): calibrate again"
         ) from None
-    header = _header(path, metadata)
-    complaint = _complaint(header, arrays)
-    if complaint:
-        raise CalibrationError(f"{path} is damaged: {complaint}; calibrate again")
+    header = _header(path, said)
+    wrong = complaint(arrays, [size.fits for size in header.sizes], header.identity.steps)
+    if not wrong and not is_sealed(said, arrays):
+        wrong = "its content is not what its SHA-256 says"
+    if wrong:
+        raise CalibrationError(f"{path} is damaged: {wrong}; calibrate again")
     sizes = []
     for number, each in enumerate(header.sizes):
         held: dict[str, Any] = {name: arrays[f"{number}.{name}"] for name in ARRAYS}
@@ -107,22 +119,30 @@ def read_file(path: Path) -> tuple[Header, tuple[SizeFits, ...]]:
     return header, tuple(sizes)
 
 
-def _header(path: Path, metadata: dict[str, str]) -> Header:
-    try:
-        said: Any = json.loads(metadata.get(HEADER, ""))
-    except json.JSONDecodeError:
-        said = None
+def require_replaceable(path: Path) -> None:
+    """Refuse to write over a file that is no calibration.
+
+    Raises:
+        CalibrationError: it is none.
+    """
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        start = file.read(LONGEST_HEADER)
+    if start and FORMAT.encode() not in start:
+        raise CalibrationError(
+            f"{path} is there already, and is no calibration: give another --out"
+        )
+
+
+def _header(path: Path, said: Any) -> Header:
     if not isinstance(said, dict) or said.get("format") != FORMAT:
         raise CalibrationError(
             f"{path} is no calibration: give what forecastcache calibrate wrote"
         )
-    version = said.get("version", 0)
-    if isinstance(version, int) and version > VERSION:
-        raise CalibrationError(
-            f"{path} is of version {version}, newer than {VERSION}: upgrade forecastcache"
-        )
+    _require_version(path, said.get("version"))
     try:
-        return Header.model_validate(said)
+        return Header.model_validate({key: it for key, it in said.items() if key != SEAL})
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
@@ -131,27 +151,17 @@ def _header(path: Path, metadata: dict[str, str]) -> Header:
         ) from None
 
 
-def _complaint(header: Header, arrays: Mapping[str, np.ndarray]) -> str | None:
-    """What is wrong with the arrays of a file with this header; None if nothing is."""
-    keys = [f"{number}.{name}" for number in range(len(header.sizes)) for name in ARRAYS]
-    lacking = [key for key in keys if key not in arrays]
-    if lacking:
-        return f"it lacks {', '.join(lacking)}"
-    steps = header.identity.steps
-    for key in keys:
-        array = arrays[key]
-        if not array.size or array.shape != _shape(key, array, steps):
-            return f"{key} has the shape {array.shape}, but its header says {steps} steps"
-        if not np.isfinite(array).all():
-            return f"{key} holds NaN or infinity"
-    return None
-
-
-def _shape(key: str, array: np.ndarray, steps: int) -> tuple[int, ...]:
-    """The shape that an array of so many steps has, with as many branches as it holds."""
-    return {
-        "times": (steps,),
-        "gram": (steps, steps),
-        "branches": (*array.shape[:1], steps, steps),
-        "products": (steps, 3, 3),
-    }[key.partition(".")[2]]
+def _require_version(path: Path, version: Any) -> None:
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise CalibrationError(
+            f"{path} is damaged: version in its header is {str(version)[:40]!r}, not a number; "
+            "calibrate again"
+        )
+    if version > VERSION:
+        raise CalibrationError(
+            f"{path} is of version {version}, newer than {VERSION}: upgrade forecastcache"
+        )
+    if version < VERSION:
+        raise CalibrationError(
+            f"{path} is of version {version}, which cannot tell that it is whole: calibrate again"
+        )

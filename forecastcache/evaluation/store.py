@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 from torch import Tensor
 
+from forecastcache._util.fingerprint import digest
 from forecastcache.evaluation.measurement import Measurement
 from forecastcache.evaluation.method import Method
 from forecastcache.evaluation.pictures import save_strip
@@ -75,11 +75,6 @@ class Store:
                 known = _parsed(line, self._provenance)
                 if known is not None:
                     yield known
-
-
-def digest(data: str | bytes) -> str:
-    """A short name of some data; other data have another."""
-    return sha256(data.encode() if isinstance(data, str) else data).hexdigest()[:12]
 
 
 def _key(method: Method) -> str:

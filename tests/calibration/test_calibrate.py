@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
-from torch import Tensor, nn
 
 import forecastcache as fc
 from forecastcache.calibration.calibrate import calibrate
@@ -21,6 +18,7 @@ from forecastcache.sampling.request import Request
 from forecastcache.sampling.trajectory import trajectory_of
 
 from ..conftest import shell
+from .toys import Guided
 
 STEPS = 12
 MODEL = "zoo:dit-digits"
@@ -64,15 +62,6 @@ def test_micro_batches_change_nothing(pipe, tmp_path):
     )
     np.testing.assert_allclose(small.recording.gram, large.recording.gram, rtol=1e-4)
     assert small.recording.prompts == large.recording.prompts == 6
-
-
-def test_what_is_left_of_another_calibration_is_refused(pipe, tmp_path):
-    out = tmp_path / "dit.cal"
-    left = tmp_path / "dit.cal.parts"
-    left.mkdir()
-    (left / "of.txt").write_text("something else")
-    with pytest.raises(CalibrationError, match=r"another model.*or --micro-batch: remove it"):
-        calibrate(pipe, [request()], out)
 
 
 def test_closed_loop_rows_serve_other_seeds(pipe, tmp_path):
@@ -160,39 +149,6 @@ def test_nothing_to_record_is_refused(pipe, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-class Conditioned(nn.Module):
-    """A network whose answer depends on a condition."""
-
-    config = {"width": 3}  # noqa: RUF012
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(()))
-
-    def forward(self, hidden_states: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
-        return self.gain * torch.tanh(hidden_states + condition)
-
-
-class Guided:
-    """A pipeline that calls its network in each step with the conditions listed for it."""
-
-    def __init__(self, conditions: Callable[[int], list[float]]) -> None:
-        self.transformer = Conditioned()
-        self.scheduler = FlowMatchEulerDiscreteScheduler(shift=2.0)
-        self.conditions = conditions
-
-    @torch.no_grad()
-    def __call__(self, batch_size, num_inference_steps, output_type, generator):
-        sample = torch.stack([torch.randn(6, generator=it) for it in generator])
-        self.scheduler.set_timesteps(num_inference_steps)
-        for step, time in enumerate(self.scheduler.timesteps):
-            each = [
-                self.transformer(hidden_states=sample, timestep=time, condition=torch.tensor([it]))
-                for it in self.conditions(step)
-            ]
-            (sample,) = self.scheduler.step(sum(each), time, sample, return_dict=False)
-
-
 @pytest.mark.parametrize(
     ("conditions", "fewest"),
     [
@@ -247,7 +203,7 @@ except CalibrationError as error:
     assert "0-0001.safetensors cannot be written" in said
     assert "make room, and start again; what was recorded before is kept" in said
     left = sorted(path.name for path in (tmp_path / "dit.cal.parts").iterdir())
-    assert left == ["0-0000.safetensors", "of.txt"]
+    assert left == ["0-0000.safetensors", "of.json"]
 
 
 def test_killed_in_the_fits_it_keeps_those_that_were_done(pipe, tmp_path):

@@ -95,7 +95,7 @@ def test_a_newer_version_is_refused(calibration, tmp_path):
     header = Header.of(calibration.identity, calibration.versions, calibration.sizes)
     newer = header.model_copy(update={"version": 99})
     write_file(tmp_path / "newer.cal", newer, calibration.sizes)
-    with pytest.raises(CalibrationError, match="of version 99, newer than 1: upgrade"):
+    with pytest.raises(CalibrationError, match="of version 99, newer than 2: upgrade"):
         Calibration.load(tmp_path / "newer.cal")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,11 +18,13 @@ from safetensors import safe_open
 from safetensors import torch as torch_file
 from safetensors.numpy import save_file
 
+from forecastcache import zoo
 from forecastcache.calibration.calibration import Calibration
 from forecastcache.calibration.fits import Fit, SizeFits
 from forecastcache.calibration.identity import Identity, Part
-from forecastcache.calibration.io import ARRAYS, HEADER
+from forecastcache.calibration.plausible import ARRAYS
 from forecastcache.calibration.recording import Recording
+from forecastcache.calibration.sealed import HEADER, write_arrays
 from forecastcache.errors import CalibrationError
 from forecastcache.predictors.row import Row
 
@@ -33,12 +36,16 @@ names = st.text(min_size=1, max_size=9)
 def recordings(draw, steps: int) -> Recording:
     branches = draw(st.integers(1, 2))
 
-    def array(*shape: int) -> np.ndarray:
-        return draw(arrays(np.float64, shape, elements=finite))
+    def products(*shape: int) -> np.ndarray:
+        """Inner products of vectors with each other."""
+        vectors = draw(arrays(np.float64, shape, elements=finite))
+        return vectors @ vectors.swapaxes(-1, -2)
 
+    times = np.sort(draw(arrays(np.float64, steps, elements=finite)))
     return Recording(
-        times=array(steps), gram=array(steps, steps), branches=array(branches, steps, steps),
-        products=array(steps, 3, 3), prompts=draw(st.integers(2, 99)),
+        times=times[:: draw(st.sampled_from([-1, 1]))], gram=products(steps, steps),
+        branches=products(branches, steps, steps), products=products(steps, 3, 3),
+        prompts=draw(st.integers(2, 99)),
         elements=draw(st.integers(1, 10**9)), precision=draw(st.floats(0, 1e-2)),
     )  # fmt: skip
 
@@ -94,7 +101,7 @@ def test_what_is_saved_comes_back(calibration):
 @settings(max_examples=200)
 @given(data=st.data())
 def test_whatever_is_damaged_is_refused_in_words_or_read_as_it_is(data):
-    """Cut off, or any byte another one: no error but ours comes out."""
+    """Cut off, or any byte another one: no error but ours comes out, and no other number."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "any.cal"
         WHOLE.save(path)
@@ -105,8 +112,27 @@ def test_whatever_is_damaged_is_refused_in_words_or_read_as_it_is(data):
             place = data.draw(st.integers(0, len(content) - 1))
             content[place] ^= data.draw(st.integers(1, 255))
         path.write_bytes(content)
+        again = None
         with suppress(CalibrationError):
-            assert Calibration.load(path).recording.products.shape == (3, 3, 3)
+            again = Calibration.load(path)
+        if again is None:
+            told(path)
+            return
+        assert again._header == WHOLE._header
+        for name in ARRAYS:
+            mine, its = (getattr(each.recording, name) for each in (again, WHOLE))
+            np.testing.assert_array_equal(mine, its)
+
+
+def test_no_bit_of_a_weight_changes_unseen(tmp_path):
+    """A sign flipped in one weight of a shipped file: 25.6 dB instead of 47.8."""
+    path = tmp_path / "flux.cal"
+    whole = zoo.calibration("flux-digits").read_bytes()
+    place = whole.index(b":[-") + 2
+    path.write_bytes(whole[:place] + b" " + whole[place + 1 :])
+    assert told(path) == (
+        f"{path} is damaged: its content is not what its SHA-256 says; calibrate again"
+    )
 
 
 @st.composite
@@ -131,14 +157,20 @@ def test_an_array_of_another_shape_is_named(changed):
     assert str(error.value) == f"{path} is damaged: {complaint}"
 
 
-def rewrite(path: Path, changes: dict[str, Any], header: dict[str, Any] | None = None) -> None:
-    """The whole file with other arrays, left out where they are None, and another header."""
+def rewrite(path: Path, changes: dict[str, Any], header: Any = None) -> None:
+    """The whole file with other arrays, left out where they are None, or another header.
+
+    The seal is of what is written: what is refused is refused for what it says.
+    """
     WHOLE.save(path)
     with safe_open(path, "numpy") as file:
-        metadata = file.metadata()
+        said = json.loads(file.metadata()[HEADER])
         held = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     kept = {key: array for key, array in {**held, **changes}.items() if array is not None}
-    save_file(kept, path, {HEADER: json.dumps(header)} if header else metadata)
+    if header is None or isinstance(header, dict):
+        write_arrays(path, header or said, kept)
+    else:
+        save_file(kept, path, {HEADER: json.dumps(header)})
 
 
 def told(path: Path) -> str:
@@ -156,19 +188,32 @@ def told(path: Path) -> str:
         ({"0.gram": np.ones(9)}, "0.gram has the shape (9,), but its header says 3 steps"),
         ({"0.times": np.array([1, np.nan, 0])}, "0.times holds NaN or infinity"),
         ({"0.products": np.full((3, 3, 3), np.inf)}, "0.products holds NaN or infinity"),
+        ({"0.products": np.full((3, 3, 3), np.nan)}, "0.products holds NaN or infinity"),
+        (
+            {"0.times": np.array([1.0, 3.0, 2.0])},
+            "0.times neither rises nor falls from step to st",
+        ),
+        ({"0.times": np.ones(3, np.float32)}, "0.times is in float32, not float64"),
+        ({"0.gram": np.triu(np.ones((3, 3)))}, "0.gram is not symmetric"),
+        ({"0.gram": np.diag([1, -1e-3, 1])}, "0.gram is not positive semidefinite"),
+        ({"0.branches": -np.ones((1, 3, 3))}, "0.branches is not positive semidefinite"),
+        ({"0.gram": np.eye(4)}, "0.gram has the shape (4, 4), but its header says 3 steps"),
     ],
 )
 def test_an_array_that_is_damaged_is_named(tmp_path, changes, complaint):
     rewrite(tmp_path / "part.cal", changes)
-    expected = f"{tmp_path / 'part.cal'} is damaged: {complaint}; calibrate again"
-    assert told(tmp_path / "part.cal") == expected
+    said = told(tmp_path / "part.cal")
+    assert said.startswith(f"{tmp_path / 'part.cal'} is damaged: {complaint}")
+    assert said.endswith("; calibrate again")
 
 
 def test_an_array_of_a_dtype_that_numpy_has_not_is_refused(tmp_path):
     WHOLE.save(tmp_path / "whole.cal")
     held = torch_file.load_file(tmp_path / "whole.cal")
     torch_file.save_file({k: it.bfloat16() for k, it in held.items()}, tmp_path / "half.cal")
-    assert "half.cal is damaged or no safetensors file" in told(tmp_path / "half.cal")
+    said = told(tmp_path / "half.cal")
+    assert "half.cal is damaged" in said
+    assert " is in BF16, which no calibration holds" in said
 
 
 def without(header: dict[str, Any], *place: str | int) -> None:
@@ -187,6 +232,30 @@ def without(header: dict[str, Any], *place: str | int) -> None:
         (lambda it: it["sizes"][0].update(elements=0), "sizes.0.elements in its header: Input sh"),
         (lambda it: it["sizes"][0].update(prompts=0), "sizes.0.prompts in its header: Input shou"),
         (lambda it: it["identity"].update(steps=2), "0.times has the shape (3,), but its header "),
+        (
+            lambda it: it["identity"].update(steps=0),
+            "identity.steps in its header: Input should be",
+        ),
+        (
+            lambda it: it["sizes"][0]["fits"][0].update(latent_psnr_db=float("nan")),
+            "sizes.0.fits.0.psnr_d",
+        ),
+        (
+            lambda it: it["sizes"][0].update(precision=-1.0),
+            "sizes.0.precision in its header: Input ",
+        ),
+        (
+            lambda it: it["sizes"][0]["fits"][0].update(computed=[0, 3]),
+            "size 0: fit 0 computes 0 3 ",
+        ),
+        (
+            lambda it: it["sizes"][0]["fits"][0].update(rows=[]),
+            "size 0: fit 0 has not one row for e",
+        ),
+        (lambda it: it.update(version="2"), "version in its header is '2', not a number"),
+        (lambda it: it.update(version=[2]), "version in its header is '[2]', not a number"),
+        (lambda it: it.update(version=None), "version in its header is 'None', not a number"),
+        (lambda it: it.update(version=2.5), "version in its header is '2.5', not a number"),
     ],
 )
 def test_a_field_of_the_header_that_is_damaged_is_named(tmp_path, change, complaint):
@@ -194,6 +263,41 @@ def test_a_field_of_the_header_that_is_damaged_is_named(tmp_path, change, compla
     change(header)
     rewrite(tmp_path / "any.cal", {}, header)
     assert f"any.cal is damaged: {complaint}" in told(tmp_path / "any.cal")
+
+
+@pytest.mark.parametrize("header", [[1], "x", 5, True, [[]]])
+def test_a_header_of_another_kind_is_no_calibration(tmp_path, header):
+    rewrite(tmp_path / "any.cal", {}, header)
+    assert "any.cal is no calibration: give what" in told(tmp_path / "any.cal")
+
+
+def test_headers_that_are_no_json_are_no_calibration(tmp_path):
+    for number, text in enumerate(["", "null", "{", "[" * 100_000]):
+        path = tmp_path / f"{number}.cal"
+        save_file({"0.gram": np.eye(3)}, path, {HEADER: text})
+        assert "is no calibration: give what" in told(path)
+
+
+def test_a_file_without_a_seal_is_refused(tmp_path):
+    """Files of version 1 had none; one that is newer has lost it."""
+    header = json.loads(WHOLE._header.model_dump_json())
+    path = tmp_path / "any.cal"
+    for version, complaint in (
+        (1, "is of version 1, which cannot tell that it is whole: calibrate again"),
+        (2, "is damaged: its content is not what its SHA-256 says; calibrate again"),
+    ):
+        WHOLE.save(path)
+        held = {key: array.numpy() for key, array in torch_file.load_file(path).items()}
+        save_file(held, path, {HEADER: json.dumps({**header, "version": version})})
+        assert told(path) == f"{path} {complaint}"
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path):
+    (size,) = WHOLE.sizes
+    odd = replace(size, recording=replace(size.recording, gram=-np.eye(3)))
+    with pytest.raises(CalibrationError, match=r"cannot be: 0\.gram is not positive semidefinite"):
+        replace(WHOLE, sizes=(odd,)).save(tmp_path / "odd.cal")
+    assert list(tmp_path.iterdir()) == []
 
 
 WHOLE = Calibration(

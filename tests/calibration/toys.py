@@ -53,3 +53,36 @@ def starts(count: int, seed: int = 0, size: int = 6) -> Tensor:
 def curved(sample: Tensor, sigma: Tensor) -> Tensor:
     """A velocity that depends on where the sample is, and bends."""
     return torch.tanh(sample) * (1 + sigma) + 0.5 * torch.sin(3 * sigma + sample)
+
+
+class Conditioned(nn.Module):
+    """A network whose answer depends on a condition."""
+
+    config = {"width": 3}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(()))
+
+    def forward(self, hidden_states: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
+        return self.gain * torch.tanh(hidden_states + condition)
+
+
+class Guided:
+    """A pipeline that calls its network in each step with the conditions listed for it."""
+
+    def __init__(self, conditions: Callable[[int], list[float]]) -> None:
+        self.transformer = Conditioned()
+        self.scheduler = FlowMatchEulerDiscreteScheduler(shift=2.0)
+        self.conditions = conditions
+
+    @torch.no_grad()
+    def __call__(self, batch_size, num_inference_steps, output_type, generator):
+        sample = torch.stack([torch.randn(6, generator=it) for it in generator])
+        self.scheduler.set_timesteps(num_inference_steps)
+        for step, time in enumerate(self.scheduler.timesteps):
+            each = [
+                self.transformer(hidden_states=sample, timestep=time, condition=torch.tensor([it]))
+                for it in self.conditions(step)
+            ]
+            (sample,) = self.scheduler.step(sum(each), time, sample, return_dict=False)

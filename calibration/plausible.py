@@ -1,0 +1,87 @@
+"""Plausible: what numbers a calibration can hold at all, whoever wrote them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from forecastcache.calibration.fits import Fit
+
+ARRAYS = ("times", "gram", "branches", "products")
+# Rounding of sums in double precision leaves some 1e-15 of a matrix's largest number.
+TOLERANCE = 1e-9
+
+
+def array_complaint(name: str, array: np.ndarray, steps: int) -> str | None:
+    """What is wrong with one of `ARRAYS` of a trajectory of so many steps; None if nothing is."""
+    shape = {
+        "times": (steps,),
+        "gram": (steps, steps),
+        "branches": (*array.shape[:1], steps, steps),
+        "products": (steps, 3, 3),
+    }[name]
+    if not array.size or array.shape != shape:
+        return f"has the shape {array.shape}, but its header says {steps} steps"
+    if array.dtype != np.float64:
+        return f"is in {array.dtype}, not float64"
+    if not np.isfinite(array).all():
+        return "holds NaN or infinity"
+    return _times_complaint(array) if name == "times" else _inner_products_complaint(array)
+
+
+def _times_complaint(times: np.ndarray) -> str | None:
+    moves = np.diff(times)
+    if (moves < 0).any() and (moves > 0).any():
+        return "neither rises nor falls from step to step"
+    return None
+
+
+def _inner_products_complaint(array: np.ndarray) -> str | None:
+    """Inner products of vectors with each other are symmetric and positive semidefinite."""
+    for matrix in array.reshape(-1, *array.shape[-2:]):
+        largest = np.abs(matrix).max()
+        if (np.abs(matrix - matrix.T) > TOLERANCE * largest).any():
+            return "is not symmetric"
+        if np.linalg.eigvalsh(matrix / max(largest, np.finfo(float).tiny))[0] < -TOLERANCE * len(
+            matrix
+        ):
+            return "is not positive semidefinite"
+    return None
+
+
+def fits_complaint(fits: Sequence[Fit], steps: int) -> str | None:
+    """What is wrong with fits of trajectories of so many steps; None if nothing is."""
+    for number, fit in enumerate(fits):
+        computed = fit.computed
+        if computed[:1] != (0,) or list(computed) != sorted({*computed} & {*range(steps)}):
+            return f"fit {number} computes {' '.join(map(str, computed))} of {steps} steps"
+        forecast = [step for step in range(steps) if step not in computed]
+        if [row.target for row in fit.rows] != forecast:
+            return f"fit {number} has not one row for each forecast step"
+        if not all({*row.computed} <= {*computed} for row in fit.rows):
+            return f"fit {number} has a row that reads a step which is not computed"
+    return None
+
+
+def complaint(
+    arrays: Mapping[str, np.ndarray], fits: Sequence[Sequence[Fit]], steps: int
+) -> str | None:
+    """What is wrong with the sizes of a file; None if nothing is.
+
+    Args:
+        arrays: arrays of all sizes, such as `0.gram` for the first.
+        fits: fits of each size.
+        steps: number of steps of a trajectory.
+    """
+    keys = [(f"{number}.{name}", name) for number in range(len(fits)) for name in ARRAYS]
+    lacking = [key for key, _ in keys if key not in arrays]
+    if lacking:
+        return f"it lacks {', '.join(lacking)}"
+    for key, name in keys:
+        if wrong := array_complaint(name, arrays[key], steps):
+            return f"{key} {wrong}"
+    for number, each in enumerate(fits):
+        if wrong := fits_complaint(each, steps):
+            return f"size {number}: {wrong}"
+    return None

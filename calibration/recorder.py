@@ -1,0 +1,105 @@
+"""Request recorder: the recordings of one request, part by part, each made now or before."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from forecastcache.calibration.distributed import ProcessGroup, Shard
+from forecastcache.calibration.fit import SizeFitter
+from forecastcache.calibration.parts import Parts
+from forecastcache.calibration.plausible import ARRAYS
+from forecastcache.calibration.recording import Recording, record
+from forecastcache.sampling.request import Request
+
+logger = logging.getLogger("forecastcache")
+COUNTS = ("prompts", "elements")
+
+
+@dataclass(frozen=True)
+class RequestRecorder:
+    """Records this process's parts of one request, or reads what was recorded before.
+
+    Attributes:
+        pipe: a diffusers pipeline with nothing attached.
+        number: place of the request among those of the calibration.
+        parts: parts of the request, of all processes.
+        keep_samples: whether anything will be fitted to the samples.
+        kept: folder of what was recorded.
+        group: processes that share the parts.
+        micro_batch: number of samples in a part.
+        depth: number of newest computed steps that rows read; None for all.
+    """
+
+    pipe: Any
+    number: int
+    parts: Sequence[Request]
+    keep_samples: bool
+    kept: Parts
+    group: ProcessGroup
+    micro_batch: int
+    depth: int | None
+
+    def fitter(self, progress: Callable[[int, int], None]) -> SizeFitter:
+        """What the fits of this request need.
+
+        Raises:
+            CalibrationError: a part cannot be recorded or kept, or is of another calibration.
+        """
+        names = [f"{self.number}-{part:04}.safetensors" for part in range(len(self.parts))]
+        mine = self.group.own(self.parts)
+        recordings, plain = [], []
+        for part, name in zip(mine, self.group.own(names)):
+            recording, samples = self._read(name) or self._record(part, name)
+            recordings.append(recording)
+            plain.append(samples)
+            done = min(len(recordings) * self.group.size, len(self.parts))
+            progress(done, len(self.parts))
+        return SizeFitter(
+            pipe=self.pipe,
+            request=Request.joined(mine),
+            plain=list(torch.cat(plain, dim=1)) if self.keep_samples else [],
+            recording=_summed(recordings, len(self.parts), self.group),
+            shard=Shard(tuple(map(len, mine)), len(self.parts), self.group),
+            micro_batch=self.micro_batch,
+            depth=self.depth,
+        )
+
+    def _read(self, name: str) -> tuple[Recording, Tensor] | None:
+        """A part that was recorded before, with all that is needed of it."""
+        found = self.kept.read_arrays(name)
+        if found is None:
+            return None
+        numbers, arrays = found
+        if self.keep_samples and "samples" not in arrays:
+            return None
+        logger.info("calibration: %s was recorded before", name)
+        held: dict[str, Any] = {key: arrays[key] for key in ARRAYS} | dict(numbers)
+        return Recording(**held), torch.from_numpy(arrays.get("samples", np.empty(0)))
+
+    def _record(self, part: Request, name: str) -> tuple[Recording, Tensor]:
+        recording, each = record(self.pipe, lambda: part.run(self.pipe), len(part))
+        samples = torch.stack(each)
+        arrays = {key: getattr(recording, key) for key in ARRAYS}
+        if self.keep_samples:
+            arrays["samples"] = samples.numpy()
+        numbers = {key: getattr(recording, key) for key in (*COUNTS, "precision")}
+        self.kept.write_arrays(name, numbers, arrays)
+        return recording, samples
+
+
+def _summed(mine: Sequence[Recording], parts: int, group: ProcessGroup) -> Recording:
+    """The recording of all parts of all processes."""
+    together = sum(mine[1:], mine[0])  # refuses parts that do not go together
+    sums: dict[str, Any] = {
+        name: group.sum([np.asarray(getattr(each, name)) for each in mine], parts)
+        for name in (*ARRAYS[1:], *COUNTS)
+    }
+    sums |= {name: int(sums[name]) for name in COUNTS}
+    return Recording(times=together.times, precision=together.precision, **sums)
