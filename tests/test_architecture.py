@@ -22,8 +22,8 @@ FOLDERS = {
 # From the ground up. A module imports modules of lower floors, or of its own room; a module that
 # stands on a floor of its own is named with its room.
 FLOORS = (
-    ("step", "errors", "_moved", "engine.noise_levels", "engine.times"),
-    ("_util",),
+    ("step", "errors", "_moved", "engine.noise_levels"),
+    ("_util", "engine.times"),
     ("options", "history", "memory.input_size", "engine.patch", "sampling.trajectory"),
     ("schedule", "predictor", "engine.clock"),
     ("adapter", "engine.branches"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
+from threading import RLock
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -48,7 +50,8 @@ class ModelCall(NamedTuple):
     def make(self, recorder: Recorder) -> Any:
         """The model's output, its sites shown to `recorder`."""
         taps = self.model.taps
-        return taps.call(self.model.present, recorder, self.forward, self.args, self.kwargs)
+        with self.model.turn:
+            return taps.call(self.model.present, recorder, self.forward, self.args, self.kwargs)
 
     def look(self, signal: Signal) -> Tensor:
         """Run the model as far as a signal of the schedule's, and return it.
@@ -59,7 +62,8 @@ class ModelCall(NamedTuple):
         probe = self.model.probes.get(signal)
         if probe is None:
             return not_asked_for(signal)
-        return probe.value(self.model.present, self.forward, self.args, self.kwargs)
+        with self.model.turn:
+            return probe.value(self.model.present, self.forward, self.args, self.kwargs)
 
 
 class AttachedModel:
@@ -75,6 +79,7 @@ class AttachedModel:
         name: class of the model.
         taps: stand-ins at the sites.
         probes: looks into the model, by signal.
+        turn: held while stand-ins are in the model, which serve one thread at a time.
 
     Raises:
         AttachError: the adapter does not know the granularity or a signal, the model takes no
@@ -98,6 +103,8 @@ class AttachedModel:
         self.taps = Taps.at(model, adapter, site)
         places = {it: adapter.signal_site(it) for it in signals}
         self.probes = {signal: Probe(model, place) for signal, place in places.items()}
+        inside = self.probes or any(site.path for site in self.taps.sites)
+        self.turn: AbstractContextManager[Any] = RLock() if inside else nullcontext()
         self._require_reach(model, [*self.taps.sites, *places.values()])
         self._patch: Patch | None = None
 

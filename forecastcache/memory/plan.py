@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from forecastcache.adapter import Adapter, Granularity
-from forecastcache.engine.attach import DENOISERS
+from forecastcache.engine.caller import DENOISERS
 from forecastcache.errors import ForecastCacheError, PlanError
 from forecastcache.memory.dry_run import in_dtype, kept_features, stored_bytes
 from forecastcache.memory.input_size import InputSize
