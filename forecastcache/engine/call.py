@@ -10,6 +10,7 @@ from functools import cached_property
 from threading import RLock
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from forecastcache._util.nests import tensors_in
@@ -33,8 +34,8 @@ class ModelCall(NamedTuple):
         time: time of its step as it was given, a tensor or a number.
         sample: first tensor among the arguments.
         conditions: other tensors among the arguments, without the time.
-        signature: shapes, dtypes, devices and the type returned, which two calls must share for
-            the features of one to forecast the other's.
+        signature: shapes, dtypes (autocast's too), devices and the type returned, which two calls
+            must share for the features of one to forecast the other's.
     """
 
     model: AttachedModel
@@ -94,7 +95,7 @@ class AttachedModel:
         signals: Sequence[Signal] = (),
     ) -> None:
         self.name = type(model).__name__
-        self._model = weakref.ref(model)
+        self._model = weakref.ref(model, self._end)
         self._time = adapter.time_argument(model)
         self._signature = inspect.signature(model.forward)
         parameters = self._signature.parameters
@@ -138,6 +139,15 @@ class AttachedModel:
                 probe.restore()
             patch.remove(model)
 
+    def _end(self, _: object) -> None:
+        """The model is gone, and with it what the session is for."""
+        patch, self._patch = self._patch, None
+        self.taps.forget()
+        self.probes.clear()
+        if patch is not None and patch.owner is not None:
+            patch.owner.reset()  # nobody is left to be told of forecasts that were not finite
+            patch.owner.detach()
+
     def read(self, forward: Forward, args: Any, kwargs: Any) -> ModelCall:
         """What a call with these arguments says.
 
@@ -168,7 +178,7 @@ class AttachedModel:
             time=time,
             sample=tensors[0],
             conditions=tensors[1:],
-            signature=(given.get("return_dict"), kinds),
+            signature=(given.get("return_dict"), kinds, _autocast(tensors[0].device.type)),
         )
 
     def _by_name(self, args: Any, kwargs: Any) -> dict[str, Any]:
@@ -195,3 +205,8 @@ class AttachedModel:
 
 def _kind(tensor: Tensor) -> tuple[object, ...]:
     return tensor.shape, tensor.dtype, tensor.device
+
+
+def _autocast(device: str) -> torch.dtype | None:
+    """The dtype that autocast computes in on a kind of device; None where it is off."""
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None

@@ -32,7 +32,8 @@ class Runs:
         self._pipeline = None if pipeline is None else weakref.ref(pipeline)
         self._mine = _OfThread()
         self._all: weakref.WeakSet[Run] = weakref.WeakSet()
-        self._lock = threading.Lock()
+        # Entered again where memory is freed in between and a model goes with it.
+        self._lock = threading.RLock()
         self.newest = self._run(pipeline, model)
 
     def of(self, model: AttachedModel) -> tuple[Run, object | None]:

@@ -170,7 +170,7 @@ def apart(
             if name == "skip":
                 apply_layer_skip(twin, without_layers)
             stack.enter_context(fc.attach(twin, fc.Listed(listed), LINE, site=site))
-            forwards[name] = twin.forward
+            forwards[name] = twin
         model.forward = lambda **given: forwards[pick(given)](**given)
         yield
         del model.forward

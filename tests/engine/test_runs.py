@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import gc
 import threading
+import weakref
 from typing import Any
 
 import diffusers
@@ -171,6 +173,60 @@ def test_a_run_that_was_interrupted_tells_of_what_was_not_finite():
         pytest.raises(fc.errors.NotFiniteError, match="step 1 is not finite"),
     ):
         run(case.pipe, case.request, callback_on_step_end=stop)
+
+
+def test_forecasts_follow_autocast_that_is_switched_in_a_run():
+    model = torch.nn.Linear(3, 3)
+
+    class Timed(torch.nn.Module):
+        def forward(self, x, timestep):
+            return model(x) * timestep
+
+    timed, dtypes = Timed(), []
+    with fc.attach(timed, fc.Listed([0]), fc.Reuse()), torch.no_grad():
+        for time in (6, 5, 4, 3, 2, 1):
+            with torch.autocast("cpu", torch.bfloat16, enabled=time in (4, 3)):
+                dtypes.append(timed(torch.ones(1, 3), time).dtype)
+    assert dtypes == [torch.float32] * 2 + [torch.bfloat16] * 2 + [torch.float32] * 2
+
+
+def test_a_session_held_by_nobody_goes_with_its_model():
+    pipe = make_pipeline()
+    fc.attach(pipe, EVERY_THIRD, LINE, site="module")
+    sample(pipe)
+    block = pipe.transformer.transformer_blocks[0]
+    gone = [weakref.ref(each) for each in (pipe.transformer, block, block.attn1)]
+    del block
+    gc.collect()
+    gc.disable()
+    try:
+        del pipe
+        assert [each() for each in gone] == [None] * 3
+    finally:
+        gc.enable()
+
+
+def test_a_session_that_is_held_lets_its_model_go():
+    pipe = make_pipeline()
+    session = fc.attach(pipe, EVERY_THIRD, LINE, site="module")
+    sample(pipe)
+    block = pipe.transformer.transformer_blocks[0]
+    gone = [weakref.ref(each) for each in (pipe.transformer, block, block.attn1)]
+    del block
+    del pipe
+    gc.collect()
+    assert [each() for each in gone] == [None] * 3
+    assert not session.attached
+    session.detach()
+
+
+def test_times_that_are_nan_are_refused():
+    model = make_pipeline().transformer
+    with (
+        fc.attach(model, EVERY_THIRD, LINE),
+        pytest.raises(fc.errors.AttachError, match="time that is NaN"),
+    ):
+        model(torch.zeros(1, 4, 8, 8), timestep=torch.tensor([torch.nan]))
 
 
 def test_a_progress_bar_of_somebody_elses_is_put_back():
