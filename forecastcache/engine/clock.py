@@ -88,7 +88,8 @@ class Clock:
         place = count if view is None and self._count_holds is not False else view
         position = None
         if run is self._run and self._last is not None:
-            if view is None and place == self._place and not self._count_stands_for(given):
+            stands = view is None and place is not None and place == self._place
+            if stands and not self._count_stands_for(given):
                 place = None
             if place is None or self._place is None:
                 position = self._continued_in_time(given, sample)
