@@ -22,9 +22,9 @@ FOLDERS = {
 # From the ground up. A module imports modules of lower floors, or of its own room; a module that
 # stands on a floor of its own is named with its room.
 FLOORS = (
-    ("step", "errors", "_moved", "engine.noise_levels", "engine.times"),
+    ("step", "errors", "_moved", "engine.noise_levels"),
     ("bounds",),
-    ("_util",),
+    ("_util", "engine.times"),
     (
         "options",
         "history",

@@ -8,16 +8,16 @@ import torch
 from torch import nn
 
 from forecastcache.adapter import GRANULARITIES, Granularity
+from forecastcache.engine.caller import DENOISERS
 from forecastcache.engine.patch import active_patch
-from forecastcache.engine.session import Session, SessionOptions
+from forecastcache.engine.run import SessionOptions
+from forecastcache.engine.session import Session
 from forecastcache.errors import AttachError
 from forecastcache.memory.budget import parse_budget
 from forecastcache.predictor import Predictor, depth_complaint
 from forecastcache.schedule import Schedule
 from forecastcache.spec import parse_predictor, parse_schedule
 
-# Wan 2.2 has two, the second for the less noisy steps.
-DENOISERS = (("transformer", "transformer_2"), ("unet",))
 STORAGE_DTYPES = (None, torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -55,9 +55,9 @@ def attach(
         offload: `cpu` keeps the histories in (pinned) host memory.
         not_finite: the remedy for a forecast with NaN or infinity: `raise`, at the next computed
             step or the run's end, or `recompute`, for which every forecast is waited for.
-        budget: bytes that the histories may hold, a number or text such as `2 GiB`. The call with
-            which the plan goes over it is refused, the first one or the first of the second half
-            of guidance, naming the sites and depths that fit.
+        budget: bytes that the histories of a thread may hold, a number or text such as `2 GiB`.
+            The call with which the plan goes over it is refused, the first one or the first of the
+            second half of guidance, naming the sites and depths that fit.
 
     Raises:
         AttachError: the target has no model to attach to, the model takes no timestep, its

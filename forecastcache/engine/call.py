@@ -5,9 +5,12 @@ from __future__ import annotations
 import inspect
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
+from threading import RLock
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from forecastcache._util.nests import tensors_in
@@ -31,8 +34,8 @@ class ModelCall(NamedTuple):
         time: time of its step as it was given, a tensor or a number.
         sample: first tensor among the arguments.
         conditions: other tensors among the arguments, without the time.
-        signature: shapes, dtypes, devices and the type returned, which two calls must share for
-            the features of one to forecast the other's.
+        signature: shapes, dtypes (autocast's too), devices and the type returned, which two calls
+            must share for the features of one to forecast the other's.
     """
 
     model: AttachedModel
@@ -48,7 +51,8 @@ class ModelCall(NamedTuple):
     def make(self, recorder: Recorder) -> Any:
         """The model's output, its sites shown to `recorder`."""
         taps = self.model.taps
-        return taps.call(self.model.present, recorder, self.forward, self.args, self.kwargs)
+        with self.model.turn:
+            return taps.call(self.model.present, recorder, self.forward, self.args, self.kwargs)
 
     def look(self, signal: Signal) -> Tensor:
         """Run the model as far as a signal of the schedule's, and return it.
@@ -59,7 +63,8 @@ class ModelCall(NamedTuple):
         probe = self.model.probes.get(signal)
         if probe is None:
             return not_asked_for(signal)
-        return probe.value(self.model.present, self.forward, self.args, self.kwargs)
+        with self.model.turn:
+            return probe.value(self.model.present, self.forward, self.args, self.kwargs)
 
 
 class AttachedModel:
@@ -75,6 +80,7 @@ class AttachedModel:
         name: class of the model.
         taps: stand-ins at the sites.
         probes: looks into the model, by signal.
+        turn: held while stand-ins are in the model, which serve one thread at a time.
 
     Raises:
         AttachError: the adapter does not know the granularity or a signal, the model takes no
@@ -89,7 +95,7 @@ class AttachedModel:
         signals: Sequence[Signal] = (),
     ) -> None:
         self.name = type(model).__name__
-        self._model = weakref.ref(model)
+        self._model = weakref.ref(model, self._end)
         self._time = adapter.time_argument(model)
         self._signature = inspect.signature(model.forward)
         parameters = self._signature.parameters
@@ -98,6 +104,8 @@ class AttachedModel:
         self.taps = Taps.at(model, adapter, site)
         places = {it: adapter.signal_site(it) for it in signals}
         self.probes = {signal: Probe(model, place) for signal, place in places.items()}
+        inside = self.probes or any(site.path for site in self.taps.sites)
+        self.turn: AbstractContextManager[Any] = RLock() if inside else nullcontext()
         self._require_reach(model, [*self.taps.sites, *places.values()])
         self._patch: Patch | None = None
 
@@ -131,6 +139,15 @@ class AttachedModel:
                 probe.restore()
             patch.remove(model)
 
+    def _end(self, _: object) -> None:
+        """The model is gone, and with it what the session is for."""
+        patch, self._patch = self._patch, None
+        self.taps.forget()
+        self.probes.clear()
+        if patch is not None and patch.owner is not None:
+            patch.owner.reset()  # nobody is left to be told of forecasts that were not finite
+            patch.owner.detach()
+
     def read(self, forward: Forward, args: Any, kwargs: Any) -> ModelCall:
         """What a call with these arguments says.
 
@@ -161,7 +178,7 @@ class AttachedModel:
             time=time,
             sample=tensors[0],
             conditions=tensors[1:],
-            signature=(given.get("return_dict"), kinds),
+            signature=(given.get("return_dict"), kinds, _autocast(tensors[0].device.type)),
         )
 
     def _by_name(self, args: Any, kwargs: Any) -> dict[str, Any]:
@@ -188,3 +205,8 @@ class AttachedModel:
 
 def _kind(tensor: Tensor) -> tuple[object, ...]:
     return tensor.shape, tensor.dtype, tensor.device
+
+
+def _autocast(device: str) -> torch.dtype | None:
+    """The dtype that autocast computes in on a kind of device; None where it is off."""
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None

@@ -13,10 +13,11 @@ from __future__ import annotations
 import weakref
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from forecastcache.engine.noise_levels import log_snrs
-from forecastcache.engine.times import RunTimes, place_in, read_time
+from forecastcache.engine.times import RunTimes, own_times, place_in, read_time, times_moved
 from forecastcache.errors import AttachError
 from forecastcache.history import same_values
 from forecastcache.step import Step
@@ -49,8 +50,10 @@ class Clock:
     """
 
     def __init__(self, pipeline: object | None) -> None:
-        knows_runs = hasattr(getattr(pipeline, "scheduler", None), "set_timesteps")
+        scheduler = getattr(pipeline, "scheduler", None)
+        knows_runs = hasattr(scheduler, "set_timesteps")
         self._pipeline = weakref.ref(pipeline) if knows_runs else None
+        self._scheduler_of = weakref.ref(scheduler) if knows_runs else None
         self._run: Tensor | None = None
         self._times: RunTimes | None = None
         self._levels: list[float] | None = None
@@ -64,55 +67,72 @@ class Clock:
         self._given: Any = None
         self._count_holds: bool | None = None  # None until a count was seen twice
         self._sample: Tensor | None = None
+        self._tokens: Tensor | None = None  # times of their own, where time alone tells the step
+        self._by_mean = False
         self._direction = 0 if self._pipeline else -1
 
-    def advance(self, given: Any, sample: Tensor) -> Position:
+    def advance(self, given: Any, sample: Tensor, caller: object | None = None) -> Position:
         """Move on to the call that is given a time, a tensor or number, and a sample of any shape.
 
+        Args:
+            given: the time, a tensor or a number.
+            sample: the sample, of any shape.
+            caller: pipeline that makes the call, where it is known; it may be another one that
+                shares the scheduler.
+
         Raises:
-            AttachError: the scheduler calls the model more than once a step.
+            AttachError: the scheduler calls the model more than once a step, or a time is NaN.
         """
         run, count = self._read_scheduler()
         view = place_in(run, given)
-        place = count if view is None else view
+        place = count if view is None and self._count_holds is not False else view
         position = None
         if run is self._run and self._last is not None:
-            if view is None and place == self._place and not self._count_stands_for(given):
+            stands = view is None and place is not None and place == self._place
+            if stands and not self._count_stands_for(given):
                 place = None
             if place is None or self._place is None:
-                position = self._continued_in_time(read_time(given), sample)
+                position = self._continued_in_time(given, sample)
             else:
                 position = self._continued(place, given)
         if position is None:
-            position = self._start(run, given, narrow=place is not None)
+            position = self._start(run, given, view, place is not None, caller)
         self._last, self._place, self._given = position, place, given
         if position.order == 0 and place is None:
-            # A copy: the next step's sample may be written over this one.
-            self._sample = sample.detach().clone()
+            # Copies: the next step's may be written over these.
+            self._sample, tokens = sample.detach().clone(), own_times(given)
+            self._tokens = None if tokens is None else tokens.clone()
         return position
 
-    def _start(self, run: Tensor | None, given: Any, narrow: bool) -> Position:
+    def _start(
+        self, run: Tensor | None, given: Any, view: int | None, narrow: bool, caller: object | None
+    ) -> Position:
         """The first call of a trajectory, whose time is read: it shows how the others come."""
         self.reset()
         self._run, time = run, read_time(given)
         levels = log_snrs(self._scheduler)
         self._levels = None if levels is None else levels.tolist()
-        self._times = None if run is None else RunTimes(run, self._scheduler)
-        total = self._total(time)
-        if narrow and self._times is not None and total is not None:
-            self._times.narrow(0, total, time, given)
+        self._times, total = None, None
+        if run is not None:
+            self._times = RunTimes(run, self._scheduler)
+            self._times.begin, total = self._extent(self._times, time, view, caller)
+            if narrow:
+                self._times.narrow(0, time, given)
         return Position(self._step(0, time, total), order=0, starts=True)
 
     def _count_stands_for(self, given: Any) -> bool:
         """Whether the scheduler's count, which stood still, did so because the time does too."""
-        if self._count_holds is None:
-            before = read_time(self._given)
-            self._count_holds = read_time(given) == before
-            if not self._count_holds and self._last is not None and self._times is not None:
-                self._times.forget()
-                step = self._last.step._replace(time=before)
-                self._last = self._last._replace(step=step)
-        return self._count_holds
+        before = self._given
+        if times_moved(before, given):
+            self._count_holds = False
+            self._tokens = own_times(before)
+        elif self._count_holds is None:
+            self._count_holds = read_time(given) == read_time(before)
+        if not self._count_holds and self._last is not None and self._times is not None:
+            self._times.forget()
+            step = self._last.step._replace(time=read_time(before))
+            self._last = self._last._replace(step=step)
+        return bool(self._count_holds)
 
     def _continued(self, place: int, given: Any) -> Position | None:
         """The call at a place of the run; None if it opens another trajectory."""
@@ -124,33 +144,42 @@ class Clock:
         if place < self._place or step.is_last:
             return None
         index, total = step.index + 1, step.total
-        time = self._times.told(index, total) if self._times is not None else None
+        time = self._times.told(index) if self._times is not None else None
         if time is None:
             time = read_time(given)
-            if self._times is not None and total is not None:
-                self._times.narrow(index, total, time, given)
+            if self._times is not None:
+                self._times.narrow(index, time, given)
         return Position(self._step(index, time, total), order=0, starts=False)
 
-    def _continued_in_time(self, time: float, sample: Tensor) -> Position | None:
-        """The call at a time, where nothing else tells its step; None if it opens another."""
+    def _continued_in_time(self, given: Any, sample: Tensor) -> Position | None:
+        """The call with a time, where nothing else tells its step; None if it opens another."""
         assert self._last is not None
-        step = self._last.step
-        if time == step.time:
+        step, total = self._last.step, self._last.step.total
+        time, moved = self._read(given), times_moved(self._tokens, given)
+        if moved and time == step.time:
+            # The slowest frames stand still: the scheduler's steps are not those of the run.
+            self._by_mean, total = True, None
+            time = self._read(given)
+        if time == step.time and not moved:
             if self._sample is not None and same_values(sample, self._sample):
                 return Position(step, self._last.order + 1, starts=False)
             if self._times is None or len(self._times.places(time)) < 2:  # as PNDM's times do
                 return None
         turns_back = (time - step.time) * self._direction < 0
-        if turns_back or step.is_last:
+        if turns_back or (total is not None and step.is_last):
             return None
         if time != step.time:
             self._direction = 1 if time > step.time else -1
-        return Position(self._step(step.index + 1, time, step.total), order=0, starts=False)
+        return Position(self._step(step.index + 1, time, total), order=0, starts=False)
+
+    def _read(self, given: Any) -> float:
+        return float(torch.as_tensor(given).double().mean()) if self._by_mean else read_time(given)
 
     def _step(self, index: int, time: float, total: int | None) -> Step:
-        if self._times is None or self._levels is None or total is None:
+        place = None if self._times is None or total is None else self._times.place(index)
+        if self._levels is None or place is None:
             return Step(index, time, total)
-        return Step(index, time, total, self._levels[self._times.place(index, total)])
+        return Step(index, time, total, self._levels[place])
 
     @property
     def pipeline(self) -> Any:
@@ -164,7 +193,7 @@ class Clock:
 
     @property
     def _scheduler(self) -> Any:
-        return getattr(self._pipeline and self._pipeline(), "scheduler", None)
+        return self._scheduler_of and self._scheduler_of()
 
     def _read_scheduler(self) -> tuple[Tensor | None, int | None]:
         """The timesteps of the run, and how many of them the scheduler has behind it."""
@@ -178,21 +207,28 @@ class Clock:
         count = None
         if hasattr(scheduler, "step_index"):
             # It begins to count with its first step.
-            count = self._begins if scheduler.step_index is None else scheduler.step_index
+            count = scheduler.step_index
+            if count is None:
+                count = getattr(scheduler, "begin_index", None) or 0
         return getattr(scheduler, "timesteps", None), count
 
-    @property
-    def _begins(self) -> int:
-        return getattr(self._scheduler, "begin_index", None) or 0
+    def _extent(
+        self, times: RunTimes, time: float, view: int | None, caller: object | None
+    ) -> tuple[int, int]:
+        """The place at which a trajectory that starts at `time` begins, and its number of steps.
 
-    def _total(self, time: float) -> int | None:
-        """Steps from the one at `time` to the end of the run."""
-        if self._times is None:
-            return None
-        # Where the model is given the scheduler's own times, the first of them tells where a run
-        # of image-to-image begins; else what the pipeline noted or told the scheduler.
-        places = self._times.places(time)
-        if places:
-            return len(self._times) - places[0]
-        noted = getattr(self._pipeline and self._pipeline(), "_num_timesteps", None)
-        return noted or len(self._times) - self._begins
+        Image-to-image leaves out the first times of the run, `denoising_end` the last ones.
+        """
+        pipeline = caller or (self._pipeline and self._pipeline())
+        noted = getattr(pipeline, "_num_timesteps", None)
+        own = times.places(time)
+        told = getattr(self._scheduler, "begin_index", None)
+        if view is not None or own:
+            begin = own[0] if view is None else view
+        elif told is not None:
+            begin = told
+        else:
+            begin = len(times) - noted if noted and noted <= len(times) else 0
+        total = len(times) - begin
+        # What another pipeline, or an earlier run, has noted says nothing of this one.
+        return begin, noted if caller is not None and noted and noted < total else total

@@ -26,6 +26,9 @@ class Owner(Protocol):
     def detach(self) -> None:
         """Remove the patch."""
 
+    def reset(self) -> None:
+        """Let go of all features."""
+
 
 class Patch:
     """Stands in a model for what its calls run; passes calls through once it is removed.
@@ -43,15 +46,32 @@ class Patch:
         self, model: nn.Module, call: Callable[[Forward, Any, Any], Any], owner: Owner
     ) -> None:
         self.place = place_of_call(model)
-        self.original: Forward = getattr(model, self.place)
-        # Pipelines read the signature. What else the wrapped forward carries is not this one's.
-        functools.update_wrapper(self, model.forward, updated=())
-        self.__wrapped__ = self.original
+        found: Forward = getattr(model, self.place)
+        # Its own method would keep the model alive in a circle.
+        own = inspect.ismethod(found) and found.__self__ is model
+        self._original: Callable[[], Forward | None] = (
+            weakref.WeakMethod(found) if own else functools.partial(_itself, found)
+        )
+        for name in functools.WRAPPER_ASSIGNMENTS:
+            if hasattr(model.forward, name):
+                setattr(self, name, getattr(model.forward, name))
         self.owner: Owner | None = owner
         self._call: Callable[[Forward, Any, Any], Any] | None = call
         self._replaced = model.__dict__.get(self.place)
         self._model: Callable[[], nn.Module | None] = weakref.ref(model)
         setattr(model, self.place, self)
+
+    @property
+    def original(self) -> Forward:
+        """What the patch stands for."""
+        original = self._original()
+        assert original is not None
+        return original
+
+    @property
+    def __wrapped__(self) -> Forward:
+        """As functools.wraps has it: pipelines read the signature."""
+        return self.original
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._call is None:
@@ -63,6 +83,7 @@ class Patch:
     def remove(self, model: nn.Module) -> None:
         """Put back what was there."""
         self._call, self.owner, self._model = None, None, _no_model
+        self._original = functools.partial(_itself, self.original)
         # What was put over this one later, an offload hook say, stays and calls through it.
         if model.__dict__.get(self.place) is self:
             delattr(model, self.place)
@@ -76,6 +97,10 @@ class Patch:
                 f"original: detach {self.owner} first"
             )
         return self.__dict__
+
+
+def _itself(forward: Forward) -> Forward:
+    return forward
 
 
 def _no_model() -> None:

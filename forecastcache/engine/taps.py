@@ -91,6 +91,10 @@ class Taps:
             _set_child(parent, name, module)
             self._swapped.pop()
 
+    def forget(self) -> None:
+        """Let go of the modules that are stood in for."""
+        self._taps, self._bypassed, self._swapped = [], [], []
+
     def _tap(self, model: nn.Module, site: Site) -> _Tap:
         return _TAPS[site.feature](model.get_submodule(site.path), site, self._under_way)
 

@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from forecastcache.errors import AttachError
+
 TRAINED = 1000  # times of training, where a scheduler does not say
+NAN = "look at the sigmas or timesteps that the pipeline was asked for"
 
 
 def read_time(given: Any) -> float:
     """The time that a call gives, a tensor or a number; of a tensor this waits for its device.
 
     Where tokens have times of their own, those of given frames are 0: the largest is the step's.
+
+    Raises:
+        AttachError: it is NaN.
     """
-    if isinstance(given, (int, float)):
-        return float(given)
-    return float(torch.as_tensor(given).max())
+    time = float(given if isinstance(given, (int, float)) else torch.as_tensor(given).max())
+    if isnan(time):
+        raise AttachError(f"the model was given a time that is NaN: {NAN}")
+    return time
+
+
+def own_times(given: Any) -> Tensor | None:
+    """The times of a call in which tokens or frames may differ; None where all share one."""
+    if not isinstance(given, Tensor) or given.numel() == 1:
+        return None
+    shared = all(stride == 0 or size == 1 for size, stride in zip(given.shape, given.stride()))
+    return None if shared else given
+
+
+def times_moved(before: Any, given: Any) -> bool:
+    """Whether tokens that have times of their own were told others before.
+
+    Waits for the device, but for a tensor that is the very one of before.
+    """
+    one, other = own_times(before), own_times(given)
+    if one is None or other is None or one is other or one.shape != other.shape:
+        return False
+    return not torch.equal(one, other.to(one))
 
 
 def place_in(run: Tensor | None, given: Any) -> int | None:
@@ -49,6 +76,12 @@ class RunTimes:
     Args:
         run: the scheduler's times, shape `(steps,)`.
         scheduler: scheduler of diffusers.
+
+    Attributes:
+        begin: place of the first step: image-to-image leaves out the first ones.
+
+    Raises:
+        AttachError: one of the times is NaN.
     """
 
     def __init__(self, run: Tensor, scheduler: Any) -> None:
@@ -56,6 +89,9 @@ class RunTimes:
         own = run.detach().cpu()
         forms = own, own / trained, 1 - own / trained
         self._own: list[float] = own.tolist()
+        self.begin = 0
+        if any(map(isnan, self._own)):
+            raise AttachError(f"{type(scheduler).__name__} gives a time that is NaN: {NAN}")
         self._forms: list[list[float]] = [form.tolist() for form in forms]
 
     def __len__(self) -> int:
@@ -65,26 +101,28 @@ class RunTimes:
         """Where the scheduler has this very time."""
         return [i for i, own in enumerate(self._own) if own == time]
 
-    def place(self, index: int, total: int) -> int:
-        """Where a step of a trajectory stands: image-to-image runs only the end of the times."""
-        return len(self) - total + index
+    def place(self, index: int) -> int | None:
+        """Where a step of the trajectory stands; None past the end."""
+        place = self.begin + index
+        return place if place < len(self) else None
 
-    def narrow(self, index: int, total: int, time: float, given: Any) -> None:
+    def narrow(self, index: int, time: float, given: Any) -> None:
         """Keep those forms in which the call of a step, which gave `time`, may have come."""
         exact = not isinstance(given, Tensor) or not given.is_floating_point()
         near = 2 * torch.finfo(torch.float32 if exact else given.dtype).eps * max(1.0, time)
-        place = self.place(index, total)
-        self._forms = [form for form in self._forms if abs(form[place] - time) <= near]
+        place = self.place(index)
+        self._forms = [
+            form for form in self._forms if place is not None and abs(form[place] - time) <= near
+        ]
 
     def forget(self) -> None:
         """Tell no times any more: they are to be read."""
         self._forms = []
 
-    def told(self, index: int, total: int | None) -> float | None:
+    def told(self, index: int) -> float | None:
         """The time of a step, before it is rounded to the model's dtype.
 
         None where it is not known yet in which form, or in none of them.
         """
-        if total is None or len(self._forms) != 1:
-            return None
-        return self._forms[0][self.place(index, total)]
+        place = self.place(index)
+        return None if place is None or len(self._forms) != 1 else self._forms[0][place]

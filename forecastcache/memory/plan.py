@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from forecastcache.adapter import Adapter, Granularity
-from forecastcache.engine.attach import DENOISERS
+from forecastcache.engine.caller import DENOISERS
 from forecastcache.errors import ForecastCacheError, PlanError
 from forecastcache.memory.autoencoder import Compression, compression_of
 from forecastcache.memory.dry_run import in_dtype, kept_features, stored_bytes

@@ -26,7 +26,8 @@ class Trajectory:
         samples: x_0 to x_s, where s steps have been made, float32 on the host.
         guided: guided outputs g_0 to g_{s-1}, likewise.
         run: timesteps of the run.
-        precision: relative precision of the samples as the pipeline holds them.
+        precision: coarsest relative precision that the pipeline held any of the samples with;
+            many draw the first in float32 and go on in the model's dtype.
     """
 
     samples: list[Tensor] = field(default_factory=list)
@@ -38,6 +39,12 @@ class Trajectory:
         """Begin with the samples of another run."""
         self.run = run
         self.samples, self.guided = [], []
+        self.precision = 0.0
+
+    def add_sample(self, sample: Tensor, count: int | None) -> None:
+        """Take note of x_s, of its first `count` samples."""
+        self.samples.append(_copy(sample[:count]))
+        self.precision = max(self.precision, torch.finfo(sample.dtype).eps)
 
 
 @contextmanager
@@ -60,12 +67,11 @@ def trajectory_of(pipe: Any, count: int | None = None) -> Iterator[Trajectory]:
     def follow(model_output: Tensor, timestep: Any, sample: Tensor, *args: Any, **kw: Any) -> Any:
         if trajectory.run is not scheduler.timesteps:  # made anew for every run
             trajectory.open(scheduler.timesteps)
-            trajectory.samples.append(_copy(sample[:count]))
-            trajectory.precision = torch.finfo(sample.dtype).eps
+            trajectory.add_sample(sample, count)
         moved = step(model_output, timestep, sample, *args, **kw)
         after = moved[0] if isinstance(moved, tuple) else moved.prev_sample
         trajectory.guided.append(_copy(model_output[:count]))
-        trajectory.samples.append(_copy(after[:count]))
+        trajectory.add_sample(after, count)
         return moved
 
     with swapped(scheduler, "step", follow):

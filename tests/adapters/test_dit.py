@@ -59,8 +59,8 @@ def test_reusing_the_same_step_gives_the_same_output(site):
     model = make_transformer()
     with fc.attach(model, fc.Listed([0]), fc.Reuse(), site=site) as session:
         computed = call(model, 900)
-        session._clock._last = session._clock._last._replace(
-            step=session._clock._last.step._replace(time=901.0)
+        session._runs.newest._clock._last = session._runs.newest._clock._last._replace(
+            step=session._runs.newest._clock._last.step._replace(time=901.0)
         )
         forecast = call(model, 900)
         assert session.report().computed == (0,)

@@ -76,6 +76,17 @@ def test_what_half_precision_rounds_is_no_higher_order(dtype):
         other.motion.require_first_order("DPMSolverMultistepScheduler")
 
 
+def test_a_first_sample_drawn_in_float32_hides_no_rounding():
+    """As HunyuanVideo's: the scheduler goes on in the dtype that the network answers in."""
+
+    def coarse(sample: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        return curved(sample, sigma).bfloat16()
+
+    recording, _ = recorded(Toy(coarse), starts(8))
+    assert recording.precision == torch.finfo(torch.bfloat16).eps
+    recording.motion.require_first_order("FlowMatchEulerDiscreteScheduler")
+
+
 def test_recordings_add_up_over_prompts():
     pipe, start = Toy(curved), starts(5)
     whole, _ = recorded(pipe, start)

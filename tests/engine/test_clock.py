@@ -107,3 +107,17 @@ def test_the_number_of_steps_is_the_pipelines():
     pipeline._num_timesteps = 2  # image-to-image begins at 600, and tells the model 0.6
     assert clock.advance(0.6, torch.zeros(1)).step == fc.Step(0, 0.6, 2)
     assert Clock(None).advance(900.0, torch.zeros(1)).step.total is None
+
+
+def test_frames_with_times_of_their_own_are_placed_by_all_of_them():
+    """As SkyReels-V2's asynchronous forcing, which never steps the scheduler that it shows."""
+    pipeline = Pipeline()
+    pipeline.start([900.0, 600.0, 300.0])
+    pipeline.scheduler.step_index = None
+    clock, places = Clock(pipeline), []
+    for step, times in enumerate(([900, 900], [600, 900], [300, 900], [300, 600], [0, 300])):
+        given = torch.tensor([times], dtype=torch.float32)
+        for _ in range(2):  # guidance
+            position = clock.advance(given, torch.full((2,), float(step)))
+            places.append((position.step.index, position.order))
+    assert places == [(i, b) for i in range(5) for b in range(2)]

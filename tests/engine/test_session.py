@@ -115,7 +115,7 @@ def test_the_cache_is_gone_before_the_picture_is_decoded(pipe):
     decode = pipe.vae.decode
 
     def watch(*args, **kwargs):
-        held.append([len(branch.steps) for branch in session._branches.values()])
+        held.append([len(branch.steps) for branch in session._runs.newest._branches.values()])
         return decode(*args, **kwargs)
 
     pipe.vae.decode = watch
