@@ -8,19 +8,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from forecastcache._util.deprecation import renamed_argument
 from forecastcache.calibration import hub, schedule_dp
 from forecastcache.calibration.calibrated import Calibrated, OnMismatch
-from forecastcache.calibration.fits import Fit, SizeFits, decibels
+from forecastcache.calibration.fits import Fit, SizeFits
+from forecastcache.calibration.foretelling import Foretelling
 from forecastcache.calibration.gram import RIDGE, open_loop_rows
 from forecastcache.calibration.identity import Identity
 from forecastcache.calibration.interpolate import Interpolated
 from forecastcache.calibration.io import Header, read_file, write_file
-from forecastcache.calibration.offers import Loop, Offer, band
+from forecastcache.calibration.offers import Loop, Offer
 from forecastcache.calibration.recording import Recording
-from forecastcache.calibration.schedule_search import evenly
 from forecastcache.calibration.simulation import Simulated, simulate
 from forecastcache.errors import CalibrationError
 from forecastcache.predictor import LinearPredictor
@@ -127,7 +125,7 @@ class Calibration:
         schedule_dp.require_count(count, self.recording.steps)
         if count == self.recording.steps:
             return Offer.exact(count)
-        return self._rolled(count) or self._foretold([count])[0]
+        return self._rolled(count) or self._foretelling.offers([count])[0]
 
     def _rolled(self, most: int) -> Offer | None:
         """The best of the fits of at most so many computed steps; None if there is none."""
@@ -135,44 +133,9 @@ class Calibration:
         best = max(within, key=lambda fit: fit.latent_psnr_db, default=None)
         return Offer(best.computed, "closed", best.latent_psnr_db) if best else None
 
-    def _foretold(self, counts: Sequence[int]) -> list[Offer]:
-        """What is foretold of so many computed steps each, by the loop that may be offered."""
-        if self._simulates:
-            return [self._foretold_in_simulation(count) for count in counts]
-        planned = self._foretold_in_open_loop(max(counts, default=0))
-        return [planned[count - 1] for count in counts]
-
-    def _foretold_in_simulation(self, count: int) -> Offer:
-        computed, error = self._evenly(count)
-        foretold = decibels(error)
-        return Offer(computed, "simulated", None, foretold, band(foretold, self._gaps))
-
-    def _foretold_in_open_loop(self, most: int) -> list[Offer]:
-        """Offers of 1 to `most` computed steps; no roll tells how far these figures are out."""
-        weight, gram = self._weight, self.recording.gram / self.recording.elements
-        planned = schedule_dp.cheapest_with_costs(gram, weight, most)
-        return [Offer(computed, "open", None, decibels(error)) for computed, error in planned]
-
-    @property
-    def _simulates(self) -> bool:
-        """Whether simulated rows are offered."""
-        return self.recording.motion.first_order and not self.recording.guided_outside
-
     @cached_property
-    def _gaps(self) -> list[float]:
-        """Rolled PSNR less the simulated one, in dB, of each schedule that was rolled."""
-        errors = [self._simulated(self.sizes[0], fit.computed).error for fit in self.fits]
-        return [fit.latent_psnr_db - decibels(error) for fit, error in zip(self.fits, errors)]
-
-    def _evenly(self, count: int) -> tuple[tuple[int, ...], float]:
-        """The best of the schedules spread evenly, and its error, as simulated."""
-        total = self.recording.steps
-        # Not the very last step: it moves the sample little, and its answer is the least foreseen.
-        latest = range(max(count - 1, total - 1 - total // count), max(total - 1, count))
-        spread = {evenly(count, total, last) for last in latest}
-        errors = {steps: self._simulated(self.sizes[0], steps).error for steps in spread}
-        best = min(errors, key=lambda steps: (errors[steps], steps))
-        return best, errors[best]
+    def _foretelling(self) -> Foretelling:
+        return Foretelling(self.recording, self.fits)
 
     @renamed_argument("computed", "count", since="0.2")
     def choose(
@@ -259,9 +222,9 @@ class Calibration:
     def _frontier(self) -> tuple[Offer, ...]:
         counts = range(1, self.recording.steps)
         offers = [Offer(fit.computed, "closed", fit.latent_psnr_db) for fit in self.fits]
-        offers += self._foretold_in_open_loop(len(counts))
-        if self._simulates:
-            offers += map(self._foretold_in_simulation, counts)
+        offers += self._foretelling.in_open_loop(len(counts))
+        if self._foretelling.simulates:
+            offers += map(self._foretelling.in_simulation, counts)
         exact = Offer.exact(self.recording.steps)
         return (*sorted(offers, key=lambda it: (len(it.computed), it.loop)), exact)
 
@@ -269,14 +232,9 @@ class Calibration:
         """What `choose` gives for 1, 2, ... computed steps, each once."""
         steps = self.recording.steps
         fewest = min((len(fit.computed) for fit in self.fits), default=steps)
-        foretold = self._foretold(range(1, fewest))
+        foretold = self._foretelling.offers(range(1, fewest))
         rolled = [self._rolled(count) for count in range(fewest, steps)]
         return (*foretold, *dict.fromkeys(filter(None, rolled)), Offer.exact(steps))
-
-    @property
-    def _weight(self) -> np.ndarray:
-        motion = self.recording.motion
-        return schedule_dp.sensitivities(motion.keep, motion.move)
 
     def with_fits(self, fits: Sequence[Fit], size: int = 0) -> Calibration:
         """The same with more closed-loop fits; a new fit replaces an old one of the same steps."""

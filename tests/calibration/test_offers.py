@@ -52,7 +52,7 @@ def test_more_computed_steps_are_never_worse(rolled):
     assert figures == [25.0, 38.0, 38.0, *[41.0] * 7]
     schedule, predictor = rolled.choose(4)
     assert schedule.steps == (0, 4, 8)
-    assert predictor.rows == rolled.predictor(fc.Listed((0, 4, 8))).rows
+    assert predictor.learned.rows == rolled.predictor(fc.Listed((0, 4, 8))).rows
     assert [offer.computed for offer in rolled.offers()][1:-1] == [
         (0, 6),
         (0, 4, 8),
@@ -117,6 +117,3 @@ def test_no_simulation_is_offered_where_guidance_is_outside_the_network(calibrat
 def test_the_old_name_of_a_figure_goes_on(calibration):
     with pytest.warns(DeprecationWarning, match="latent_psnr_db"):
         assert calibration.offer(4).psnr_db == 40.0
-    fit = calibration.fits[0].model_dump()
-    old = {"psnr_db": fit.pop("latent_psnr_db"), **fit}  # as files of version 0.1 have it
-    assert Fit.model_validate(old) == calibration.fits[0]
