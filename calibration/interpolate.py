@@ -63,9 +63,9 @@ class Interpolated(LinearPredictor):
         return row
 
     @cached_property
-    def _first(self) -> int:
-        """The first forecast step: what holds for a whole run is said there, once."""
-        return min(row.target for row in self.fits[0].rows)
+    def _last(self) -> int:
+        """The last forecast step, which sees most of a run's times: they are warned of there."""
+        return max(row.target for row in self.fits[0].rows)
 
     def _place(self, steps: Sequence[Step]) -> tuple[int, float]:
         """The fit above the run's times, and how far from the one below it the run lies."""
@@ -85,7 +85,7 @@ class Interpolated(LinearPredictor):
                 "those calibrated, calibrate at this one, or raise their tolerance"
             )
         known = np.abs(fitted - times).max(axis=1).min() <= SAME * range_
-        if not known and steps[-1].index == self._first:
+        if not known and steps[-1].index == self._last:
             warnings.warn(
                 "the run's step times lie between those that were calibrated (another size?): "
                 "the rows of the two nearest are mixed",

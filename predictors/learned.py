@@ -102,7 +102,7 @@ class Learned(LinearPredictor):
     def weights(self, computed: Sequence[Step], target: Step) -> np.ndarray:
         row = self._row(target.index, [step.index for step in computed])
         self._require_times([*computed[-len(row.weights) :], target])
-        if target.index == self._first:
+        if target.index == self._last:
             self._warn_of_times([*computed, target])
         return np.array([0.0] * (len(computed) - len(row.weights)) + list(row.weights))
 
@@ -132,9 +132,9 @@ class Learned(LinearPredictor):
                 )
 
     @cached_property
-    def _first(self) -> int:
-        """The first forecast step: what holds for a whole run is said there, once."""
-        return min(row.target for row in self.rows)
+    def _last(self) -> int:
+        """The last forecast step, which sees most of a run's times: they are warned of there."""
+        return max(row.target for row in self.rows)
 
     def _warn_of_times(self, steps: Sequence[Step]) -> None:
         if self.times is None:

@@ -95,7 +95,8 @@ class AttachedModel:
         signals: Sequence[Signal] = (),
     ) -> None:
         self.name = type(model).__name__
-        self._model = weakref.ref(model, self._end)
+        self._patch: Patch | None = None
+        self._model = weakref.ref(model)
         self._time = adapter.time_argument(model)
         self._signature = inspect.signature(model.forward)
         parameters = self._signature.parameters
@@ -107,7 +108,6 @@ class AttachedModel:
         inside = self.probes or any(site.path for site in self.taps.sites)
         self.turn: AbstractContextManager[Any] = RLock() if inside else nullcontext()
         self._require_reach(model, [*self.taps.sites, *places.values()])
-        self._patch: Patch | None = None
 
     @property
     def model(self) -> nn.Module | None:
@@ -127,7 +127,8 @@ class AttachedModel:
         return getattr(self.model, "config", None)
 
     def attach(self, call: Callable[[Forward, Any, Any], Any], owner: Owner) -> None:
-        """Send calls of the model to `call`."""
+        """Send calls of the model to `call`, until `detach` or the end of the model."""
+        self._model = weakref.ref(self.present, self._end)
         self._patch = Patch(self.present, call, owner)
 
     def detach(self) -> None:

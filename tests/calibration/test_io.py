@@ -238,7 +238,7 @@ def without(header: dict[str, Any], *place: str | int) -> None:
         ),
         (
             lambda it: it["sizes"][0]["fits"][0].update(latent_psnr_db=float("nan")),
-            "sizes.0.fits.0.psnr_d",
+            "sizes.0.fits.0.latent_psnr_db",
         ),
         (
             lambda it: it["sizes"][0].update(precision=-1.0),
