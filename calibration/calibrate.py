@@ -22,7 +22,7 @@ from forecastcache.calibration.fit import SizeFitter
 from forecastcache.calibration.fits import Fit, SizeFits
 from forecastcache.calibration.identity import Identity, versions
 from forecastcache.calibration.io import require_replaceable
-from forecastcache.calibration.parts import Parts
+from forecastcache.calibration.part_files import Parts
 from forecastcache.calibration.recorder import RequestRecorder
 from forecastcache.calibration.targets import FEWEST, FitTarget
 from forecastcache.engine.attach import denoisers

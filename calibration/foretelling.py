@@ -26,6 +26,7 @@ class Foretelling:
     def __init__(self, recording: Recording, fits: Sequence[Fit]) -> None:
         self._recording = recording
         self._fits = tuple(fits)
+        self._simulations: dict[int, Offer] = {}
 
     @property
     def simulates(self) -> bool:
@@ -41,6 +42,11 @@ class Foretelling:
 
     def in_simulation(self, count: int) -> Offer:
         """The schedule spread evenly that ends nearest in the simulated loop."""
+        if count not in self._simulations:
+            self._simulations[count] = self._simulate_evenly(count)
+        return self._simulations[count]
+
+    def _simulate_evenly(self, count: int) -> Offer:
         total = self._recording.steps
         # Not the very last step: it moves the sample little, and its answer is the least foreseen.
         latest = range(max(count - 1, total - 1 - total // count), max(total - 1, count))

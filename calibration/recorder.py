@@ -13,7 +13,7 @@ from torch import Tensor
 
 from forecastcache.calibration.distributed import ProcessGroup, Shard
 from forecastcache.calibration.fit import SizeFitter
-from forecastcache.calibration.parts import Parts
+from forecastcache.calibration.part_files import Parts
 from forecastcache.calibration.plausible import ARRAYS
 from forecastcache.calibration.recording import Recording, record
 from forecastcache.sampling.request import Request

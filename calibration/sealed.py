@@ -16,12 +16,14 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from forecastcache.errors import ForecastCacheError
+
 HEADER = "about"  # key of the metadata
 SEAL = "sha256"  # key of the object
 Arrays = Mapping[str, np.ndarray]
 
 
-class DamagedError(Exception):
+class DamagedError(ForecastCacheError):
     """A file cannot be read, or is not as it was written."""
 
 

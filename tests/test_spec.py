@@ -277,7 +277,11 @@ def test_any_text_is_a_spec_or_refused_as_none(text):
         ("blend:a=reuse,b=nope", UnknownNameError, "'nope'"),
         ("taylor:sigma=1", OptionError, "taylor has no option 'sigma'; it takes order"),
         ("taylor:order=9", OptionError, "order='9', but input should be less than or equal to 4"),
-        ("taylor:2,3", OptionError, "Taylor was given 2 values in order; it takes order: integer"),
+        (
+            "taylor:2,3,4",
+            OptionError,
+            "Taylor was given 3 values in order; it takes order: integer",
+        ),
         ("taylor:2,order=3", OptionError, "order is set twice, to 2 and to 3: keep one"),
         ("blend:weight=1,reuse", OptionError, "has a value after an option: give values first"),
         ("taylor:order=1,order=2", OptionError, "order is set twice, to 1 and to 2: keep one"),
@@ -316,5 +320,6 @@ def test_a_registered_class_can(monkeypatch):
     class Mine(fc.Taylor):
         """Registered."""
 
-    assert spec.as_data(Mine(2)) == {"predictor": "mine", "options": {"order": 2}}
+    options = {"order": 2, "guard": None}
+    assert spec.as_data(Mine(2)) == {"predictor": "mine", "options": options}
     assert fc.Blend("mine", "reuse").a == Mine()

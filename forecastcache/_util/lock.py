@@ -9,13 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from forecastcache.errors import ForecastCacheError
+
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 
-class LockedError(Exception):
+class LockedError(ForecastCacheError):
     """Another process holds the lock; the message is its number and machine."""
 
 

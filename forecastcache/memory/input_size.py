@@ -110,6 +110,8 @@ class ReadSize(InputSize):
         """
         read = set(self.read)
         for each in fields(InputSize):
+            if each.name.startswith("latent_"):  # a fact of the autoencoder, whoever reads it
+                continue
             if each.name not in read and getattr(self, each.name) != each.default:
                 raise SizeError(
                     f"{each.name}={getattr(self, each.name)} is given, but {model} has no "

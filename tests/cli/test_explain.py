@@ -10,7 +10,7 @@ def test_explain_prints_the_row_and_what_it_does(forecastcache):
     code, out, _ = forecastcache(*arguments, "--json")
     assert code == 0
     assert json.loads(out) == {
-        "predictor": "Taylor(order=2)",
+        "predictor": "Taylor(order=2, guard=3)",
         "computed": [0, 1, 2, 8],
         "target": 11,
         "row": [0.0, 0.75, -1.375, 1.625],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from time import process_time
 
-from forecastcache.calibration import calibration as module
+from forecastcache.calibration import foretelling as module
 from forecastcache.calibration.calibration import Calibration
 
 SECONDS = 3  # of the processor; it takes 0.7 on an idle one, and took 8
