@@ -64,9 +64,9 @@ def _quality(row: Measurement) -> Iterator[tuple[str, ...]]:
         if (row.samples or 0) >= FEW:
             real = "to real ones, in the judge's features"
             yield "Fréchet distance", f"{row.frechet_plain:.1f}", f"{row.frechet:.1f}", real
-    yield "latent PSNR to plain", "", format_decibels(row.latent_psnr_db)
-    yield "PSNR of samples to plain", "", format_decibels(row.psnr_db)
-    yield "SSIM of samples to plain", "", f"{row.ssim:.4f}"
+    yield "latent PSNR", "", format_decibels(row.latent_psnr_db)
+    yield "PSNR of samples", "", format_decibels(row.psnr_db)
+    yield "SSIM of samples", "", f"{row.ssim:.4f}"
 
 
 def _memory(row: Measurement) -> Iterator[tuple[str, ...]]:
