@@ -1,9 +1,9 @@
 """What a forecast step costs beside a computed one, on a DiT of 50 ms a step or more.
 
-Must hold: a forecast step at `output` under 1 % of a computed one; the model's share of a call at
-least 0.98 of its ceiling (steps / computed steps) faster at `output`, 0.95 at `hidden`. The whole
-call is slower by what the pipeline does beside it: scheduler, decoder. Random weights: cost knows
-no content.
+Must hold: a forecast step at `output` under 1 % of a computed one, and a whole pipeline call at
+least 0.98 of its ceiling (steps / computed steps) faster at `output`, 0.95 at `hidden`. Beside it
+stands the model's share of the call, without the pipeline's scheduler and decoder. Random weights:
+cost knows no content.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from functools import cached_property
 
 import numpy as np
 
@@ -62,11 +61,6 @@ class Interpolated(LinearPredictor):
         row: np.ndarray = (1 - part) * lower + part * upper
         return row
 
-    @cached_property
-    def _last(self) -> int:
-        """The last forecast step, which sees most of a run's times: they are warned of there."""
-        return max(row.target for row in self.fits[0].rows)
-
     def _place(self, steps: Sequence[Step]) -> tuple[int, float]:
         """The fit above the run's times, and how far from the one below it the run lies."""
         fitted = np.array(self.times)[:, [step.index for step in steps]]
@@ -85,7 +79,7 @@ class Interpolated(LinearPredictor):
                 "those calibrated, calibrate at this one, or raise their tolerance"
             )
         known = np.abs(fitted - times).max(axis=1).min() <= SAME * range_
-        if not known and steps[-1].index == self._last:
+        if not known and steps[-1].index == self.fits[0].last_target:
             warnings.warn(
                 "the run's step times lie between those that were calibrated (another size?): "
                 "the rows of the two nearest are mixed",

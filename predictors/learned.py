@@ -102,7 +102,7 @@ class Learned(LinearPredictor):
     def weights(self, computed: Sequence[Step], target: Step) -> np.ndarray:
         row = self._row(target.index, [step.index for step in computed])
         self._require_times([*computed[-len(row.weights) :], target])
-        if target.index == self._last:
+        if target.index == self.last_target:
             self._warn_of_times([*computed, target])
         return np.array([0.0] * (len(computed) - len(row.weights)) + list(row.weights))
 
@@ -132,7 +132,7 @@ class Learned(LinearPredictor):
                 )
 
     @cached_property
-    def _last(self) -> int:
+    def last_target(self) -> int:
         """The last forecast step, which sees most of a run's times: they are warned of there."""
         return max(row.target for row in self.rows)
 

@@ -10,7 +10,6 @@ from functools import cached_property
 from threading import RLock
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from forecastcache._util.nests import tensors_in
@@ -19,6 +18,7 @@ from forecastcache.engine.patch import Forward, Owner, Patch, is_compiled
 from forecastcache.engine.probe import Probe
 from forecastcache.engine.taps import Recorder, Taps
 from forecastcache.errors import AttachError
+from forecastcache.memory.autocast import autocast_on
 from forecastcache.schedule import Signal, not_asked_for
 
 
@@ -179,7 +179,7 @@ class AttachedModel:
             time=time,
             sample=tensors[0],
             conditions=tensors[1:],
-            signature=(given.get("return_dict"), kinds, _autocast(tensors[0].device.type)),
+            signature=(given.get("return_dict"), kinds, autocast_on(tensors[0].device.type)),
         )
 
     def _by_name(self, args: Any, kwargs: Any) -> dict[str, Any]:
@@ -206,8 +206,3 @@ class AttachedModel:
 
 def _kind(tensor: Tensor) -> tuple[object, ...]:
     return tensor.shape, tensor.dtype, tensor.device
-
-
-def _autocast(device: str) -> torch.dtype | None:
-    """The dtype that autocast computes in on a kind of device; None where it is off."""
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None

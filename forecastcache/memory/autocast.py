@@ -12,6 +12,8 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
+from forecastcache._util.nests import tensors_in
+
 
 class Autocast(NamedTuple):
     """What `torch.autocast` is set to.
@@ -60,8 +62,12 @@ class WithoutData:
 
 def autocast_at(arguments: Any) -> Autocast | None:
     """The autocast that acts on a call with these arguments now; None where none does."""
-    tensors = (leaf for leaf in pytree.tree_leaves(arguments) if isinstance(leaf, Tensor))
-    device = next((tensor.device.type for tensor in tensors), "cpu")
+    tensors = tensors_in(arguments)
+    return autocast_on(tensors[0].device.type if tensors else "cpu")
+
+
+def autocast_on(device: str) -> Autocast | None:
+    """The autocast that acts on a type of device now; None where none does."""
     if device == "meta" or not torch.is_autocast_enabled(device):
         return None
     return Autocast(device, torch.get_autocast_dtype(device))

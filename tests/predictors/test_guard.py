@@ -40,10 +40,14 @@ class Reference:
         self.factors: list[torch.Tensor] = []
         self.newest = 0
 
+    def is_warm(self, step: int) -> bool:
+        """The guard of differences, first_enhance."""
+        return step > self.first - 2
+
     def compute(self, step: int, feature: torch.Tensor) -> torch.Tensor:
         factors = [feature]
         for i in range(self.order):
-            if i < len(self.factors) and step > self.first - 2:
+            if i < len(self.factors) and self.is_warm(step):
                 factors.append((factors[i] - self.factors[i]) / (step - self.newest))
             else:
                 break
@@ -141,16 +145,11 @@ def test_the_guard_is_written_where_it_is_given():
 class DiTReference(Reference):
     """TaylorSeer's DiT code: steps count down from 49, and so do distances."""
 
+    def is_warm(self, step: int) -> bool:
+        return step < TOTAL - self.first + 1
+
     def compute(self, step: int, feature: torch.Tensor) -> torch.Tensor:
-        step = TOTAL - 1 - step
-        factors = [feature]
-        for i in range(self.order):
-            if i < len(self.factors) and step < TOTAL - self.first + 1:
-                factors.append((factors[i] - self.factors[i]) / (step - self.newest))
-            else:
-                break
-        self.factors, self.newest = factors, step
-        return feature
+        return super().compute(TOTAL - 1 - step, feature)
 
     def forecast(self, step: int) -> torch.Tensor:
         return super().forecast(TOTAL - 1 - step)
