@@ -19,7 +19,7 @@ from forecastcache.calibration.interpolate import Interpolated
 from forecastcache.calibration.io import Header, read_file, write_file
 from forecastcache.calibration.offers import Loop, Offer
 from forecastcache.calibration.recording import Recording
-from forecastcache.calibration.simulation import Simulated, simulate
+from forecastcache.calibration.simulation import Simulated
 from forecastcache.errors import CalibrationError
 from forecastcache.predictor import LinearPredictor
 from forecastcache.predictors.explanation import Explanation, explain
@@ -32,7 +32,7 @@ from forecastcache.step import Step
 
 @dataclass(frozen=True)
 class Calibration:
-    """What plain and accelerated runs of some fifty prompts have taught of a model.
+    """What plain and accelerated runs of a few prompts have taught of a model.
 
     Attributes:
         identity: model, scheduler, steps and guidance that were calibrated.
@@ -50,11 +50,19 @@ class Calibration:
         return self.sizes[0].recording
 
     @property
+    def evaluations(self) -> int:
+        """Steps that the network computed to make it, for one sample each."""
+        return sum(
+            size.recording.prompts * size.recording.steps + sum(f.evaluations for f in size.fits)
+            for size in self.sizes
+        )
+
+    @property
     def fits(self) -> tuple[Fit, ...]:
         """The closed-loop fits that all sizes have, as the first has them; fewest steps first."""
         first, *others = self.sizes
         shared = [fit for fit in first.fits if all(size.fit(fit.computed) for size in others)]
-        return tuple(sorted(shared, key=lambda fit: (len(fit.computed), -fit.latent_psnr_db)))
+        return tuple(sorted(shared, key=lambda fit: (len(fit.computed), -fit.figure)))
 
     def predictor(
         self, schedule: Schedule, loop: Loop = "closed", depth: int | None = None
@@ -98,9 +106,8 @@ class Calibration:
         return fit.rows
 
     def _simulated(self, size: SizeFits, computed: tuple[int, ...]) -> Simulated:
-        motion = size.recording.motion
-        motion.require_first_order(self.identity.scheduler.name)
-        return simulate(size.recording.gram / size.recording.elements, motion, computed)
+        size.recording.motion.require_first_order(self.identity.scheduler.name)
+        return Foretelling(size.recording, size.fits).simulated(computed)
 
     def schedule(self, count: int) -> Listed:
         """The computed steps of `offer(count)`.
@@ -115,9 +122,10 @@ class Calibration:
 
         Among schedules that were rolled it is the one of highest rolled PSNR, whether it computes
         `count` steps or fewer. Where none was rolled it is foretold: rows of a simulated loop, at
-        steps spread evenly up to the one at which that loop ends nearest; or open-loop rows at
-        the steps at which they cost least, for a sampler that is not of first order and for
-        guidance outside the network, to which the simulation has no measured answer.
+        the steps of the nearest count that was rolled, stretched, or those that end nearest in
+        that loop; or open-loop rows at the steps at which they cost least, for a sampler that is
+        not of first order and for guidance outside the network where its answer to displaced
+        samples was not measured.
 
         Raises:
             CalibrationError: a trajectory cannot have so many computed steps.
@@ -130,8 +138,8 @@ class Calibration:
     def _rolled(self, most: int) -> Offer | None:
         """The best of the fits of at most so many computed steps; None if there is none."""
         within = [fit for fit in self.fits if len(fit.computed) <= most]
-        best = max(within, key=lambda fit: fit.latent_psnr_db, default=None)
-        return Offer(best.computed, "closed", best.latent_psnr_db) if best else None
+        best = max(within, key=lambda fit: fit.figure, default=None)
+        return Offer.of(best) if best else None
 
     @cached_property
     def _foretelling(self) -> Foretelling:
@@ -205,9 +213,10 @@ class Calibration:
         return {
             **self._header.model_dump(exclude={"sizes"}),
             "sizes": [size.name for size in self.sizes],
+            "evaluations": self.evaluations,
             "prompts": sum(size.recording.prompts for size in self.sizes),
             "sampler_missed": max(size.recording.motion.missed for size in self.sizes),
-            "fits": [fit.model_dump(exclude={"rows"}) for fit in self.fits],
+            "fits": [fit.model_dump(exclude={"rows", "response"}) for fit in self.fits],
         }
 
     def frontier(self) -> tuple[Offer, ...]:
@@ -221,7 +230,7 @@ class Calibration:
     @cached_property
     def _frontier(self) -> tuple[Offer, ...]:
         counts = range(1, self.recording.steps)
-        offers = [Offer(fit.computed, "closed", fit.latent_psnr_db) for fit in self.fits]
+        offers = [Offer.of(fit) for fit in self.fits]
         offers += self._foretelling.in_open_loop(len(counts))
         if self._foretelling.simulates:
             offers += map(self._foretelling.in_simulation, counts)

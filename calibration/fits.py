@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from forecastcache.calibration.recording import Recording
 from forecastcache.predictors.row import Row
@@ -19,16 +20,31 @@ class Fit(BaseModel):
 
     Attributes:
         computed: computed steps.
-        rows: rows, one for each forecast step.
-        latent_psnr_db: PSNR of the final latents to the plain ones in dB, data range 2, on prompts
-            held out while rows of the same schedule were fitted to the others; these rows are
-            fitted to all.
+        rows: rows, one for each forecast step, fitted to all samples.
+        latent_psnr_db: PSNR of the final latents to the plain ones in dB, data range 2, mean over
+            samples; each was rolled with rows that were fitted to the other half of them. None
+            where there was a single sample.
+        fitted_latent_psnr_db: the same of the rows that are kept, on the samples that they were
+            fitted to.
+        response: at each computed step, for one element of a sample, |d|^2, <d, r> and |r|^2 of
+            the displacement d of the sample from the plain one and what the network's answer
+            moved by, r.
+        evaluations: steps that the network computed to find and to fit it, for one sample each.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     computed: tuple[int, ...]
     rows: tuple[Row, ...]
-    latent_psnr_db: FiniteFloat
+    latent_psnr_db: FiniteFloat | None
+    fitted_latent_psnr_db: FiniteFloat
+    response: tuple[tuple[FiniteFloat, FiniteFloat, FiniteFloat], ...]
+    evaluations: Annotated[int, Field(ge=0)]
+
+    @property
+    def figure(self) -> float:
+        """The PSNR in dB that it is chosen by: judged, or as fitted where nothing could judge."""
+        judged = self.latent_psnr_db
+        return self.fitted_latent_psnr_db if judged is None else judged
 
 
 @dataclass(frozen=True)

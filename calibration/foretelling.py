@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -11,12 +12,14 @@ from forecastcache.calibration import schedule_dp
 from forecastcache.calibration.fits import Fit, decibels
 from forecastcache.calibration.offers import Offer, band
 from forecastcache.calibration.recording import Recording
-from forecastcache.calibration.schedule_search import evenly
-from forecastcache.calibration.simulation import Simulated, simulate
+from forecastcache.calibration.schedule_search import GRID, Steps, climb, resampled
+from forecastcache.calibration.simulation import Response, Simulated, simulate
+
+CLIMB = 200  # schedules that are simulated around the best warp
 
 
 class Foretelling:
-    """Plans schedules from a recording alone, and learns from rolls how far out its figures are.
+    """Plans schedules from a recording, and learns from what was rolled how far that holds.
 
     Args:
         recording: sums over plain runs.
@@ -26,12 +29,18 @@ class Foretelling:
     def __init__(self, recording: Recording, fits: Sequence[Fit]) -> None:
         self._recording = recording
         self._fits = tuple(fits)
-        self._simulations: dict[int, Offer] = {}
+        self._offers: dict[int, Offer] = {}
 
     @property
     def simulates(self) -> bool:
-        """Whether simulated rows are offered: guidance outside the network has no known answer."""
-        return self._recording.motion.first_order and not self._recording.guided_outside
+        """Whether rows of the simulated loop are offered.
+
+        Guidance outside the network has an answer to displaced samples of its own: there they are
+        offered only once it was measured.
+        """
+        recording = self._recording
+        known = self._response is not None or not recording.guided_outside
+        return recording.motion.first_order and known
 
     def offers(self, counts: Sequence[int]) -> list[Offer]:
         """What is foretold of so many computed steps each, by the loop that may be offered."""
@@ -41,20 +50,40 @@ class Foretelling:
         return [planned[count - 1] for count in counts]
 
     def in_simulation(self, count: int) -> Offer:
-        """The schedule spread evenly that ends nearest in the simulated loop."""
-        if count not in self._simulations:
-            self._simulations[count] = self._simulate_evenly(count)
-        return self._simulations[count]
+        """Rows of the simulated loop at the steps of the nearest count that was rolled, stretched.
 
-    def _simulate_evenly(self, count: int) -> Offer:
+        Where none was, at those that end nearest in that loop.
+        """
+        if count not in self._offers:
+            self._offers[count] = self._simulated_offer(count)
+        return self._offers[count]
+
+    def _simulated_offer(self, count: int) -> Offer:
+        best = self._best_by_count
+        if not best:
+            steps = self.nearest(count)
+            return Offer(steps, "simulated", None, decibels(self.simulated(steps).error))
+        near = min(best, key=lambda it: (abs(it - count), it))
+        steps = resampled(best[near].computed, count, self._recording.steps)
+        foretold = self._figure(count, decibels(self.simulated(steps).error), best)
+        between = min(best) < count < max(best)
+        return Offer(steps, "simulated", None, foretold, band(foretold, self._missed), between)
+
+    def nearest(self, count: int) -> Steps:
+        """The schedule of `count` steps that ends nearest in the simulated loop."""
         total = self._recording.steps
-        # Not the very last step: it moves the sample little, and its answer is the least foreseen.
-        latest = range(max(count - 1, total - 1 - total // count), max(total - 1, count))
-        spread = {evenly(count, total, last) for last in latest}
-        errors = {steps: self._simulated(steps).error for steps in spread}
-        best = min(errors, key=lambda steps: (errors[steps], steps))
-        foretold = decibels(errors[best])
-        return Offer(best, "simulated", None, foretold, band(foretold, self._gaps))
+
+        def error(steps: Steps) -> float:
+            return self.simulated(steps).error
+
+        start = min((warp.steps(count, total) for warp in GRID), key=error)
+        return climb(error, start, total, CLIMB)
+
+    def simulated(self, computed: Sequence[int]) -> Simulated:
+        """The simulated loop of a schedule, with the measured response where there is one."""
+        recording = self._recording
+        gram = recording.gram / recording.elements
+        return simulate(gram, recording.motion, computed, self._response)
 
     def in_open_loop(self, most: int) -> list[Offer]:
         """Offers of 1 to `most` computed steps; no roll tells how far these figures are out."""
@@ -63,14 +92,40 @@ class Foretelling:
         return [Offer(computed, "open", None, decibels(error)) for computed, error in planned]
 
     @cached_property
-    def _gaps(self) -> list[float]:
-        """Rolled PSNR less the simulated one, in dB, of each schedule that was rolled."""
-        errors = [self._simulated(fit.computed).error for fit in self._fits]
-        return [fit.latent_psnr_db - decibels(error) for fit, error in zip(self._fits, errors)]
+    def _response(self) -> Response | None:
+        return Response.measured(self._fits, self._recording.motion)
 
-    def _simulated(self, computed: tuple[int, ...]) -> Simulated:
-        recording = self._recording
-        return simulate(recording.gram / recording.elements, recording.motion, computed)
+    @cached_property
+    def _best_by_count(self) -> dict[int, Fit]:
+        best: dict[int, Fit] = {}
+        for fit in sorted(self._fits, key=lambda fit: fit.figure):
+            best[len(fit.computed)] = fit
+        return best
+
+    def _gap(self, fit: Fit) -> float:
+        """Rolled PSNR less the simulated one, in dB."""
+        return fit.figure - decibels(self.simulated(fit.computed).error)
+
+    @cached_property
+    def _gaps(self) -> dict[int, float]:
+        return {count: self._gap(fit) for count, fit in self._best_by_count.items()}
+
+    def _figure(self, count: int, simulated: float, known: Iterable[int]) -> float:
+        """What a simulated PSNR comes to, by how far others of `known` counts were out."""
+        counts = sorted(known)
+        gaps = [self._gaps[it] for it in counts]
+        return simulated + float(np.interp(math.log(count), np.log(counts), gaps))
+
+    @cached_property
+    def _missed(self) -> list[float]:
+        """Rolled PSNR less what the other counts foretell of it, in dB, of each count."""
+        missed = []
+        for count, fit in self._best_by_count.items():
+            others = [it for it in self._best_by_count if it != count]
+            if others:
+                simulated = fit.figure - self._gaps[count]
+                missed.append(fit.figure - self._figure(count, simulated, others))
+        return missed
 
     @property
     def _weight(self) -> np.ndarray:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from statistics import stdev
 from typing import Literal
 
+from forecastcache.calibration.fits import Fit
 from forecastcache.errors import ForecastCacheDeprecationWarning, ForecastCacheWarning
 
 Loop = Literal["open", "simulated", "closed"]
-FEWEST = 3  # gaps from which a band can be learned
+FEWEST = 3  # counts from which a band can be learned
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,14 @@ class Offer:
         computed: computed steps.
         loop: loop in which the rows were fitted; `exact` where no step is forecast.
         latent_psnr_db: PSNR of the final latents to the plain run's in dB, rolled in closed loop
-            on prompts that the rows were not fitted to; None where it was not rolled.
-        foretold_latent_psnr_db: the same PSNR as the Gram matrix foretells it, usually too good;
-            None where it was rolled.
-        band_db: least and greatest PSNR in dB that the foretold figure may come to, learned from
-            the schedules of the same file that were both foretold and rolled; None where there
-            are too few.
+            on samples that the rows were not fitted to; None where it was not rolled.
+        foretold_latent_psnr_db: the same PSNR as the Gram matrix foretells it, mended by how far
+            that was out where it was rolled; of rows that were judged by nothing but the single
+            sample that they were fitted to, the PSNR of that. None where it was rolled.
+        band_db: least and greatest PSNR in dB that a roll at this count of steps may come to,
+            learned by leaving out each count of the same file in turn; None where there are too
+            few.
+        interpolated: whether a lower and a higher count were rolled.
     """
 
     computed: tuple[int, ...]
@@ -39,6 +42,14 @@ class Offer:
     latent_psnr_db: float | None = None
     foretold_latent_psnr_db: float | None = None
     band_db: tuple[float, float] | None = None
+    interpolated: bool = False
+
+    @classmethod
+    def of(cls, fit: Fit) -> Offer:
+        """The offer of a schedule that was rolled."""
+        judged = fit.latent_psnr_db
+        foretold = fit.fitted_latent_psnr_db if judged is None else None
+        return cls(fit.computed, "closed", judged, foretold)
 
     @classmethod
     def exact(cls, steps: int) -> Offer:
@@ -49,10 +60,10 @@ class Offer:
         """Warn the caller's caller that what was chosen for `count` steps is foretold."""
         if self.foretold_latent_psnr_db is not None:
             warnings.warn(
-                f"no schedule of at most {count} computed steps was rolled: these rows of the "
-                f"{self.loop} loop are foretold to end {self.foretold_latent_psnr_db:.1f} dB from "
-                f"the plain run{self._ends()}; roll some by forecastcache calibrate --schedule "
-                f"search:{count}",
+                f"no schedule of at most {count} computed steps was rolled on samples that it was "
+                f"not fitted to: these rows of the {self.loop} loop are foretold to end "
+                f"{self.foretold_latent_psnr_db:.1f} dB from the plain run{self._ends()}; roll "
+                f"some by forecastcache calibrate --schedule search:{count} of 2 prompts or more",
                 ForecastCacheWarning,
                 stacklevel=4,
             )
@@ -73,20 +84,18 @@ class Offer:
         return next((it for it in figures if it is not None), math.inf)
 
 
-def band(foretold: float, gaps: Sequence[float]) -> tuple[float, float] | None:
+def band(foretold: float, missed: Sequence[float]) -> tuple[float, float] | None:
     """The least and the greatest PSNR that a foretold one may come to, in dB.
-
-    The greatest gap bounds it from above, since simulated rows end no nearer than rows fitted in
-    closed loop at the same steps. By how much they end farther was not rolled, so the lower end
-    lies a standard deviation of the gaps below the least of them.
 
     Args:
         foretold: foretold PSNR in dB.
-        gaps: rolled PSNR less the foretold one, in dB, of each schedule that has both.
+        missed: what was rolled less what was foretold of it, in dB, of each count left out.
 
     Returns:
-        The two ends; None if there are fewer gaps than three.
+        The two ends, as far out as any of them and a standard deviation farther; None if there
+        are fewer than three.
     """
-    if len(gaps) < FEWEST:
+    if len(missed) < FEWEST:
         return None
-    return foretold + min(gaps) - stdev(gaps), foretold + max(gaps)
+    spread = stdev(missed)
+    return foretold + min(*missed, 0.0) - spread, foretold + max(*missed, 0.0) + spread

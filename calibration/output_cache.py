@@ -1,7 +1,8 @@
 """Output cache: a network's outputs at the computed steps that schedules have in common.
 
 Rolled in closed loop, two schedules go the same way until they part, so a search needs not compute
-again what the schedules it has tried computed before.
+again what the schedules it has tried computed before; nor does a run whose rows were changed from
+some step on compute again what came before it.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ class OutputCache:
     @contextmanager
     def serving(
         self, model: nn.Module, computed: Sequence[int], made: Callable[[], int]
-    ) -> Iterator[None]:
-        """Return known outputs for calls of `model`; nothing is left after.
+    ) -> Iterator[list[Any]]:
+        """Return known outputs for calls of `model`; gives the outputs of all calls.
 
         Args:
             model: model that is called at the computed steps alone.
@@ -52,7 +53,7 @@ class OutputCache:
         """
         place = place_of_call(model)
         forward = getattr(model, place)
-        step, position = -1, 0
+        step, position, outputs = -1, 0, list[Any]()
 
         def recall(*args: Any, **kwargs: Any) -> Any:
             nonlocal step, position
@@ -62,14 +63,15 @@ class OutputCache:
             if key in self._outputs:
                 self.hits += 1
                 self._outputs.move_to_end(key)
-                return self._outputs[key]
+                outputs.append(self._outputs[key])
+                return outputs[-1]
             self.misses += 1
-            output = forward(*args, **kwargs)
-            self._keep(key, output)
-            return output
+            outputs.append(forward(*args, **kwargs))
+            self._keep(key, outputs[-1])
+            return outputs[-1]
 
         with swapped(model, place, recall):
-            yield
+            yield outputs
 
     def _keep(self, key: Key, output: Any) -> None:
         self._outputs[key] = output
@@ -77,6 +79,21 @@ class OutputCache:
         while self._held > self._room:
             _, oldest = self._outputs.popitem(last=False)
             self._held -= _bytes(oldest)
+
+
+@contextmanager
+def played_back(model: nn.Module, known: Sequence[Any]) -> Iterator[list[Any]]:
+    """Return what is known at the first calls of `model`; gives the outputs of all calls."""
+    place, outputs = place_of_call(model), list[Any]()
+    forward = getattr(model, place)
+
+    def play(*args: Any, **kwargs: Any) -> Any:
+        number = len(outputs)
+        outputs.append(known[number] if number < len(known) else forward(*args, **kwargs))
+        return outputs[-1]
+
+    with swapped(model, place, play):
+        yield outputs
 
 
 def _bytes(output: Any) -> int:

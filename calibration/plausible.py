@@ -61,6 +61,8 @@ def fits_complaint(fits: Sequence[Fit], steps: int) -> str | None:
             return f"fit {number} has not one row for each forecast step"
         if not all({*row.computed} <= {*computed} for row in fit.rows):
             return f"fit {number} has a row that reads a step which is not computed"
+        if len(fit.response) != len(computed):
+            return f"fit {number} has not one response for each computed step"
     return None
 
 

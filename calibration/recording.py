@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 from forecastcache._util.swap import swapped
 from forecastcache.calibration.gram import GramSum
 from forecastcache.calibration.sampler import Motion, MotionSum
+from forecastcache.calibration.subset import Subset
 from forecastcache.engine.attach import attach, denoisers
 from forecastcache.engine.patch import place_of_call
 from forecastcache.engine.report import CallRecord
@@ -38,7 +39,7 @@ class Recording:
             `(branches, T, T)`.
         products: inner products of (x_s, g_s, x_{s+1}), `(T, 3, 3)`.
         prompts: number of prompts that were sampled.
-        elements: number of elements in all their samples.
+        elements: number of elements that were looked at in all their samples.
         precision: relative precision of the samples as the pipeline held them.
     """
 
@@ -89,16 +90,22 @@ class Recording:
         return MotionSum.of(self.products).motion(self.precision)
 
 
-def record(pipe: Any, run: Callable[[], object], prompts: int) -> tuple[Recording, list[Tensor]]:
+def record(
+    pipe: Any,
+    run: Callable[[], object],
+    prompts: int,
+    subset: Subset = Subset(),  # noqa: B008  # frozen
+) -> tuple[Recording, list[Tensor]]:
     """Sample plainly and take notes.
 
     Args:
         pipe: a diffusers pipeline with nothing attached.
         run: function that has it sample `prompts` prompts in one batch.
         prompts: number of prompts.
+        subset: elements to look at.
 
     Returns:
-        The recording, and the samples x_0 to x_T.
+        The recording, and the samples x_0 to x_T, `(prompts, elements)` each.
 
     Raises:
         CalibrationError: the model computed NaN or infinity, two models take turns, or guidance
@@ -112,9 +119,9 @@ def record(pipe: Any, run: Callable[[], object], prompts: int) -> tuple[Recordin
         )
     # A session that computes every step changes nothing, and tells steps and branches apart.
     with (
-        outputs_of(models[0]) as outputs,
+        outputs_of(models[0], subset) as outputs,
         attach(pipe, Every(1), Reuse()) as session,
-        trajectory_of(pipe, prompts) as trajectory,
+        trajectory_of(pipe, prompts, subset.of) as trajectory,
     ):
         run()
         calls = list(session.report().calls)
@@ -135,15 +142,15 @@ def record(pipe: Any, run: Callable[[], object], prompts: int) -> tuple[Recordin
 
 
 @contextmanager
-def outputs_of(model: nn.Module) -> Iterator[list[Tensor]]:
-    """The first tensor of each output of the model, on the host, call by call."""
+def outputs_of(model: nn.Module, subset: Subset) -> Iterator[list[Tensor]]:
+    """What is looked at of the first tensor of each output of the model, call by call."""
     place, outputs = place_of_call(model), list[Tensor]()
     forward = getattr(model, place)
 
     def observed(*args: Any, **kwargs: Any) -> Any:
         output = forward(*args, **kwargs)
         first = next(leaf for leaf in pytree.tree_leaves(output) if is_feature(leaf))
-        outputs.append(first.detach().cpu())
+        outputs.append(subset.of(first))
         return output
 
     with swapped(model, place, observed):

@@ -1,20 +1,54 @@
-"""Schedule search: the computed steps that end nearest to the plain run, in closed loop.
+"""Schedule search: the computed steps that end nearest to the plain run.
 
-Hill climbing from schedules spread evenly: one computed step is moved, the rows are fitted anew,
-and the move is kept if the samples end nearer. Step 0 is always computed. Where a climb begins
-matters, most of all how late the last computed step is, so several starts are tried.
+A coarse grid over the family of `Warped`, a refinement around the best of it, then single steps
+moved around the winner. Whoever searches gives what is known of counts nearby: schedules to look
+at first, and the warps in the order in which they served there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
-CLIMBS = 2  # from the best starts
-FARTHEST = 4  # steps that one computed step is moved at a time
-Objective = Callable[[tuple[int, ...]], float]
+from forecastcache.schedule import Warped, apart
+
+Steps = tuple[int, ...]
+Objective = Callable[[Steps], float]
+FARTHEST = 2  # steps that one computed step is moved at a time
+COARSE = 0.6  # share of the tries that the first looks take, at most
+FINER = 0.85  # share after which single steps are moved
+EXPONENTS = (1.15, 1.06)  # factors by which the refinement moves a and b
+
+
+class Warp(NamedTuple):
+    """A member of the family: options of `Warped` but the count."""
+
+    a: float
+    b: float
+    last: int
+
+    def steps(self, count: int, total: int) -> Steps:
+        """Its `count` computed steps of `total`; the last one as late as so many allow."""
+        last = min(self.last, total - count)
+        return Warped(count, a=self.a, b=self.b, last=last).computed(total)
+
+
+def _grid() -> tuple[Warp, ...]:
+    every = [Warp(*it) for it in product((0.75, 0.9, 1.1, 1.35), (0.8, 1.0, 1.3, 1.7), (0, 1))]
+    order = np.random.default_rng(0).permutation(len(every))  # the first few of it are spread too
+    return tuple(every[place] for place in order)
+
+
+GRID = _grid()
+
+
+class _SpentError(Exception):
+    """All tries are spent."""
 
 
 @dataclass(frozen=True)
@@ -23,32 +57,31 @@ class Found:
 
     Attributes:
         computed: computed steps.
-        error: their error, as the objective gives it.
-        tries: number of evaluations of the objective.
+        errors: error of each schedule that was looked at.
     """
 
-    computed: tuple[int, ...]
-    error: float
-    tries: int
+    computed: Steps
+    errors: Mapping[Steps, float]
+
+    @property
+    def error(self) -> float:
+        """Error of the computed steps."""
+        return self.errors[self.computed]
+
+    @property
+    def tries(self) -> int:
+        """Number of schedules that were looked at."""
+        return len(self.errors)
 
 
-def evenly(count: int, total: int, last: int | None = None) -> tuple[int, ...]:
-    """`count` steps spread evenly from 0 to `last`, by default the end of the trajectory."""
-    end = total - 1 if last is None else last
-    if count == 1:
-        return (0,)
-    return tuple(round(i * end / (count - 1)) for i in range(count))
-
-
-def starts(count: int, total: int) -> list[tuple[int, ...]]:
-    """Schedules to begin with: spread evenly, the last step nearer to or farther from the end."""
-    gap = max(1, total // count)
-    lasts = [total - 1, total - 2, total - 3, total - 1 - gap // 2, total - gap]
-    spread = [evenly(count, total, max(last, count - 1)) for last in lasts]
-    return list(dict.fromkeys(spread))
-
-
-def search(objective: Objective, count: int, total: int, tries: int, seed: int = 0) -> Found:
+def search(
+    objective: Objective,
+    count: int,
+    total: int,
+    tries: int,
+    seeds: Sequence[Steps] = (),
+    warps: Sequence[Warp] = GRID,
+) -> Found:
     """The best schedule of `count` computed steps that `tries` evaluations find.
 
     Args:
@@ -56,51 +89,116 @@ def search(objective: Objective, count: int, total: int, tries: int, seed: int =
         count: number of computed steps.
         total: number of steps of a trajectory.
         tries: most evaluations of the objective.
-        seed: seed of the order in which moves are tried.
+        seeds: schedules to look at first.
+        warps: warps to look at then, the most promising first.
     """
-    errors: dict[tuple[int, ...], float] = {}
+    errors: dict[Steps, float] = {}
 
-    def remembered(steps: tuple[int, ...]) -> float:
+    def error(steps: Steps) -> float:
         if steps not in errors:
+            if len(errors) >= tries:
+                raise _SpentError
             errors[steps] = objective(steps)
         return errors[steps]
 
-    best = sorted(starts(count, total)[:tries], key=remembered)[:CLIMBS]
-    each = (tries - len(errors)) // len(best)
-    found = [climb(remembered, start, total, each + 1, seed + i) for i, start in enumerate(best)]
-    nearest = min(found, key=lambda it: it.error)
-    return Found(nearest.computed, nearest.error, len(errors))
+    with suppress(_SpentError):
+        for steps in dict.fromkeys(seeds):
+            error(steps)
+        best = _coarse(error, errors, count, total, COARSE * tries, warps)
+        _refine(error, errors, best, count, total, FINER * tries)
+        climb(error, min(errors, key=lambda it: errors[it]), total)
+    return Found(min(errors, key=lambda it: (errors[it], it)), errors)
+
+
+def ranked(errors: Mapping[Steps, float], count: int, total: int) -> list[Warp]:
+    """The warps of the grid, first those that were best of `count` computed steps."""
+    return sorted(GRID, key=lambda warp: errors.get(warp.steps(count, total), np.inf))
 
 
 def climb(
-    objective: Objective, start: tuple[int, ...], total: int, tries: int, seed: int = 0
-) -> Found:
+    objective: Objective, start: Steps, total: int, tries: int | None = None, seed: int = 0
+) -> Steps:
     """Move one computed step at a time while it helps.
 
     Args:
         objective: function that gives the error of a schedule.
         start: schedule to begin with.
         total: number of steps of a trajectory.
-        tries: most evaluations of the objective.
+        tries: most evaluations of the objective; None for as many as help.
         seed: seed of the order in which moves are tried.
     """
     random = np.random.default_rng(seed)
-    best, error, spent = start, objective(start), 1
-    seen = {start}
-    while spent < tries:
+    best, error, seen = start, objective(start), {start}
+    while tries is None or len(seen) < tries:
         moves = [move for move in _moves(best, total) if move not in seen]
         if not moves:
             break
         candidate = moves[int(random.integers(len(moves)))]
         seen.add(candidate)
         offered = objective(candidate)
-        spent += 1
         if offered < error:
             best, error = candidate, offered
-    return Found(best, error, spent)
+    return best
 
 
-def _moves(computed: tuple[int, ...], total: int) -> Iterator[tuple[int, ...]]:
+def resampled(computed: Steps, count: int, total: int) -> Steps:
+    """`count` steps spread as `computed` are."""
+    if count == 1 or len(computed) == 1:
+        return Warped(count).computed(total)
+    places = np.linspace(0, len(computed) - 1, count)
+    steps = np.interp(places, np.arange(len(computed)), computed)
+    return apart([round(step) for step in steps.tolist()], total)
+
+
+def with_one_more(computed: Steps, total: int) -> Iterator[Steps]:
+    """`computed` and one step more: in the widest gap, and in that before the last step."""
+    ends = (*computed[1:], total)
+    gaps = [(end - begin, begin) for begin, end in zip(computed, ends) if end - begin > 1]
+    for wide, begin in dict.fromkeys([max(gaps), gaps[-1], gaps[max(len(gaps) - 2, 0)]]):
+        yield tuple(sorted({*computed, begin + wide // 2}))
+
+
+def _coarse(
+    error: Objective,
+    errors: Mapping[Steps, float],
+    count: int,
+    total: int,
+    until: float,
+    warps: Sequence[Warp],
+) -> Warp:
+    found: dict[Warp, float] = {}
+    for warp in warps:
+        if found and len(errors) >= until:
+            break
+        found[warp] = error(warp.steps(count, total))
+    return min(found, key=lambda it: found[it])
+
+
+def _refine(
+    error: Objective,
+    errors: Mapping[Steps, float],
+    best: Warp,
+    count: int,
+    total: int,
+    until: float,
+) -> None:
+    """Look around the best warp, nearer once nothing is better."""
+    for factor in EXPONENTS:
+        moved = True
+        while moved and len(errors) < until:
+            a, b, last = best
+            around = [
+                Warp(a * factor, b, last), Warp(a / factor, b, last),
+                Warp(a, b * factor, last), Warp(a, b / factor, last),
+                Warp(a, b, last + 1), Warp(a, b, max(last - 1, 0)),
+            ]  # fmt: skip
+            least = error(best.steps(count, total))
+            nearest = min(around, key=lambda it: error(it.steps(count, total)))
+            moved = error(nearest.steps(count, total)) < least
+            best = nearest if moved else best
+
+
+def _moves(computed: Steps, total: int) -> Iterator[Steps]:
     for place in range(1, len(computed)):
         for by in (d for d in range(-FARTHEST, FARTHEST + 1) if d):
             step = computed[place] + by

@@ -3,7 +3,8 @@
 In closed loop a forecast that misses moves the sample away from the plain trajectory, and at the
 next computed step the network answers to that. Let it answer as if its idea of the clean picture
 hardly changed: a displacement d of the sample at noise level sigma moves the answer by
-rho d / sigma, and by something unforeseeable of length tau |d| / sigma. Then every inner product
+rho d / sigma, and by something unforeseeable of length tau |d| / sigma. Rho and tau are read off
+schedules that were rolled, where there are any. Then every inner product
 that a closed-loop fit needs follows from those of the plain trajectories, and the rows of any
 schedule, with the error they end at, from numbers a file holds already.
 
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecastcache.calibration.fits import Fit
 from forecastcache.calibration.gram import RIDGE, least_weights
 from forecastcache.calibration.sampler import Motion
 from forecastcache.predictors.row import Row
@@ -26,15 +28,38 @@ from forecastcache.predictors.row import Row
 
 @dataclass(frozen=True)
 class Response:
-    """How the network answers to a displaced sample; as found on the zoo's models.
+    """How the network answers to a displaced sample, step by step.
 
     Attributes:
-        rho: part of the displacement that it takes for noise.
-        tau: length of what else its answer moves by, as a part of the displacement.
+        rho: part of the displacement that it takes for noise, `(T,)`.
+        tau: length of what else its answer moves by, as a part of the displacement, `(T,)`.
     """
 
-    rho: float = 0.8
-    tau: float = 0.2
+    rho: np.ndarray
+    tau: np.ndarray
+
+    @classmethod
+    def usual(cls, steps: int) -> Response:
+        """What was found on models without guidance outside the network."""
+        return cls(np.full(steps, 0.8), np.full(steps, 0.2))
+
+    @classmethod
+    def measured(cls, fits: Sequence[Fit], motion: Motion) -> Response | None:
+        """The mean of what was seen in the rolls of fits, interpolated; None if nothing was."""
+        levels = noise_levels(motion)
+        seen: dict[int, list[tuple[float, float]]] = {}
+        for fit in fits:
+            for step, (moved, along, answer) in zip(fit.computed, fit.response):
+                if moved > 0 and levels[step] > 0:
+                    rho = along / moved
+                    rest = max(answer / moved - rho**2, 0.0) ** 0.5
+                    seen.setdefault(step, []).append((rho * levels[step], rest * levels[step]))
+        if not seen:
+            return None
+        steps = sorted(seen)
+        rho, tau = np.array([np.mean(seen[step], axis=0) for step in steps]).T
+        every = np.arange(len(levels))
+        return cls(np.interp(every, steps, rho), np.interp(every, steps, tau))
 
 
 @dataclass(frozen=True)
@@ -73,7 +98,7 @@ def simulate(
     gram: np.ndarray,
     motion: Motion,
     computed: Sequence[int],
-    response: Response = Response(),  # frozen
+    response: Response | None = None,
     ridge: float = RIDGE,
 ) -> Simulated:
     """The closed-loop rows of a schedule, foretold.
@@ -83,10 +108,11 @@ def simulate(
             a sample.
         motion: motion of the sampler.
         computed: computed steps, rising from 0.
-        response: response of the network to a displaced sample.
+        response: response of the network to a displaced sample; None for the usual one.
         ridge: ridge as a part of the mean diagonal.
     """
     total, count = len(gram), len(computed)
+    response = response or Response.usual(total)
     levels = noise_levels(motion)
     # Features and displacements are combinations of the plain outputs and, for each computed
     # step, of what could not be foreseen of its answer.
@@ -103,9 +129,9 @@ def simulate(
         if step in computed:
             unforeseen = np.zeros(total + count)
             unforeseen[total + seen] = 1.0
-            size = (response.tau / levels[step]) ** 2 * (away @ products @ away)
+            size = (response.tau[step] / levels[step]) ** 2 * (away @ products @ away)
             products[total + seen, total + seen] = size
-            answer = plain[step] + response.rho / levels[step] * away + unforeseen
+            answer = plain[step] + response.rho[step] / levels[step] * away + unforeseen
             known[seen] = answer
             normal[seen, : seen + 1] = known[: seen + 1] @ (products @ answer)
             normal[: seen + 1, seen] = normal[seen, : seen + 1]

@@ -30,7 +30,7 @@ from forecastcache.predictors.newton import Newton
 from forecastcache.predictors.reuse import Reuse
 from forecastcache.predictors.taylor import Taylor
 from forecastcache.registry import register_adapter, register_predictor, register_schedule
-from forecastcache.schedule import Every, Listed, Schedule, State
+from forecastcache.schedule import Every, Listed, Schedule, State, Warped
 from forecastcache.step import Step
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ __all__ = [
     "Sweep",
     "Taylor",
     "Trunk",
+    "Warped",
     "__version__",
     "attach",
     "calibrate",

@@ -163,6 +163,59 @@ class Every(Schedule):
         return tuple(step.index for step in steps if self.compute(step, State()))
 
 
+class Warped(Schedule):
+    """So many steps from the first to the last, spread by a warp of the unit interval.
+
+    Step i of `count` is (T - 1 - last) (1 - (1 - u^a)^b), rounded, with u = i / (count - 1); where
+    two would fall together they move apart. Above 1, `a` begins with short gaps and `b` ends with
+    them. `Warped(9)` over 50 steps computes 0 6 13 20 27 34 40 45 49.
+
+    The defaults serve where nothing was calibrated; a calibration searches the family.
+
+    Args:
+        count: number of computed steps.
+        a: exponent of the beginning.
+        b: exponent of the end.
+        last: number of steps after the last computed one.
+    """
+
+    count: Annotated[int, Field(ge=1)]
+    a: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] = 1.1
+    b: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] = 1.3
+    last: Annotated[int, Field(ge=0)] = 0
+
+    def compute(self, step: Step, state: State) -> bool:
+        if step.total is None:
+            raise ScheduleError(
+                f"{self} needs the number of steps, which a bare model does not tell: attach the "
+                "pipeline instead of its model, or list the steps"
+            )
+        return step.index in self.computed(step.total)
+
+    def computed(self, total: int) -> tuple[int, ...]:
+        self.check(total)
+        even = (i / max(self.count - 1, 1) for i in range(self.count))
+        end = total - 1 - self.last
+        steps = [round(end * (1 - (1 - u**self.a) ** self.b)) for u in even]
+        return apart(steps, total)
+
+    def check(self, total: int) -> None:
+        if not self.count <= total - self.last:
+            raise ScheduleError(
+                f"{self} computes {self.count} steps up to the last but {self.last}, but the "
+                f"trajectory has {total} steps: compute {max(total - self.last, 1)} at most"
+            )
+
+
+def apart(steps: Sequence[int], total: int) -> tuple[int, ...]:
+    """Steps that do not fall, moved apart by as little as makes each its own of `total`."""
+    apart: list[int] = []
+    for place, step in enumerate(steps):
+        latest = total - len(steps) + place
+        apart.append(min(max(step, apart[-1] + 1 if apart else 0), latest))
+    return tuple(apart)
+
+
 class Listed(Schedule):
     """The steps listed and no others.
 

@@ -1,0 +1,186 @@
+"""Refinement: all rows of a schedule moved together, so that the samples end nearer.
+
+In closed loop each row makes the best of its own step. Gauss-Newton makes the best of all: only
+where the samples land at the next computed step matters,
+
+    z_n = z_u + sum_s beta_s f_s,   z_s = x_s / (a_0 .. a_{s-1}),   u, n computed steps,
+
+so a gap has as many freedoms as outputs are known, and a shift of its landing is spread evenly
+over its forecast steps. Along each freedom the samples are rolled on from the landing and seen to
+end elsewhere; least squares then say how far to go. How far it may be trusted, the samples that
+are left out in turn tell: by the linear model alone, at no further evaluation.
+
+Reference: Gauss-Newton with Levenberg's damping (Nocedal and Wright, 2006, chapter 10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from forecastcache.calibration.rolling import Rollout, Rolls
+from forecastcache.predictors.row import Row
+
+STEP = 3e-3  # by which a landing is shifted, in units of the final samples
+LEAST = 1e-8  # share of the largest eigenvalue below which a direction is rounding
+DAMPINGS = tuple(np.geomspace(1e-3, 30, 14).tolist())
+TRUSTED = 0.7  # share of the best foreseen gain at which the largest damping is taken
+WORTH = 0.05  # dB foreseen for samples left out, below which nothing is changed
+GROUPS = 8  # of samples that are left out in turn, at most
+
+
+@dataclass(frozen=True)
+class Freedom:
+    """A way to shift one landing.
+
+    Attributes:
+        gap: number of the computed step that the gap begins at.
+        steps: forecast steps of the gap.
+        weights: what is added to each of their rows for a shift of one, `(gap + 1,)`.
+    """
+
+    gap: int
+    steps: tuple[int, ...]
+    weights: np.ndarray
+
+
+def freedoms(rolls: Rolls, rolled: Rollout) -> list[Freedom]:
+    """All ways to shift the landings of a roll, uncorrelated and of equal length in each gap."""
+    motion, total = rolls.motion, len(rolls.plain) - 1
+    scale = np.cumprod(motion.keep)
+    beta = motion.move * scale[-1] / scale  # in units of the final samples
+    found = []
+    for gap, (begin, end) in enumerate(zip(rolled.computed, (*rolled.computed[1:], total))):
+        steps = tuple(range(begin + 1, end))
+        if not steps:
+            continue
+        carried = float(beta[list(steps)].sum())
+        for direction in _directions(_gram(rolls, rolled.guided[: gap + 1])):
+            found.append(Freedom(gap, steps, direction / carried))
+    return found
+
+
+def evaluations(computed: Sequence[int], total: int) -> int:
+    """Steps that the network computes for one look at all freedoms, for each sample."""
+    ends = (*computed[1:], total)
+    later = range(len(computed) - 1, -1, -1)
+    return sum(
+        (gap + 1) * after
+        for gap, (begin, end, after) in enumerate(zip(computed, ends, later))
+        if end > begin + 1
+    )
+
+
+def shifted(rows: Sequence[Row], ways: Sequence[Freedom], by: Sequence[float]) -> tuple[Row, ...]:
+    """Rows whose landings are shifted along each freedom by so much."""
+    weights = {row.target: np.array(row.weights) for row in rows}
+    for way, length in zip(ways, by):
+        for step in way.steps:
+            weights[step] = weights[step] + length * way.weights
+    return tuple(
+        row.model_copy(update={"weights": tuple(weights[row.target].tolist())}) for row in rows
+    )
+
+
+class Linearised:
+    """How the ends of a roll answer to its freedoms, to first order.
+
+    Args:
+        rolls: the samples.
+        rolled: roll to change, replayed: its outputs are kept.
+        tick: called as each freedom was looked at, with (done, of).
+    """
+
+    def __init__(
+        self, rolls: Rolls, rolled: Rollout, tick: Callable[[int, int], None] = lambda *_: None
+    ) -> None:
+        self.ways = freedoms(rolls, rolled)
+        self._rolls = rolls
+        self._weight = rolls.missed(rolled.final).sqrt()[:, None]
+        self._answers = torch.stack([*self._looked_at(rolled, tick)], dim=1)
+
+    def _looked_at(self, rolled: Rollout, tick: Callable[[int, int], None]) -> Iterator[Tensor]:
+        """How far each sample ends from where it did, for a shift of one, in its own error."""
+        calls = len(rolled.outputs) // len(rolled.computed)
+        for number, way in enumerate(self.ways):
+            rows = shifted(rolled.rows, [way], [STEP])
+            known = rolled.outputs[: (way.gap + 1) * calls]
+            moved = self._rolls.replayed(rolled.computed, rows, known).final - rolled.final
+            yield moved / (STEP * self._weight).float()
+            tick(number + 1, len(self.ways))
+
+    def normals(self, final: Tensor, numbers: Tensor, on: Tensor | None = None) -> np.ndarray:
+        """Normal equations with the residual as their last column, of each group of samples.
+
+        Args:
+            final: where the samples end.
+            numbers: number of each sample, which says what group it is in.
+            on: which samples count, `(samples,)` of bool; None for all.
+
+        Returns:
+            Matrices `(groups, freedoms + 1, freedoms + 1)`.
+        """
+        away = (final - self._rolls.plain[-1]).double() / self._weight
+        answers = self._answers if on is None else self._answers * on[:, None, None]
+        away = away if on is None else away * on[:, None]
+
+        def normal(part: slice) -> np.ndarray:
+            sums = np.zeros((GROUPS, len(self.ways) + 1, len(self.ways) + 1))
+            for moved, end, number in zip(answers[part], away[part], numbers[part]):
+                columns = torch.cat([moved.double(), end[None]]) / len(end) ** 0.5
+                sums[int(number) % GROUPS] += (columns @ columns.T).numpy()
+            return sums
+
+        found = self._rolls.share.sum(normal)
+        return found[found[:, -1, -1] > 0]
+
+
+def least_squares(normal: np.ndarray, damping: float) -> np.ndarray:
+    """The shifts of least residual, Levenberg's damping in the unit of each."""
+    answers, aim = normal[:-1, :-1], normal[:-1, -1]
+    damped = answers + damping * np.diag(np.diag(answers))
+    found: np.ndarray = -np.linalg.solve(damped, aim)
+    return found
+
+
+def foreseen(normals: np.ndarray, damping: float) -> float:
+    """The gain in dB of groups that are left out in turn, by the linear model."""
+    whole, gains = normals.sum(0), []
+    for own in normals:
+        step = np.append(least_squares(whole - own, damping), 1.0)
+        gains.append(-10 * np.log10(max(step @ own @ step, 1e-12) / own[-1, -1]))
+    return float(np.mean(gains))
+
+
+def chosen_damping(normals: np.ndarray) -> float | None:
+    """The largest damping that gains nearly most on groups left out; None if none gains."""
+    if len(normals) < 2:
+        return None
+    gains = {damping: foreseen(normals, damping) for damping in DAMPINGS}
+    best = max(gains.values())
+    if best < WORTH:
+        return None
+    return max(damping for damping, gain in gains.items() if gain >= TRUSTED * best)
+
+
+def _gram(rolls: Rolls, guided: Sequence[Tensor]) -> np.ndarray:
+    def inner(part: slice) -> np.ndarray:
+        flat = torch.stack([each[part].double().flatten() for each in guided])
+        products: np.ndarray = (flat @ flat.T).numpy()
+        return np.append(products.ravel(), flat.shape[1])
+
+    *sums, elements = rolls.share.sum(inner).tolist()
+    return np.array(sums).reshape(len(guided), -1) / elements
+
+
+def _directions(gram: np.ndarray) -> np.ndarray:
+    """Weights of the outputs along which they are uncorrelated and of unit RMS, one a row."""
+    length = np.sqrt(np.diag(gram))
+    values, vectors = np.linalg.eigh(gram / np.outer(length, length))
+    kept = values > LEAST * values[-1]
+    found: np.ndarray = (vectors[:, kept] / np.sqrt(values[kept])).T / length
+    return found

@@ -1,0 +1,229 @@
+"""Rolling: the calibration samples sent through the accelerated sampler, again and again.
+
+All samples roll in lock step. At a forecast step s the row is the one whose forecast lands them
+best on the plain trajectories:
+
+    w_s = argmin E |x_{s+1} - a_s x~_s - b_s sum_c w_c g~_c|^2 + ridge |w|^2
+
+over the computed steps c, with x~ and g~ of the accelerated run. Then the samples move by it, and
+the next row makes up for what this one has missed. Nothing is fitted at computed steps.
+
+At `site="output"`, a row over past outputs inside a sampler of first order is a non-stationary
+linear multistep method: learned solvers (BNS, 2403.01329; S4S, 2502.17423) train the same numbers
+by gradient descent through the sampler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import SkipValidation
+from torch import Tensor
+
+from forecastcache.calibration.distributed import Shard
+from forecastcache.calibration.gram import RIDGE, least_weights
+from forecastcache.calibration.microbatch import in_microbatches
+from forecastcache.calibration.output_cache import OutputCache, played_back
+from forecastcache.calibration.sampler import Motion
+from forecastcache.calibration.subset import Subset
+from forecastcache.engine.attach import attach, denoisers
+from forecastcache.predictor import LinearPredictor
+from forecastcache.predictors.learned import Learned
+from forecastcache.predictors.row import Row
+from forecastcache.registry import adapter_for
+from forecastcache.sampling.trajectory import Trajectory, trajectory_of
+from forecastcache.schedule import Listed
+from forecastcache.step import Step
+
+TINY = 1e-20
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """A roll through the accelerated sampler.
+
+    Attributes:
+        computed: computed steps.
+        rows: rows, one for each forecast step.
+        samples: samples x~_0 to x~_T, `(samples, elements)` each.
+        guided: guided outputs at the computed steps, likewise.
+        outputs: what the model returned, call by call.
+    """
+
+    computed: tuple[int, ...]
+    rows: tuple[Row, ...]
+    samples: Sequence[Tensor]
+    guided: Sequence[Tensor]
+    outputs: Sequence[Any]
+
+    @property
+    def final(self) -> Tensor:
+        """Samples that it ended at."""
+        return self.samples[-1]
+
+
+@dataclass(frozen=True)
+class Rolls:
+    """The calibration samples of one size, as one batch.
+
+    Attributes:
+        pipe: a diffusers pipeline.
+        run: function that has it sample all of them, as one batch.
+        plain: what was looked at of x_0 to x_T, sampled plainly, `(samples, elements)` each.
+        motion: motion of the sampler, of first order.
+        shard: share of all processes' samples that these are; None for all there are.
+        subset: elements that are looked at.
+        depth: number of newest computed steps that rows read; None for all.
+        ridge: ridge as a part of the mean diagonal.
+    """
+
+    pipe: Any
+    run: Callable[[], object]
+    plain: Sequence[Tensor]
+    motion: Motion
+    shard: Shard | None = None
+    subset: Subset = Subset()
+    depth: int | None = None
+    ridge: float = RIDGE
+    _evaluated: list[int] = field(default_factory=list)
+
+    @property
+    def share(self) -> Shard:
+        """The share, given or whole."""
+        return self.shard or Shard.whole(len(self.plain[0]))
+
+    @property
+    def evaluations(self) -> int:
+        """Steps that the network has computed for these samples, counted for one sample each."""
+        return sum(self._evaluated)
+
+    def fitted(
+        self,
+        computed: Sequence[int],
+        on: Tensor | None = None,
+        cache: OutputCache | None = None,
+    ) -> Rollout:
+        """Fit the rows of one schedule on the way (closed loop).
+
+        Args:
+            computed: computed steps, rising from 0.
+            on: which samples they are fitted to, `(samples,)` of bool; None for all.
+            cache: outputs of other rolls of the same samples, fitted to the same ones.
+        """
+        cache = cache or OutputCache(room=0)
+        missed = cache.misses
+        with self._trajectory() as trajectory:
+            fitter = _RowFitter(self, trajectory, on)
+            with (
+                cache.serving(self._model, computed, lambda: len(trajectory.guided)) as outputs,
+                attach(self.pipe, Listed(computed), _FittedOnTheWay(fitter=fitter)),
+            ):
+                self.run()
+        rows = tuple(fitter.rows.values())
+        return self._rollout(trajectory, computed, rows, outputs, cache.misses - missed)
+
+    def replayed(
+        self, computed: Sequence[int], rows: Sequence[Row], known: Sequence[Any] = ()
+    ) -> Rollout:
+        """Roll with rows that are given.
+
+        Args:
+            computed: computed steps, rising from 0.
+            rows: one for each forecast step.
+            known: what the model returns at its first calls, which are then spared.
+        """
+        with (
+            self._trajectory() as trajectory,
+            played_back(self._model, known) as outputs,
+            attach(self.pipe, Listed(computed), Learned(rows)),
+        ):
+            self.run()
+        called = len(outputs) - len(known)
+        return self._rollout(trajectory, computed, tuple(rows), outputs, called)
+
+    def missed(self, final: Tensor) -> Tensor:
+        """Squared distance of each sample from the plain one, for one element, `(samples,)`."""
+        return (final - self.plain[-1]).double().square().mean(1).clamp(min=TINY)
+
+    @property
+    def _model(self) -> torch.nn.Module:
+        (model, *_), _ = denoisers(self.pipe)
+        return model
+
+    @contextmanager
+    def _trajectory(self) -> Iterator[Trajectory]:
+        with ExitStack() as held:
+            if len(self.share.sizes) > 1:
+                adapter = adapter_for(self._model)
+                held.enter_context(in_microbatches(self._model, adapter, self.share.sizes))
+            followed = trajectory_of(self.pipe, len(self.plain[0]), self.subset.of)
+            yield held.enter_context(followed)
+
+    def _rollout(
+        self,
+        trajectory: Trajectory,
+        computed: Sequence[int],
+        rows: tuple[Row, ...],
+        outputs: Sequence[Any],
+        called: int,
+    ) -> Rollout:
+        branches = max(1, len(outputs) // len(computed))
+        self._evaluated.append(called // branches * len(self.plain[0]))
+        guided = [trajectory.guided[step] for step in computed]
+        return Rollout(tuple(computed), rows, trajectory.samples, guided, outputs)
+
+
+class _RowFitter:
+    """Solves the row of the step that a run has come to, once for all its branches."""
+
+    def __init__(self, rolls: Rolls, trajectory: Trajectory, on: Tensor | None) -> None:
+        self.rows: dict[int, Row] = {}
+        self.depth = rolls.depth or len(rolls.plain)
+        self._rolls, self._trajectory = rolls, trajectory
+        self._on = torch.ones(len(rolls.plain[0]), dtype=torch.bool) if on is None else on
+
+    def row(self, computed: list[int], step: int) -> np.ndarray:
+        if step not in self.rows:
+            weights = self._solve(computed, step)
+            self.rows[step] = Row(
+                target=step, computed=tuple(computed), weights=tuple(weights.tolist())
+            )
+        return np.array(self.rows[step].weights)
+
+    def _solve(self, computed: list[int], step: int) -> np.ndarray:
+        rolls, motion = self._rolls, self._rolls.motion
+        keep, move = motion.keep[step], motion.move[step]
+        away = rolls.plain[step + 1].double() - keep * self._trajectory.samples[step].double()
+        guided = [self._trajectory.guided[c].double() for c in computed]
+
+        def normal_and_aim(part: slice) -> np.ndarray:
+            on = self._on[part]
+            past = torch.stack([each[part][on].flatten() for each in guided])
+            normal, aim = move**2 * (past @ past.T), move * (past @ away[part][on].flatten())
+            return np.column_stack([normal.numpy(), aim.numpy()])
+
+        sums = rolls.share.sum(normal_and_aim)
+        return least_weights(sums[:, :-1], sums[:, -1], rolls.ridge)
+
+
+class _FittedOnTheWay(LinearPredictor):
+    """The rows of a run, solved as it comes to them."""
+
+    fitter: SkipValidation[Any]
+
+    @property
+    def depth(self) -> int:
+        return int(self.fitter.depth)
+
+    @property
+    def fitted(self) -> bool:
+        return True
+
+    def weights(self, computed: Sequence[Step], target: Step) -> np.ndarray:
+        row: np.ndarray = self.fitter.row([step.index for step in computed], target.index)
+        return row
