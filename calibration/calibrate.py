@@ -7,40 +7,44 @@ is written.
 from __future__ import annotations
 
 import json
-import logging
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from forecastcache._util.fingerprint import as_json, digest
 from forecastcache._util.progress import Progress, silent
 from forecastcache.calibration.calibration import Calibration
 from forecastcache.calibration.distributed import ProcessGroup
-from forecastcache.calibration.fit import SizeFitter
-from forecastcache.calibration.fits import Fit, SizeFits
+from forecastcache.calibration.fits import SizeFits
 from forecastcache.calibration.identity import Identity, versions
 from forecastcache.calibration.io import require_replaceable
 from forecastcache.calibration.part_files import Parts
+from forecastcache.calibration.prompt_cache import prompts_encoded_once
 from forecastcache.calibration.recorder import RequestRecorder
-from forecastcache.calibration.targets import FEWEST, FitTarget
+from forecastcache.calibration.subset import ELEMENTS, Subset
+from forecastcache.calibration.targets import TRIES, Effort, FitTarget
+from forecastcache.calibration.work import Work
 from forecastcache.engine.attach import denoisers
-from forecastcache.errors import CalibrationError
+from forecastcache.errors import CalibrationError, ForecastCacheWarning
 from forecastcache.sampling.request import Request
 from forecastcache.schedule import Schedule
-
-logger = logging.getLogger("forecastcache")
 
 
 def calibrate(
     pipe: Any,
     requests: Request | Sequence[Request],
-    out: str | Path,
-    schedules: Sequence[str | Schedule | FitTarget] = (),
+    out: str | Path | None = None,
+    schedules: Sequence[str | Schedule | FitTarget] | None = None,
     *,
     micro_batch: int = 8,
-    tries: int = 60,
+    tries: int = TRIES,
+    refine: bool = True,
+    evaluations: int | None = None,
+    elements: int = ELEMENTS,
     depth: int | None = None,
     progress: Progress = silent,
     group: ProcessGroup = ProcessGroup(),  # noqa: B008  # frozen
@@ -49,45 +53,59 @@ def calibrate(
 
     Args:
         pipe: a diffusers pipeline with nothing attached.
-        requests: the samples to record, one request for each size. Schedules are searched
-            for at the first and fitted at all.
-        out: path of the file.
+        requests: the samples to record, one request for each size; four to eight serve. Schedules
+            are searched for at the first and fitted at all.
+        out: path of the file; None to write none, and to keep nothing of what was recorded.
         schedules: schedules to fit in closed loop: objects, specs such as `every:7` or `0,6,12`,
-            or `search:9` for the nine steps that suit best.
+            or `search:9` for the nine steps that suit best. None for searches of 4 to 18.
         micro_batch: number of samples that the network sees at once.
-        tries: number of schedules that a search looks at.
+        tries: number of schedules that a search looks at, at most.
+        refine: whether rows are refined all together, where `evaluations` allow it.
+        evaluations: most evaluations of the network, for one sample each; None for as many as 120
+            plain runs of every sample take.
+        elements: number of elements of each sample that are looked at, at most.
         depth: number of newest computed steps that closed-loop rows read; None for all.
         progress: called with (stage, done, of) as each stage goes on.
         group: processes that share the prompts; the main one writes the file.
 
     Raises:
-        CalibrationError: no requests or fewer than two prompts, a sampler that closed loop cannot
-            serve, guidance that changes during a run, `out` or the folder beside it is something
-            else or in use, or another process has ended or was asked for something else.
+        CalibrationError: no requests, a sampler that closed loop cannot serve, guidance that
+            changes during a run, `evaluations` below what is needed, `out` or the folder beside
+            it is something else or in use, or another process has ended or was asked for
+            something else.
     """
     requests = _listed(requests)
-    targets = [_target(each, requests[0].steps) for each in schedules]
+    if out is None:
+        with TemporaryDirectory() as folder:
+            return calibrate(
+                pipe, requests, Path(folder) / "calibration", schedules, micro_batch=micro_batch,
+                tries=tries, refine=refine, evaluations=evaluations, elements=elements,
+                depth=depth, progress=progress, group=group,
+            )  # fmt: skip
+    effort = _effort(requests, schedules, tries, refine, evaluations)
     require_replaceable(Path(out))
     identity = _identity(pipe, requests)
-    note = _note(pipe, identity, requests, micro_batch, depth)
-    group.require_same({**note, "schedules": ";".join(map(str, targets)), "tries": str(tries)})
+    note = _note(pipe, identity, requests, micro_batch, depth, elements)
+    group.require_same({**note, **effort.note})
     divided = _divided(pipe, requests, micro_batch, group)
-    with Parts.of(Path(out), note, group) as kept:
+    with Parts.of(Path(out), note, group) as kept, prompts_encoded_once(pipe):
         fitters = []
         for number, request in enumerate(requests):
             recorder = RequestRecorder(
-                pipe, number, divided[number], bool(targets), kept, group, micro_batch, depth
-            )
+                pipe, number, divided[number], bool(effort.targets), kept, group, micro_batch,
+                depth, Subset(elements),
+            )  # fmt: skip
             stage = "recording" + f" {_name(request)}" * (len(requests) > 1)
             fitters.append(recorder.fitter(partial(progress, stage)))
-            if targets:
+            if effort.targets:
                 fitters[-1].recording.motion.require_first_order(identity.scheduler.name)
         sizes = [SizeFits(_name(it), fitter.recording) for it, fitter in zip(requests, fitters)]
         calibration = Calibration(identity, tuple(sizes), versions())
-        for number, target in enumerate(targets):
-            for size, fit in enumerate(_fitted(fitters, target, kept, tries, group, progress)):
+        work = Work(fitters, effort, kept, group, progress)
+        for number, fits in enumerate(work.fits()):
+            for size, fit in enumerate(fits):
                 calibration = calibration.with_fits([fit], size)
-            progress("fitting", number + 1, len(targets))
+            progress("fitting", number + 1, len(effort.targets))
         if group.is_main:
             calibration.save(out)
         group.wait()
@@ -95,15 +113,29 @@ def calibrate(
     return calibration
 
 
+def _effort(
+    requests: Sequence[Request],
+    schedules: Sequence[str | Schedule | FitTarget] | None,
+    tries: int,
+    refine: bool,
+    evaluations: int | None,
+) -> Effort:
+    steps = requests[0].steps
+    wanted = FitTarget.usual(steps) if schedules is None else schedules
+    targets = [it if isinstance(it, FitTarget) else FitTarget.of(it, steps) for it in wanted]
+    samples = [len(request) for request in requests]
+    return Effort.within(samples, steps, list(dict.fromkeys(targets)), tries, refine, evaluations)
+
+
+FEWEST = 2  # prompts by which rows can be judged
+USUAL = 8
+
+
 def _listed(requests: Request | Sequence[Request]) -> list[Request]:
     listed = [requests] if isinstance(requests, Request) else list(requests)
     if not listed:
         raise CalibrationError("there are no requests to record: give one for each size")
     return listed
-
-
-def _target(wish: str | Schedule | FitTarget, steps: int) -> FitTarget:
-    return wish if isinstance(wish, FitTarget) else FitTarget.of(wish, steps)
 
 
 def _identity(pipe: Any, requests: Sequence[Request]) -> Identity:
@@ -116,11 +148,16 @@ def _identity(pipe: Any, requests: Sequence[Request]) -> Identity:
 def _divided(
     pipe: Any, requests: Sequence[Request], micro_batch: int, group: ProcessGroup
 ) -> list[list[Request]]:
-    """Each request in micro-batches; refuses too few prompts and too many processes."""
+    """Each request in micro-batches; refuses too many processes."""
     divided = [request.split(pipe, micro_batch) for request in requests]
     fewest = min(sum(map(len, parts)) for parts in divided)
     if fewest < FEWEST:
-        raise CalibrationError(f"{fewest} prompt is too few: give {FEWEST} at least, 50 are usual")
+        warnings.warn(
+            "the calibration is of a single prompt: its rows fit that one best, and nothing "
+            f"judges them; give {FEWEST} prompts at least, {USUAL} are usual",
+            ForecastCacheWarning,
+            stacklevel=3,
+        )
     for parts in divided:
         group.own(parts)
     return divided
@@ -132,6 +169,7 @@ def _note(
     requests: Sequence[Request],
     micro_batch: int,
     depth: int | None,
+    elements: int,
 ) -> dict[str, str]:
     """Everything that the parts depend on, by what a user calls it."""
     (model, *_), _ = denoisers(pipe)
@@ -145,51 +183,10 @@ def _note(
         "prompts, seeds or sizes": digest(json.dumps([as_json(asdict(it)) for it in requests])),
         "--micro-batch": str(micro_batch),
         "depth": str(depth),
+        "--elements": str(elements),
     }
 
 
 def _name(request: Request) -> str:
     height, width = request.call.get("height"), request.call.get("width")
     return f"{height}x{width}" if height and width else "the pipeline's own size"
-
-
-def _fitted(
-    fitters: Sequence[SizeFitter],
-    target: FitTarget,
-    kept: Parts,
-    tries: int,
-    group: ProcessGroup,
-    progress: Progress,
-) -> list[Fit]:
-    """The fit of one schedule at each size, made now or before."""
-    name = f"fit-{digest(f'{target} {tries}')}.json"
-    known = group.from_main(lambda: kept.read(name))
-    if known is not None:
-        logger.info("calibration: %s was fitted before", target)
-        return [Fit.model_validate(fit) for fit in known]
-    computed = target.computed or _searched(fitters[0], target.count, kept, tries, group, progress)
-    fits = [fitter.fit(computed) for fitter in fitters]
-    if group.is_main:
-        kept.write(name, [fit.model_dump() for fit in fits])
-    return fits
-
-
-def _searched(
-    fitter: SizeFitter,
-    count: int,
-    kept: Parts,
-    tries: int,
-    group: ProcessGroup,
-    progress: Progress,
-) -> tuple[int, ...]:
-    """The steps that a search finds; what was tried before is not rolled again."""
-    name = f"search-{count}.json"
-    known = group.from_main(lambda: kept.read(name)) or []
-    errors = {tuple(computed): error for computed, error in known}
-
-    def keep(computed: tuple[int, ...], error: float) -> None:
-        errors[computed] = error
-        if group.is_main:
-            kept.write(name, list(errors.items()))
-
-    return fitter.search(count, tries, progress, dict(errors), keep)

@@ -29,8 +29,8 @@ from forecastcache.calibration.schedule_search import (
     search,
     with_one_more,
 )
+from forecastcache.calibration.targets import FOLDS
 
-FOLDS = 2  # of the samples: rows fitted to the others are judged by each in turn
 SIMULATED_FROM = 10  # computed steps; with fewer, the simulated loop's schedules are bad ones
 Tick = Callable[[str, int, int], None]
 
@@ -90,7 +90,7 @@ class SizeFitter:
         return found
 
     def _seeds(self, count: int, fits: Sequence[Fit]) -> list[Steps]:
-        """Schedules that are likely to be good: those of other counts, stretched or longer by one."""
+        """Schedules that are likely to be good: other counts' stretched, or with one step more."""
         total = self.recording.steps
         seeds: list[Steps] = []
         for fit in sorted(fits, key=lambda fit: abs(len(fit.computed) - count))[:2]:
@@ -131,16 +131,16 @@ class SizeFitter:
     def _refinement(
         self, rolled: Rollout, tick: Tick
     ) -> Callable[[Rollout, Tensor | None], Rollout] | None:
-        """What moves all rows of a roll together, fitted to some samples; None if it gains nothing."""
+        """What moves all rows of a roll together, fitted to some samples; None if none gains."""
         stage = f"refining {len(rolled.computed)}"
         line = Linearised(self.rolls, rolled, lambda done, of: tick(stage, done, of))
-        damping = chosen_damping(line.normals(rolled.final, self.numbers))
+        damping = chosen_damping(line.normals(rolled.final, self.numbers), line.ways)
         if damping is None:
             return None
 
         def change(rolled: Rollout, on: Tensor | None) -> Rollout:
             normals = line.normals(rolled.final, self.numbers, on)
-            by = least_squares(normals.sum(0), damping)
+            by = least_squares(normals.sum(0), damping, line.ways)
             rows = shifted(rolled.rows, line.ways, by.tolist())
             return self.rolls.replayed(rolled.computed, rows)
 
@@ -149,7 +149,7 @@ class SizeFitter:
     def _judged(
         self, computed: Sequence[int], change: Callable[[Rollout, Tensor | None], Rollout] | None
     ) -> float | None:
-        """PSNR in dB of each sample by rows fitted to the other folds; None for a single sample."""
+        """PSNR in dB by rows that were fitted to the other fold; None for a single sample."""
         if self.recording.prompts < FOLDS:
             return None
         logs = torch.zeros(len(self.numbers), dtype=torch.float64)

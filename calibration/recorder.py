@@ -13,9 +13,12 @@ from torch import Tensor
 
 from forecastcache.calibration.distributed import ProcessGroup, Shard
 from forecastcache.calibration.fit import SizeFitter
+from forecastcache.calibration.output_cache import OutputCache
 from forecastcache.calibration.part_files import Parts
 from forecastcache.calibration.plausible import ARRAYS
 from forecastcache.calibration.recording import Recording, record
+from forecastcache.calibration.rolling import Rolls
+from forecastcache.calibration.subset import Subset
 from forecastcache.sampling.request import Request
 
 logger = logging.getLogger("forecastcache")
@@ -35,6 +38,7 @@ class RequestRecorder:
         group: processes that share the parts.
         micro_batch: number of samples in a part.
         depth: number of newest computed steps that rows read; None for all.
+        subset: elements of each sample that are looked at.
     """
 
     pipe: Any
@@ -45,6 +49,7 @@ class RequestRecorder:
     group: ProcessGroup
     micro_batch: int
     depth: int | None
+    subset: Subset
 
     def fitter(self, progress: Callable[[int, int], None]) -> SizeFitter:
         """What the fits of this request need.
@@ -61,14 +66,23 @@ class RequestRecorder:
             plain.append(samples)
             done = min(len(recordings) * self.group.size, len(self.parts))
             progress(done, len(self.parts))
+        request, together = Request.joined(mine), _summed(recordings, len(self.parts), self.group)
+        starts = self.group.own(np.cumsum([0, *map(len, self.parts[:-1])]).tolist())
         return SizeFitter(
-            pipe=self.pipe,
-            request=Request.joined(mine),
-            plain=list(torch.cat(plain, dim=1)) if self.keep_samples else [],
-            recording=_summed(recordings, len(self.parts), self.group),
-            shard=Shard(tuple(map(len, mine)), len(self.parts), self.group),
-            micro_batch=self.micro_batch,
-            depth=self.depth,
+            rolls=Rolls(
+                pipe=self.pipe,
+                run=lambda: request.run(self.pipe),
+                plain=list(torch.cat(plain, dim=1)) if self.keep_samples else [],
+                motion=together.motion,
+                shard=Shard(tuple(map(len, mine)), len(self.parts), self.group),
+                subset=self.subset,
+                depth=self.depth,
+            ),
+            recording=together,
+            numbers=torch.cat(
+                [start + torch.arange(len(part)) for start, part in zip(starts, mine)]
+            ),
+            cache=OutputCache(),
         )
 
     def _read(self, name: str) -> tuple[Recording, Tensor] | None:
@@ -84,7 +98,7 @@ class RequestRecorder:
         return Recording(**held), torch.from_numpy(arrays.get("samples", np.empty(0)))
 
     def _record(self, part: Request, name: str) -> tuple[Recording, Tensor]:
-        recording, each = record(self.pipe, lambda: part.run(self.pipe), len(part))
+        recording, each = record(self.pipe, lambda: part.run(self.pipe), len(part), self.subset)
         samples = torch.stack(each)
         arrays = {key: getattr(recording, key) for key in ARRAYS}
         if self.keep_samples:

@@ -27,7 +27,7 @@ from forecastcache.predictors.row import Row
 
 STEP = 3e-3  # by which a landing is shifted, in units of the final samples
 LEAST = 1e-8  # share of the largest eigenvalue below which a direction is rounding
-DAMPINGS = tuple(np.geomspace(1e-3, 30, 14).tolist())
+DAMPINGS = tuple(np.geomspace(1e-5, 100, 22).tolist())
 TRUSTED = 0.7  # share of the best foreseen gain at which the largest damping is taken
 WORTH = 0.05  # dB foreseen for samples left out, below which nothing is changed
 GROUPS = 8  # of samples that are left out in turn, at most
@@ -64,15 +64,13 @@ def freedoms(rolls: Rolls, rolled: Rollout) -> list[Freedom]:
     return found
 
 
-def evaluations(computed: Sequence[int], total: int) -> int:
-    """Steps that the network computes for one look at all freedoms, for each sample."""
-    ends = (*computed[1:], total)
-    later = range(len(computed) - 1, -1, -1)
-    return sum(
-        (gap + 1) * after
-        for gap, (begin, end, after) in enumerate(zip(computed, ends, later))
-        if end > begin + 1
-    )
+def most_evaluations(count: int, total: int) -> int:
+    """Steps that the network computes, at most, for one look at all freedoms of `count` steps.
+
+    Each of a gap's freedoms is rolled on from the next computed step.
+    """
+    gaps = range(count if count < total else 0)
+    return sum((gap + 1) * (count - 1 - gap) for gap in gaps)
 
 
 def shifted(rows: Sequence[Row], ways: Sequence[Freedom], by: Sequence[float]) -> tuple[Row, ...]:
@@ -139,28 +137,29 @@ class Linearised:
         return found[found[:, -1, -1] > 0]
 
 
-def least_squares(normal: np.ndarray, damping: float) -> np.ndarray:
-    """The shifts of least residual, Levenberg's damping in the unit of each."""
+def least_squares(normal: np.ndarray, damping: float, ways: Sequence[Freedom]) -> np.ndarray:
+    """The shifts of least residual; those that change the rows much are damped most."""
     answers, aim = normal[:-1, :-1], normal[:-1, -1]
-    damped = answers + damping * np.diag(np.diag(answers))
+    change = np.array([way.weights @ way.weights for way in ways])
+    damped = answers + damping * np.diag(np.diag(answers) * change / change.mean())
     found: np.ndarray = -np.linalg.solve(damped, aim)
     return found
 
 
-def foreseen(normals: np.ndarray, damping: float) -> float:
+def foreseen(normals: np.ndarray, damping: float, ways: Sequence[Freedom]) -> float:
     """The gain in dB of groups that are left out in turn, by the linear model."""
     whole, gains = normals.sum(0), []
     for own in normals:
-        step = np.append(least_squares(whole - own, damping), 1.0)
+        step = np.append(least_squares(whole - own, damping, ways), 1.0)
         gains.append(-10 * np.log10(max(step @ own @ step, 1e-12) / own[-1, -1]))
     return float(np.mean(gains))
 
 
-def chosen_damping(normals: np.ndarray) -> float | None:
+def chosen_damping(normals: np.ndarray, ways: Sequence[Freedom]) -> float | None:
     """The largest damping that gains nearly most on groups left out; None if none gains."""
-    if len(normals) < 2:
+    if len(normals) < 2 or not ways:
         return None
-    gains = {damping: foreseen(normals, damping) for damping in DAMPINGS}
+    gains = {damping: foreseen(normals, damping, ways) for damping in DAMPINGS}
     best = max(gains.values())
     if best < WORTH:
         return None

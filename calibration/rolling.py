@@ -87,7 +87,7 @@ class Rolls:
     plain: Sequence[Tensor]
     motion: Motion
     shard: Shard | None = None
-    subset: Subset = Subset()
+    subset: Subset = Subset()  # noqa: RUF009  # frozen
     depth: int | None = None
     ridge: float = RIDGE
     _evaluated: list[int] = field(default_factory=list)

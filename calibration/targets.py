@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from forecastcache.bounds import whole_number
+from forecastcache.calibration.refine import most_evaluations
 from forecastcache.calibration.schedule_dp import require_count
+from forecastcache.errors import CalibrationError
 from forecastcache.schedule import Schedule
 from forecastcache.spec import parse_schedule
 
-FEWEST = 2  # prompts
+COUNTS = range(4, 19)  # computed steps that are searched for where nothing is asked
+TRIES = 24  # schedules that a search looks at
+PLAIN_RUNS = 120  # of every sample, as many evaluations as a calibration takes at most
+FOLDS = 2  # of the samples: rows fitted to the others are judged by each in turn
+ROLLS = 1 + FOLDS  # of a fit, and of its refinement
 
 
 @dataclass(frozen=True)
@@ -47,32 +53,108 @@ class FitTarget:
         steps = schedule.computed(total)
         return cls(len(steps), steps)
 
+    @classmethod
+    def usual(cls, total: int) -> list[FitTarget]:
+        """What is fitted where nothing is asked: searches for 4 to 18 computed steps."""
+        return [cls(count) for count in COUNTS if count < total]
+
 
 @dataclass(frozen=True)
-class CalibrationCost:
-    """What a calibration will compute, in evaluations of the network for one sample.
+class Effort:
+    """How much a calibration computes, in evaluations of the network for one sample each.
 
     Attributes:
-        record: evaluations for the plain runs.
-        fit: evaluations for the closed-loop fits, at most.
+        samples: number of samples of each size.
+        steps: number of steps of a trajectory.
+        targets: schedules to fit, by rising count.
+        tries: number of schedules that a search looks at.
+        refined: how many of the targets, the first ones, have their rows refined together.
     """
 
-    record: int
-    fit: int
+    samples: tuple[int, ...]
+    steps: int
+    targets: tuple[FitTarget, ...]
+    tries: int
+    refined: int
 
     @classmethod
-    def of(
-        cls, prompts: Sequence[int], steps: int, targets: Sequence[FitTarget], tries: int
-    ) -> CalibrationCost:
-        """The cost of so many prompts at each size, of trajectories of so many steps.
+    def within(
+        cls,
+        samples: Sequence[int],
+        steps: int,
+        targets: Sequence[FitTarget],
+        tries: int = TRIES,
+        refine: bool = True,
+        bound: int | None = None,
+    ) -> Effort:
+        """As much as a bound allows: rows are refined for few steps first, then fewer tries made.
 
-        Schedules are searched for at the first size and fitted, twice, at all.
+        Args:
+            samples: number of samples of each size.
+            steps: number of steps of a trajectory.
+            targets: schedules to fit.
+            tries: number of schedules that a search looks at, at most.
+            refine: whether rows are refined.
+            bound: most evaluations; None for 120 plain runs of every sample.
+
+        Raises:
+            CalibrationError: the bound is below what a calibration takes at least.
         """
-        fits = sum(2 * each.count for each in targets)
-        searches = sum(tries * each.count for each in targets if each.computed is None)
-        return cls(sum(prompts) * steps, sum(prompts) * fits + prompts[0] * searches)
+        rising = tuple(sorted(targets, key=lambda it: (it.count, it.computed or ())))
+        bound = PLAIN_RUNS * steps * sum(samples) if bound is None else bound
+        effort = cls(tuple(samples), steps, rising, tries, len(rising) if refine else 0)
+        while effort.total > bound and effort.refined:
+            effort = replace(effort, refined=effort.refined - 1)
+        while effort.total > bound and effort.tries > 1:
+            effort = replace(effort, tries=effort.tries - 1)
+        if effort.total > bound:
+            raise CalibrationError(
+                f"this takes {effort.total:,} evaluations of the network at least, but "
+                f"--evaluations allows {bound:,}: allow more, or ask for fewer --schedule or "
+                "--count"
+            )
+        return effort
+
+    @property
+    def record(self) -> int:
+        """Evaluations for the plain runs."""
+        return sum(self.samples) * self.steps
+
+    @property
+    def search(self) -> int:
+        """Evaluations for the searches, made at the first size, at most."""
+        searched = sum(each.count for each in self.targets if each.computed is None)
+        return self.samples[0] * self.tries * searched
+
+    @property
+    def fit(self) -> int:
+        """Evaluations for the fits and what judges them."""
+        return sum(self.samples) * ROLLS * sum(each.count for each in self.targets)
+
+    @property
+    def refine(self) -> int:
+        """Evaluations for the refinements, at most."""
+        each = (
+            most_evaluations(it.count, self.steps) + ROLLS * it.count
+            for it in self.targets[: self.refined]
+        )
+        return sum(self.samples) * sum(each)
 
     @property
     def total(self) -> int:
-        """Evaluations of both."""
-        return self.record + self.fit
+        """Evaluations of all, at most."""
+        return self.record + self.search + self.fit + self.refine
+
+    @property
+    def note(self) -> dict[str, str]:
+        """What every process that shares the work must have been asked for."""
+        return {
+            "schedules": ";".join(map(str, self.targets)),
+            "tries": str(self.tries),
+            "refine": str(self.refined),
+        }
+
+    @property
+    def plain_runs(self) -> float:
+        """As many plain runs of every sample take as many evaluations."""
+        return self.total / self.record

@@ -16,6 +16,7 @@ MOST = {
     "text tokens": 1_000_000,
     "tries": 1_000_000,
     "evaluations": 2**62,
+    "elements": 2**40,
     "seed": 2**62,  # count up from it, and every seed fits 64 bits
     "rows": 1_000,  # of an evaluation, beside the plain run
     "letters of a prompt": 10_000,

@@ -1,28 +1,32 @@
-"""forecastcache calibrate: learn from some fifty prompts what serves every speed."""
+"""forecastcache calibrate: learn from a few prompts what serves every speed."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecastcache.cli.args import choose, load_and_ask, requests_fields
-from forecastcache.cli.console import print_calibration, progress_bars
+from forecastcache.cli.console import print_calibration, print_expected, progress_bars
 from forecastcache.cli.options import (
     DTYPES,
     CalibrationOutOption,
     CalibrationSeedOption,
     ClassesOption,
     DeviceOption,
+    DryRunOption,
     DtypeOption,
+    ElementsOption,
+    EvaluationsOption,
     GuidanceOption,
     JsonOption,
-    LimitOption,
     MicroBatchOption,
     ModelArgument,
     PromptCountOption,
     PromptsOption,
+    RefineOption,
     SizesOption,
     StepsOption,
     TargetsOption,
@@ -32,10 +36,12 @@ from forecastcache.cli.outputs import require_file
 from forecastcache.errors import OptionError
 
 if TYPE_CHECKING:
-    from forecastcache.calibration.targets import CalibrationCost, FitTarget
+    from forecastcache.calibration.calibration import Calibration
+    from forecastcache.calibration.targets import Effort, FitTarget
 
-COUNT = 50  # prompts where nothing says how many
+COUNT = 8  # prompts where nothing says how many
 SEED = 1000  # far from those of the pictures that `run` and `evaluate` make
+NONE = "none"  # schedules: record alone
 
 
 def calibrate_command(
@@ -45,8 +51,10 @@ def calibrate_command(
     classes: ClassesOption = None,
     count: PromptCountOption = None,
     schedule: TargetsOption = [],  # noqa: B006  # typer copies it
-    tries: TriesOption = 60,
-    limit: LimitOption = None,
+    tries: TriesOption = 24,
+    refine: RefineOption = True,
+    evaluations: EvaluationsOption = None,
+    elements: ElementsOption = 65536,
     micro_batch: MicroBatchOption = 8,
     steps: StepsOption = 50,
     seed: CalibrationSeedOption = None,
@@ -54,53 +62,84 @@ def calibrate_command(
     guidance_scale: GuidanceOption = None,
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",
+    dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Record plain runs of MODEL and fit what any speed needs, into one small file."""
-    from forecastcache.calibration.targets import CalibrationCost, FitTarget
+    from forecastcache.calibration.targets import Effort
 
     chosen_dtype = choose("dtype", dtype, DTYPES)
-    targets = [FitTarget.of(text, steps) for text in schedule]
+    targets = _targets(schedule, steps)
     require_file("--out", out)
     fields = requests_fields(
         steps, seed, count, classes, prompts, guidance_scale, size, usual_seed=SEED
     )
     for each in fields:
         each["count"] = each["count"] or len(each.get("prompts", ())) or COUNT
-    _require_enough(prompts, fields)
-    cost = CalibrationCost.of([each["count"] for each in fields], steps, targets, tries)
-    _require_within(cost, limit)
-    options = {"micro_batch": micro_batch, "tries": tries}
-    _calibrate_and_show(model, device, chosen_dtype, fields, out, targets, cost, options, as_json)
+    samples = [each["count"] for each in fields]
+    effort = Effort.within(samples, steps, targets, tries, refine, evaluations)
+    options = {
+        "micro_batch": micro_batch, "tries": tries, "refine": refine,
+        "evaluations": evaluations, "elements": elements,
+    }  # fmt: skip
+    if dry_run:
+        _show_expected(model, device, chosen_dtype, fields, effort, micro_batch, elements, as_json)
+        return
+    calibration = _calibrated(model, device, chosen_dtype, fields, out, effort, options, as_json)
+    if calibration is None:
+        return
+    figures = {"model": model, "file": str(out), **calibration.figures()}
+    if as_json:
+        print(json.dumps(figures, indent=2))
+    else:
+        print_calibration(figures)
+        print(out)
 
 
-def _require_enough(prompts: Path | None, fields: Sequence[dict[str, Any]]) -> None:
-    from forecastcache.calibration.targets import FEWEST
+def _targets(schedules: Sequence[str], steps: int) -> list[FitTarget]:
+    from forecastcache.calibration.targets import FitTarget
 
-    if any(each["count"] < FEWEST for each in fields):
-        where = f"--prompts {prompts} has" if prompts else "--count asks for"
-        raise OptionError(f"{where} one prompt: give {FEWEST} at least, of each size")
-
-
-def _require_within(cost: CalibrationCost, limit: int | None) -> None:
-    if limit is not None and cost.total > limit:
-        raise OptionError(
-            f"this would take {cost.total:,} evaluations of the network, {cost.fit:,} of them to "
-            f"fit: more than --limit {limit:,}; ask for fewer --schedule, --tries or --count"
-        )
+    if NONE in schedules:
+        if len(schedules) > 1:
+            raise OptionError("--schedule none fits nothing: leave the other schedules out, or it")
+        return []
+    asked = [FitTarget.of(text, steps) for text in schedules]
+    return list(dict.fromkeys(asked)) or FitTarget.usual(steps)
 
 
-def _calibrate_and_show(
+def _show_expected(
+    model: str,
+    device: str,
+    dtype: str,
+    fields: Sequence[dict[str, Any]],
+    effort: Effort,
+    micro_batch: int,
+    elements: int,
+    as_json: bool,
+) -> None:
+    from forecastcache.calibration.expected import expected
+
+    pipe, requests = load_and_ask(model, device, dtype, fields, split="calibration")
+    pipe.set_progress_bar_config(disable=True)
+    found = expected(pipe, requests, effort, micro_batch, elements)
+    if as_json:
+        plain_runs = {"plain_runs": effort.plain_runs, "seconds": found.seconds}
+        print(json.dumps({**asdict(found), **plain_runs}, indent=2))
+    else:
+        print_expected(found, effort)
+
+
+def _calibrated(
     model: str,
     device: str,
     dtype: str,
     fields: Sequence[dict[str, Any]],
     out: Path,
-    targets: Sequence[FitTarget],
-    cost: CalibrationCost,
-    options: dict[str, int],
+    effort: Effort,
+    options: dict[str, Any],
     as_json: bool,
-) -> None:
+) -> Calibration | None:
+    """The calibration, in the main process."""
     # Imported here: diffusers takes seconds that a refused option need not wait for.
     from forecastcache.calibration.calibrate import calibrate
     from forecastcache.calibration.distributed import process_group
@@ -109,23 +148,16 @@ def _calibrate_and_show(
         quiet = as_json or not group.is_main
         if not quiet:
             print(
-                f"{sum(each['count'] for each in fields)} prompts: {cost.record:,} evaluations of "
-                "the network to record" + (f", {cost.fit:,} at most to fit" if cost.fit else "")
+                f"{sum(effort.samples)} prompts: {effort.record:,} evaluations of the network to "
+                f"record, {effort.total - effort.record:,} at most to search, fit and refine; "
+                f"together as many as {effort.plain_runs:.0f} plain runs of each"
             )
         pipe, requests = load_and_ask(
             model, group.device(device), dtype, fields, split="calibration"
         )
         pipe.set_progress_bar_config(disable=True)
         with progress_bars(quiet) as progress:
-            calibration = calibrate(
-                pipe, requests, out, targets, **options, progress=progress, group=group
+            made = calibrate(
+                pipe, requests, out, effort.targets, **options, progress=progress, group=group
             )
-    if not group.is_main:
-        return
-    figures = {"model": model, "file": str(out), "evaluations": cost.total}
-    figures |= calibration.figures()
-    if as_json:
-        print(json.dumps(figures, indent=2))
-    else:
-        print_calibration(figures)
-        print(out)
+    return made if group.is_main else None

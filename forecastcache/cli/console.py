@@ -27,6 +27,8 @@ from forecastcache.memory.budget import in_mebibytes
 from forecastcache.memory.plan import MemoryPlan
 
 if TYPE_CHECKING:
+    from forecastcache.calibration.expected import Expected
+    from forecastcache.calibration.targets import Effort
     from forecastcache.evaluation.measurement import Measurement
 
 WIDE = 1000  # columns
@@ -82,15 +84,41 @@ def print_calibration(figures: dict[str, Any]) -> None:
     console.print(
         f"{identity['model']['name']} with {identity['scheduler']['name']}, "
         f"{identity['steps']} steps; {figures['prompts']} prompts at "
-        f"{', '.join(figures['sizes'])}. Open loop serves any schedule",
+        f"{', '.join(figures['sizes'])}; {figures['evaluations']:,} evaluations of the network. "
+        "Open loop serves any schedule",
         highlight=False,
     )
     if figures["fits"]:
         rolled = [
-            Offer(tuple(fit["computed"]), "closed", fit["latent_psnr_db"])
+            Offer(
+                tuple(fit["computed"]),
+                "closed",
+                fit["latent_psnr_db"],
+                fit["fitted_latent_psnr_db"] if fit["latent_psnr_db"] is None else None,
+            )
             for fit in figures["fits"]
         ]
         print_offers(rolled, identity["steps"])
+
+
+def print_expected(found: Expected, effort: Effort) -> None:
+    """What a calibration will take."""
+    table = Table("stage", "evaluations, at most", title="one evaluation: one step of one sample")
+    table.columns[1].justify = "right"
+    for stage in ("record", "search", "fit", "refine", "total"):
+        table.add_row(stage, f"{getattr(effort, stage):,}")
+    console = Console()
+    console.print(table)
+    counts = [it.count for it in effort.targets]
+    refined = f"{effort.refined} of {len(counts)} schedules refined" if counts else "no fits"
+    console.print(
+        f"As many as {effort.plain_runs:.0f} plain runs of each sample; {effort.tries} tries a "
+        f"search, {refined}.\n"
+        f"{found.seconds_per_evaluation:.3g} s an evaluation, measured: {found.seconds:,.0f} s.\n"
+        f"On the host: {in_mebibytes(found.kept_bytes)} of plain samples, "
+        f"{in_mebibytes(found.refined_bytes)} more while rows are refined.",
+        highlight=False,
+    )
 
 
 def print_offers(offers: Sequence[Offer], steps: int) -> None:

@@ -108,20 +108,31 @@ CalibrationOutOption = Annotated[Path, typer.Option(help="the calibration file")
 TargetsOption = Annotated[
     Texts,
     typer.Option(
-        "--schedule", help="fitted in closed loop: every:7, 0,6,12,18 or search:9; may be repeated"
+        "--schedule",
+        help="fitted in closed loop: every:7, 0,6,12,18, search:9, or none; may be repeated; "
+        "left out, searches of 4 to 18",
     ),
 ]
 TriesOption = Annotated[
-    int, typer.Option(min=1, max=MOST["tries"], help="schedules that a search looks at")
+    int, typer.Option(min=1, max=MOST["tries"], help="schedules that a search looks at, at most")
 ]
-LimitOption = Annotated[
+EvaluationsOption = Annotated[
     int | None,
     typer.Option(
+        "--evaluations",
+        "--limit",
         min=1,
         max=MOST["evaluations"],
-        help="most evaluations of the network, for one sample each",
+        help="most evaluations of the network, for one sample each; left out, as many as 120 "
+        "plain runs take",
     ),
 ]
+RefineOption = Annotated[bool, typer.Option(help="refine all rows of a schedule together")]
+ElementsOption = Annotated[
+    int,
+    typer.Option(min=1, max=MOST["elements"], help="elements of each sample that are looked at"),
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="say what it takes, and stop")]
 MicroBatchOption = Annotated[
     int,
     typer.Option(min=1, max=MOST["samples"], help="samples that the network sees at once"),
