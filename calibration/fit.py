@@ -14,8 +14,10 @@ from forecastcache.calibration.foretelling import Foretelling
 from forecastcache.calibration.output_cache import OutputCache
 from forecastcache.calibration.recording import Recording
 from forecastcache.calibration.refine import (
+    HELD,
     Linearised,
-    chosen_damping,
+    dampings,
+    gain,
     least_squares,
     shifted,
 )
@@ -33,6 +35,7 @@ from forecastcache.calibration.targets import FOLDS
 
 SIMULATED_FROM = 10  # computed steps; with fewer, the simulated loop's schedules are bad ones
 Tick = Callable[[str, int, int], None]
+Change = Callable[[Rollout, Tensor | None], Rollout]  # fitted to some of the samples
 
 
 @dataclass(frozen=True)
@@ -110,14 +113,9 @@ class SizeFitter:
             tick: called with (stage, done, of).
         """
         before = self.rolls.evaluations
-        rolled = self.rolls.fitted(computed, cache=self.cache)
-        change = self._refinement(rolled, tick) if refine else None
-        if change is not None:
-            changed = change(rolled, None)
-            if self._error(changed.final) < self._error(rolled.final):
-                rolled = changed
-            else:
-                change = None
+        rolled, change = self.rolls.fitted(computed, cache=self.cache), None
+        if refine:
+            rolled, change = self._refined(rolled, tick)
         judged = self._judged(computed, change)
         return Fit(
             computed=tuple(computed),
@@ -128,27 +126,29 @@ class SizeFitter:
             evaluations=sum(self.rolls.share.group.gather(self.rolls.evaluations - before)),
         )
 
-    def _refinement(
-        self, rolled: Rollout, tick: Tick
-    ) -> Callable[[Rollout, Tensor | None], Rollout] | None:
-        """What moves all rows of a roll together, fitted to some samples; None if none gains."""
-        stage = f"refining {len(rolled.computed)}"
+    def _refined(self, rolled: Rollout, tick: Tick) -> tuple[Rollout, Change | None]:
+        """A roll with all its rows moved together, and what moves them; the same if none gains."""
+        stage, numbers = f"refining {len(rolled.computed)}", self.numbers
         line = Linearised(self.rolls, rolled, lambda done, of: tick(stage, done, of))
-        damping = chosen_damping(line.normals(rolled.final, self.numbers), line.ways)
-        if damping is None:
-            return None
+        normals = line.normals(rolled.final, numbers)
+        before = decibels(self._error(rolled.final))
+        for damping in dampings(normals, line.ways):
 
-        def change(rolled: Rollout, on: Tensor | None) -> Rollout:
-            normals = line.normals(rolled.final, self.numbers, on)
-            by = least_squares(normals.sum(0), damping, line.ways)
-            rows = shifted(rolled.rows, line.ways, by.tolist())
-            return self.rolls.replayed(rolled.computed, rows)
+            def change(rolled: Rollout, on: Tensor | None, damping: float = damping) -> Rollout:
+                whole = line.normals(rolled.final, numbers, on).sum(0)
+                by = least_squares(whole, damping, line.ways)
+                return self.rolls.replayed(
+                    rolled.computed, shifted(rolled.rows, line.ways, by.tolist())
+                )
 
-        return change
+            changed = change(rolled, None)
+            whole = normals.sum(0)
+            told = gain(whole, least_squares(whole, damping, line.ways))
+            if decibels(self._error(changed.final)) - before > HELD * told:
+                return changed, change
+        return rolled, None
 
-    def _judged(
-        self, computed: Sequence[int], change: Callable[[Rollout, Tensor | None], Rollout] | None
-    ) -> float | None:
+    def _judged(self, computed: Sequence[int], change: Change | None) -> float | None:
         """PSNR in dB by rows that were fitted to the other fold; None for a single sample."""
         if self.recording.prompts < FOLDS:
             return None

@@ -12,10 +12,11 @@ from forecastcache.calibration import schedule_dp
 from forecastcache.calibration.fits import Fit, decibels
 from forecastcache.calibration.offers import Offer, band
 from forecastcache.calibration.recording import Recording
-from forecastcache.calibration.schedule_search import GRID, Steps, climb, resampled
+from forecastcache.calibration.schedule_search import GRID, Steps, Warp, climb, resampled
 from forecastcache.calibration.simulation import Response, Simulated, simulate
 
-CLIMB = 200  # schedules that are simulated around the best warp
+CLIMB = 100  # schedules that are simulated around the best warp
+FEW = tuple(Warp(1.1, 1.3, last) for last in range(3))  # where nothing was rolled
 
 
 class Foretelling:
@@ -61,7 +62,7 @@ class Foretelling:
     def _simulated_offer(self, count: int) -> Offer:
         best = self._best_by_count
         if not best:
-            steps = self.nearest(count)
+            steps = self._best_of(FEW, count)
             return Offer(steps, "simulated", None, decibels(self.simulated(steps).error))
         near = min(best, key=lambda it: (abs(it - count), it))
         steps = resampled(best[near].computed, count, self._recording.steps)
@@ -70,14 +71,16 @@ class Foretelling:
         return Offer(steps, "simulated", None, foretold, band(foretold, self._missed), between)
 
     def nearest(self, count: int) -> Steps:
-        """The schedule of `count` steps that ends nearest in the simulated loop."""
-        total = self._recording.steps
+        """A schedule of `count` steps that ends near the plain run in the simulated loop."""
+        start = self._best_of(GRID, count)
+        return climb(self._error, start, self._recording.steps, CLIMB)
 
-        def error(steps: Steps) -> float:
-            return self.simulated(steps).error
+    def _best_of(self, warps: Sequence[Warp], count: int) -> Steps:
+        spread = {warp.steps(count, self._recording.steps) for warp in warps}
+        return min(sorted(spread), key=self._error)
 
-        start = min((warp.steps(count, total) for warp in GRID), key=error)
-        return climb(error, start, total, CLIMB)
+    def _error(self, steps: Steps) -> float:
+        return self.simulated(steps).error
 
     def simulated(self, computed: Sequence[int]) -> Simulated:
         """The simulated loop of a schedule, with the measured response where there is one."""

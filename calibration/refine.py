@@ -8,7 +8,8 @@ where the samples land at the next computed step matters,
 so a gap has as many freedoms as outputs are known, and a shift of its landing is spread evenly
 over its forecast steps. Along each freedom the samples are rolled on from the landing and seen to
 end elsewhere; least squares then say how far to go. How far it may be trusted, the samples that
-are left out in turn tell: by the linear model alone, at no further evaluation.
+are left out in turn tell: by the linear model alone, at no further evaluation. A roll then tells
+whether the model holds so far out; where it does not, damping grows.
 
 Reference: Gauss-Newton with Levenberg's damping (Nocedal and Wright, 2006, chapter 10).
 """
@@ -29,6 +30,9 @@ STEP = 3e-3  # by which a landing is shifted, in units of the final samples
 LEAST = 1e-8  # share of the largest eigenvalue below which a direction is rounding
 DAMPINGS = tuple(np.geomspace(1e-5, 100, 22).tolist())
 TRUSTED = 0.7  # share of the best foreseen gain at which the largest damping is taken
+HARDER = 8  # times as much damping, where the linear model does not hold
+ROLLS = 3  # of dampings, at most
+HELD = 0.5  # share of the gain told by the linear model that a roll must confirm
 WORTH = 0.05  # dB foreseen for samples left out, below which nothing is changed
 GROUPS = 8  # of samples that are left out in turn, at most
 
@@ -146,24 +150,32 @@ def least_squares(normal: np.ndarray, damping: float, ways: Sequence[Freedom]) -
     return found
 
 
+def gain(normal: np.ndarray, by: np.ndarray) -> float:
+    """The gain in dB of shifts, by the linear model."""
+    step = np.append(by, 1.0)
+    return float(-10 * np.log10(max(step @ normal @ step, 1e-12) / normal[-1, -1]))
+
+
 def foreseen(normals: np.ndarray, damping: float, ways: Sequence[Freedom]) -> float:
     """The gain in dB of groups that are left out in turn, by the linear model."""
-    whole, gains = normals.sum(0), []
-    for own in normals:
-        step = np.append(least_squares(whole - own, damping, ways), 1.0)
-        gains.append(-10 * np.log10(max(step @ own @ step, 1e-12) / own[-1, -1]))
+    whole = normals.sum(0)
+    gains = [gain(own, least_squares(whole - own, damping, ways)) for own in normals]
     return float(np.mean(gains))
 
 
-def chosen_damping(normals: np.ndarray, ways: Sequence[Freedom]) -> float | None:
-    """The largest damping that gains nearly most on groups left out; None if none gains."""
+def dampings(normals: np.ndarray, ways: Sequence[Freedom]) -> list[float]:
+    """Dampings worth a roll, rising: the largest that gains nearly most on groups left out first.
+
+    None where no damping gains on them.
+    """
     if len(normals) < 2 or not ways:
-        return None
+        return []
     gains = {damping: foreseen(normals, damping, ways) for damping in DAMPINGS}
     best = max(gains.values())
     if best < WORTH:
-        return None
-    return max(damping for damping, gain in gains.items() if gain >= TRUSTED * best)
+        return []
+    first = max(damping for damping, gained in gains.items() if gained >= TRUSTED * best)
+    return [first * HARDER**more for more in range(ROLLS)]
 
 
 def _gram(rolls: Rolls, guided: Sequence[Tensor]) -> np.ndarray:

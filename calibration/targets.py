@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from forecastcache.bounds import whole_number
-from forecastcache.calibration.refine import most_evaluations
+from forecastcache.calibration.refine import ROLLS, most_evaluations
 from forecastcache.calibration.schedule_dp import require_count
 from forecastcache.errors import CalibrationError
 from forecastcache.schedule import Schedule
@@ -17,7 +17,7 @@ COUNTS = range(4, 19)  # computed steps that are searched for where nothing is a
 TRIES = 24  # schedules that a search looks at
 PLAIN_RUNS = 120  # of every sample, as many evaluations as a calibration takes at most
 FOLDS = 2  # of the samples: rows fitted to the others are judged by each in turn
-ROLLS = 1 + FOLDS  # of a fit, and of its refinement
+FIT_ROLLS = 1 + FOLDS
 
 
 @dataclass(frozen=True)
@@ -129,13 +129,13 @@ class Effort:
     @property
     def fit(self) -> int:
         """Evaluations for the fits and what judges them."""
-        return sum(self.samples) * ROLLS * sum(each.count for each in self.targets)
+        return sum(self.samples) * FIT_ROLLS * sum(each.count for each in self.targets)
 
     @property
     def refine(self) -> int:
         """Evaluations for the refinements, at most."""
         each = (
-            most_evaluations(it.count, self.steps) + ROLLS * it.count
+            most_evaluations(it.count, self.steps) + (ROLLS + FOLDS) * it.count
             for it in self.targets[: self.refined]
         )
         return sum(self.samples) * sum(each)

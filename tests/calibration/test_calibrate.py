@@ -11,7 +11,7 @@ import torch
 import forecastcache as fc
 from forecastcache.calibration.calibrate import calibrate
 from forecastcache.calibration.calibration import Calibration
-from forecastcache.calibration.targets import CalibrationCost, FitTarget
+from forecastcache.calibration.targets import Effort, FitTarget
 from forecastcache.errors import CalibrationError, ForecastCacheError, ScheduleError
 from forecastcache.sampling.loading import load
 from forecastcache.sampling.request import Request
@@ -97,10 +97,39 @@ def test_a_search_ends_no_farther_than_it_began(pipe, tmp_path):
 
 def test_the_cost_is_known_beforehand():
     targets = [FitTarget.of("0,3,6", STEPS), FitTarget.of("search:4", STEPS)]
-    cost = CalibrationCost.of(prompts=[10], steps=STEPS, targets=targets, tries=7)
-    assert cost.record == 120
-    assert cost.fit == 10 * (3 * 2 + 4 * (7 + 2))
-    assert cost.total == cost.record + cost.fit
+    effort = Effort.within([10, 4], STEPS, targets, tries=7, bound=10**6)
+    assert effort.record == 14 * 12
+    assert effort.search == 10 * 4 * 7  # at the first size alone
+    assert effort.fit == 14 * 3 * (3 + 4)  # rows of all samples, and of each half
+    looks = (1 * 2 + 2 * 1) + (1 * 3 + 2 * 2 + 3 * 1)  # freedoms times the steps after each gap
+    assert effort.refine == 14 * (looks + 5 * (3 + 4))
+    assert effort.total == effort.record + effort.search + effort.fit + effort.refine
+
+
+def test_a_bound_is_kept_first_by_refining_less_then_by_trying_less():
+    targets = [FitTarget(count) for count in (4, 5, 6)]
+    whole = Effort.within([2], 20, targets, tries=9, bound=10**6)
+    assert (whole.refined, whole.tries) == (3, 9)
+    least = 2 * (20 + 4 * 15)  # plain, one try and three rolls of each
+    for bound in range(whole.total, least - 1, -7):
+        effort = Effort.within([2], 20, targets, tries=9, bound=bound)
+        assert effort.total <= bound
+        assert effort.refined == 0 or effort.tries == 9
+    with pytest.raises(CalibrationError, match=f"takes {least} .*, but .* {least - 1}: allow"):
+        Effort.within([2], 20, targets, tries=9, bound=least - 1)
+
+
+def test_what_is_searched_counts_what_the_network_computed(pipe, tmp_path):
+    calls: list[int] = []
+    counted = pipe.transformer.register_forward_pre_hook(lambda *_: calls.append(1))
+    made = calibrate(
+        pipe, [request(4)], tmp_path / "dit.cal", ["search:3"], tries=5, evaluations=10**6
+    )
+    counted.remove()
+    assert made.evaluations == 4 * len(calls)
+    assert Calibration.load(tmp_path / "dit.cal").evaluations == made.evaluations
+    most = Effort.within([4], STEPS, [FitTarget(3)], tries=5, bound=10**6)
+    assert made.evaluations <= most.total
 
 
 @pytest.mark.parametrize(
@@ -135,10 +164,11 @@ def test_schedules_that_are_none_are_refused(text, complaint):
         FitTarget.of("0,12", STEPS)
 
 
-def test_one_prompt_is_too_few(pipe, tmp_path):
-    with pytest.raises(CalibrationError, match="1 prompt is too few: give 2 at least"):
-        calibrate(pipe, [request(1)], tmp_path / "one.cal")
-    assert list(tmp_path.iterdir()) == []
+def test_one_prompt_serves_but_is_judged_by_nothing(pipe):
+    with pytest.warns(fc.ForecastCacheWarning, match="of a single prompt: its rows fit that one"):
+        made = calibrate(pipe, [request(1)], schedules=["0,3,6"])
+    assert made.fits[0].latent_psnr_db is None
+    assert made.offer(3).foretold_latent_psnr_db == made.fits[0].fitted_latent_psnr_db
     assert torch.is_grad_enabled()
 
 
@@ -217,10 +247,10 @@ def test_killed_in_the_fits_it_keeps_those_that_were_done(pipe, tmp_path):
     out, calls = tmp_path / "dit.cal", []
     schedules = ["search:3", "0,6"]
     with pytest.raises(Killed):
-        calibrate(pipe, [request(4)], out, schedules, tries=6, progress=kill)
+        calibrate(pipe, [request(4)], out, schedules, tries=6, refine=False, progress=kill)
     counted = pipe.transformer.register_forward_pre_hook(lambda *_: calls.append(1))
-    resumed = calibrate(pipe, [request(4)], out, schedules, tries=6)
+    resumed = calibrate(pipe, [request(4)], out, schedules, tries=6, refine=False)
     counted.remove()
-    assert len(calls) == 2 * STEPS  # of the second schedule: rows judged, rows of all
-    whole = calibrate(pipe, [request(4)], tmp_path / "whole.cal", schedules, tries=6)
+    assert len(calls) == 3 * 2  # of the second schedule: rows of all, rows of each half
+    whole = calibrate(pipe, [request(4)], tmp_path / "whole.cal", schedules, tries=6, refine=False)
     assert resumed.fits == whole.fits

@@ -9,14 +9,13 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerAncestral
 
 import forecastcache as fc
 from forecastcache.calibration.distributed import Shard
-from forecastcache.calibration.fit import roll
 from forecastcache.calibration.gram import open_loop_rows
 from forecastcache.calibration.output_cache import OutputCache
 from forecastcache.calibration.recording import record
 from forecastcache.errors import AttachError, CalibrationError
 from forecastcache.sampling.trajectory import trajectory_of
 
-from .toys import STEPS, Toy, curved, starts
+from .toys import STEPS, Toy, curved, rolls_of, starts
 
 COMPUTED = (0, 2, 5, 8)
 
@@ -122,18 +121,18 @@ def test_zero_error_where_the_history_spans_the_trajectory():
     base, slope = torch.randn(2, 6, generator=generator)
     pipe = Toy(lambda sample, sigma: base + sigma * slope + 0 * sample)
     start = starts(4)
-    recording, plain = recorded(pipe, start)
-    rolled = roll(pipe, lambda: pipe(start), plain, recording.motion, (0, 2), ridge=1e-12)
+    _, rolls = rolls_of(pipe, start, ridge=1e-12)
+    rolled = rolls.fitted((0, 2))
     late = [row for row in rolled.rows if row.target > 2]
     assert all(row.computed == (0, 2) for row in late)
     # Step 1 is forecast from step 0 alone and misses; the row of step 3 makes up for it.
-    assert rolled.error < 1e-7
+    assert rolls.missed(rolled.final).max() < 1e-7
 
 
 def test_rows_work_in_a_run_of_their_own():
     pipe, start = Toy(curved), starts(6)
-    recording, plain = recorded(pipe, start)
-    rolled = roll(pipe, lambda: pipe(start), plain, recording.motion, COMPUTED)
+    recording, rolls = rolls_of(pipe, start)
+    rolled = rolls.fitted(COMPUTED)
     assert {row.target for row in rolled.rows} == set(range(STEPS)) - set(COMPUTED)
     again = final(pipe, start, fc.Learned(rolled.rows, recording.times))
     torch.testing.assert_close(again, rolled.final, atol=1e-6, rtol=0)
@@ -141,8 +140,8 @@ def test_rows_work_in_a_run_of_their_own():
 
 def test_closed_loop_is_nearer_than_open_loop_and_taylor_on_other_prompts():
     pipe, late = Toy(curved), (0, 4, 8, 11)
-    recording, plain = recorded(pipe, starts(40))
-    rolled = roll(pipe, lambda: pipe(starts(40)), plain, recording.motion, late)
+    recording, rolls = rolls_of(pipe, starts(40))
+    rolled = rolls.fitted(late)
     others = starts(40, seed=1)
     aim = pipe(others).images
 
@@ -158,26 +157,25 @@ def test_closed_loop_is_nearer_than_open_loop_and_taylor_on_other_prompts():
 
 def test_the_network_runs_at_computed_steps_alone():
     pipe, start = Toy(curved), starts(2)
-    recording, plain = recorded(pipe, start)
+    _, rolls = rolls_of(pipe, start)
     before = pipe.transformer.calls
-    roll(pipe, lambda: pipe(start), plain, recording.motion, COMPUTED)
+    rolls.fitted(COMPUTED)
     assert pipe.transformer.calls - before == len(COMPUTED)
+    assert rolls.evaluations == len(COMPUTED) * len(start)
 
 
 def test_rows_do_not_depend_on_how_the_prompts_lie_in_parts():
     pipe, start = Toy(curved), starts(6)
-    recording, plain = recorded(pipe, start)
+    on = torch.arange(6) < 4
 
     def rolled(*sizes: int):
-        shard = Shard(sizes, len(sizes))
-        return roll(
-            pipe, lambda: pipe(start), plain, recording.motion, (0, 3), fitted=4, shard=shard
-        )
+        _, rolls = rolls_of(pipe, start, shard=Shard(sizes, len(sizes)))
+        return rolls.fitted((0, 3), on)
 
     whole, parted = rolled(6), rolled(2, 3, 1)
     for a, b in zip(whole.rows, parted.rows):
         np.testing.assert_allclose(a.weights, b.weights, rtol=1e-5)
-    assert parted.error == pytest.approx(whole.error, rel=1e-4)
+    torch.testing.assert_close(parted.final, whole.final, rtol=1e-4, atol=1e-5)
 
 
 def test_nan_is_refused_by_the_step():
@@ -193,10 +191,10 @@ def test_a_pipeline_without_a_scheduler_is_refused():
 
 def test_a_cache_spares_what_two_schedules_share_and_changes_nothing():
     pipe, start, cache = Toy(curved), starts(5), OutputCache()
-    recording, plain = recorded(pipe, start)
+    _, rolls = rolls_of(pipe, start)
 
     def rolled(computed: tuple[int, ...], cache: OutputCache | None):
-        return roll(pipe, lambda: pipe(start), plain, recording.motion, computed, cache=cache)
+        return rolls.fitted(computed, cache=cache)
 
     rolled((0, 2, 5, 8), cache)
     before = pipe.transformer.calls
@@ -210,7 +208,7 @@ def test_a_cache_spares_what_two_schedules_share_and_changes_nothing():
 
 def test_a_cache_without_room_keeps_nothing():
     pipe, start, cache = Toy(curved), starts(2), OutputCache(room=10)
-    recording, plain = recorded(pipe, start)
+    _, rolls = rolls_of(pipe, start)
     for _ in range(2):
-        roll(pipe, lambda: pipe(start), plain, recording.motion, (0, 4), cache=cache)
+        rolls.fitted((0, 4), cache=cache)
     assert cache.hits == 0

@@ -10,15 +10,13 @@ import torch
 
 import forecastcache as fc
 from forecastcache.calibration.calibration import Calibration
-from forecastcache.calibration.fit import roll
-from forecastcache.calibration.fits import Fit, SizeFits
+from forecastcache.calibration.fits import SizeFits
 from forecastcache.calibration.identity import Identity, versions
 from forecastcache.calibration.interpolate import Interpolated
-from forecastcache.calibration.recording import record
 from forecastcache.errors import TrajectoryError
 from forecastcache.step import Step
 
-from .toys import STEPS, Toy, curved, starts
+from .toys import STEPS, Toy, curved, fit_of, rolls_of, starts
 
 COMPUTED = (0, 3, 6, 9)
 
@@ -31,11 +29,8 @@ def shifted(shift: float) -> Toy:
 
 def size(shift: float) -> SizeFits:
     pipe, start = shifted(shift), starts(12)
-    recording, plain = record(pipe, lambda: pipe(start), len(start))
-    rolled = roll(pipe, lambda: pipe(start), plain, recording.motion, COMPUTED)
-    return SizeFits(
-        str(shift), recording, (Fit(computed=COMPUTED, rows=rolled.rows, latent_psnr_db=40),)
-    )
+    recording, rolls = rolls_of(pipe, start)
+    return SizeFits(str(shift), recording, (fit_of(COMPUTED, rolls.fitted(COMPUTED).rows, 40.0),))
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +88,7 @@ def test_rows_are_mixed_as_the_time_lies():
 
 
 def test_fits_that_all_sizes_have_are_offered(calibration):
-    more = Fit(computed=(0, 5), rows=calibration.fits[0].rows, latent_psnr_db=50)
+    more = fit_of((0, 5), calibration.fits[0].rows, 50.0)
     assert calibration.with_fits([more]).fits == calibration.fits
     assert calibration.with_fits([more], 0).with_fits([more], 1).fits[0] == more
 

@@ -28,6 +28,8 @@ from forecastcache.calibration.sealed import HEADER, write_arrays
 from forecastcache.errors import CalibrationError
 from forecastcache.predictors.row import Row
 
+from .toys import fit_of
+
 finite = st.floats(-1e6, 1e6)
 names = st.text(min_size=1, max_size=9)
 
@@ -59,7 +61,7 @@ def fits(draw, steps: int) -> Fit:
         known = tuple(step for step in computed if step < target)
         weights = draw(st.lists(finite, min_size=len(known), max_size=len(known)))
         rows.append(Row(target=target, computed=known, weights=tuple(weights)))
-    return Fit(computed=computed, rows=tuple(rows), latent_psnr_db=draw(st.floats(-9, 206)))
+    return fit_of(computed, tuple(rows), draw(st.floats(-9, 206)))
 
 
 @st.composite
@@ -307,8 +309,7 @@ WHOLE = Calibration(
         SizeFits(
             "64x64",
             Recording(np.ones(3), np.eye(3), np.ones((1, 3, 3)), np.ones((3, 3, 3)), 4, 12, 1e-7),
-            (Fit(computed=(0, 2), rows=(Row(target=1, computed=(0,), weights=(1.0,)),),
-                 latent_psnr_db=30.0),),
+            (fit_of((0, 2), (Row(target=1, computed=(0,), weights=(1.0,)),), 30.0),),
         ),
     ),
     {"torch": "2"},

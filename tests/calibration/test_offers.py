@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 import forecastcache as fc
 from forecastcache.calibration.calibration import Calibration
-from forecastcache.calibration.fits import Fit
+from forecastcache.calibration.fits import decibels
 from forecastcache.calibration.offers import band
 
 from .conftest import COMPUTED
-from .toys import STEPS
+from .toys import STEPS, fit_of
 
 ROLLED = {(0, 6): 25.0, (0, 4, 8): 38.0, COMPUTED: 36.0, (0, 2, 4, 6, 8): 41.0}
 
@@ -24,11 +24,7 @@ ROLLED = {(0, 6): 25.0, (0, 4, 8): 38.0, COMPUTED: 36.0, (0, 2, 4, 6, 8): 41.0}
 def rolled(calibration) -> Calibration:
     """One with rolls of two to five computed steps, of which four are behind three."""
     fits = [
-        Fit(
-            computed=computed,
-            rows=calibration.predictor(fc.Listed(computed), "simulated").rows,
-            latent_psnr_db=psnr,
-        )
+        fit_of(computed, calibration.predictor(fc.Listed(computed), "simulated").rows, psnr)
         for computed, psnr in ROLLED.items()
     ]
     return calibration.with_fits(fits)
@@ -78,16 +74,52 @@ def test_a_figure_is_either_rolled_or_foretold(rolled):
         assert (offer.band_db is not None) == (offer.loop == "simulated")
 
 
-def test_the_band_is_learned_from_the_same_file(rolled):
-    """It holds every schedule that has both figures, and is as wide as they disagree."""
-    gaps = [
-        psnr - 10 * np.log10(4 / rolled._simulated(rolled.sizes[0], computed).error)
-        for computed, psnr in ROLLED.items()
+def test_the_band_is_learned_by_leaving_counts_out(rolled):
+    """Of each count what the others foretell: the simulated PSNR, less what those were out."""
+    best = {2: (0, 6), 3: (0, 4, 8), 4: COMPUTED, 5: (0, 2, 4, 6, 8)}
+
+    def simulated(computed: tuple[int, ...]) -> float:
+        return decibels(rolled._simulated(rolled.sizes[0], computed).error)
+
+    gaps = {count: ROLLED[steps] - simulated(steps) for count, steps in best.items()}
+
+    def foretold(count: int, known: list[int], steps: tuple[int, ...]) -> float:
+        mended = np.interp(np.log(count), np.log(known), [gaps[it] for it in known])
+        return simulated(steps) + mended
+
+    missed = [
+        ROLLED[steps] - foretold(count, [it for it in best if it != count], steps)
+        for count, steps in best.items()
     ]
     offer = rolled.offer(1)
-    low, high = offer.band_db
-    assert high == pytest.approx(offer.foretold_latent_psnr_db + max(gaps))
-    assert low == pytest.approx(offer.foretold_latent_psnr_db + min(gaps) - np.std(gaps, ddof=1))
+    expected = foretold(1, list(best), offer.computed)
+    assert offer.foretold_latent_psnr_db == pytest.approx(expected)
+    spread = np.std(missed, ddof=1)
+    assert offer.band_db == pytest.approx(
+        (expected + min(*missed, 0) - spread, expected + max(*missed, 0) + spread)
+    )
+    assert not offer.interpolated
+
+
+def test_what_lies_between_counts_that_were_rolled_is_interpolated(calibration):
+    """At the steps of the nearest count, stretched."""
+    fits = [
+        fit_of(steps, calibration.predictor(fc.Listed(steps), "simulated").rows, psnr)
+        for steps, psnr in (((0, 6), 25.0), ((0, 1, 2, 4, 6, 8, 9, 10), 60.0))
+    ]
+    both = without_fits(calibration).with_fits(fits)
+    offers = {len(it.computed): it for it in both.frontier() if it.loop == "simulated"}
+    assert [it.interpolated for it in offers.values()] == [False, False, *[True] * 5, *[False] * 4]
+    assert offers[7].computed == (0, 1, 3, 5, 7, 9, 10)
+
+
+def test_a_single_prompt_has_nothing_to_judge_it(calibration):
+    """Its figure is foretold, of the prompt that the rows were fitted to."""
+    fit = calibration.fits[0].model_copy(update={"latent_psnr_db": None})
+    alone = calibration.with_fits([fit])
+    assert alone.offer(4) == fc.Offer(COMPUTED, "closed", None, 40.0, None)
+    with pytest.warns(fc.ForecastCacheWarning, match="was rolled on samples that it was not fit"):
+        alone.choose(4)
 
 
 @given(gaps=st.lists(st.floats(-30, 30), max_size=6), foretold=st.floats(0, 90))
@@ -95,7 +127,7 @@ def test_a_band_needs_three_gaps_and_holds_them(gaps, foretold):
     found = band(foretold, gaps)
     assert (found is None) == (len(gaps) < 3)
     if found is not None:
-        assert all(found[0] - 1e-9 <= foretold + gap <= found[1] + 1e-9 for gap in gaps)
+        assert all(found[0] - 1e-9 <= foretold + gap <= found[1] + 1e-9 for gap in [0, *gaps])
 
 
 def test_a_file_of_few_rolls_has_no_band(calibration):

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 
-from forecastcache.calibration import fit
 from forecastcache.calibration.calibrate import calibrate
 from forecastcache.calibration.calibration import Calibration
 from forecastcache.calibration.distributed import ProcessGroup
+from forecastcache.calibration.rolling import Rollout, Rolls
 from forecastcache.errors import CalibrationError
 from forecastcache.sampling.request import Request
 
@@ -190,22 +190,23 @@ def test_another_calibration_does_not_go_on_with_these_parts(out, changes, diffe
 
 def test_a_search_that_was_killed_goes_on(tmp_path, monkeypatch):
     rolled: list[tuple[int, ...]] = []
-    roll = fit.roll
+    roll = Rolls.fitted
 
-    def counted(*args: object, **kwargs: object) -> fit.Rollout:
-        rolled.append(args[4])
-        return roll(*args, **kwargs)
+    def counted(rolls: Rolls, computed: tuple[int, ...], *args: object, **kw: object) -> Rollout:
+        rolled.append(computed)
+        return roll(rolls, computed, *args, **kw)
 
-    monkeypatch.setattr(fit, "roll", counted)
-    whole = made(tmp_path / "whole.cal", schedules=["search:4"], tries=12)
+    monkeypatch.setattr(Rolls, "fitted", counted)
+    options = {"schedules": ["search:4"], "tries": 12, "evaluations": 10**6}
+    whole = made(tmp_path / "whole.cal", **options)
     all_of_it, out = rolled.copy(), tmp_path / "toy.cal"
     rolled.clear()
     with pytest.raises(Killed):
-        made(out, schedules=["search:4"], tries=12, progress=killed_at("searching 4", 9))
+        made(out, **options, progress=killed_at("searching 4", 9))
     assert rolled == all_of_it[:8]  # that of the ninth had not begun
-    resumed = made(out, schedules=["search:4"], tries=12)
+    resumed = made(out, **options)
     assert rolled == all_of_it
-    assert resumed.fits == whole.fits
+    assert [fit.rows for fit in resumed.fits] == [fit.rows for fit in whole.fits]
 
 
 PROGRAM = """

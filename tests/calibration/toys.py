@@ -10,6 +10,11 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor, nn
 
+from forecastcache.calibration.fits import Fit
+from forecastcache.calibration.recording import Recording, record
+from forecastcache.calibration.rolling import Rolls
+from forecastcache.predictors.row import Row
+
 STEPS = 12
 
 
@@ -48,6 +53,20 @@ class Toy:
 
 def starts(count: int, seed: int = 0, size: int = 6) -> Tensor:
     return torch.randn(count, size, generator=torch.Generator().manual_seed(seed))
+
+
+def rolls_of(pipe: Toy, start: Tensor, **options) -> tuple[Recording, Rolls]:
+    """A plain run of these starts, and what rolls them again."""
+    recording, plain = record(pipe, lambda: pipe(start), len(start))
+    return recording, Rolls(pipe, lambda: pipe(start), plain, recording.motion, **options)
+
+
+def fit_of(computed: tuple[int, ...], rows: tuple[Row, ...], psnr: float) -> Fit:
+    """A fit with this figure, of which no response was measured."""
+    return Fit(
+        computed=computed, rows=rows, latent_psnr_db=psnr, fitted_latent_psnr_db=psnr,
+        response=((0.0, 0.0, 0.0),) * len(computed), evaluations=0,
+    )  # fmt: skip
 
 
 def curved(sample: Tensor, sigma: Tensor) -> Tensor:
