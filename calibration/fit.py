@@ -149,12 +149,13 @@ class SizeFitter:
         return rolled, None
 
     def _judged(self, computed: Sequence[int], change: Change | None) -> float | None:
-        """PSNR in dB by rows that were fitted to the other fold; None for a single sample."""
-        if self.recording.prompts < FOLDS:
+        """PSNR in dB by rows that were fitted to the other folds; None for a single sample."""
+        folds = min(FOLDS, self.recording.prompts)
+        if folds < 2:
             return None
         logs = torch.zeros(len(self.numbers), dtype=torch.float64)
-        for fold in range(FOLDS):
-            out = self.numbers % FOLDS == fold
+        for fold in range(folds):
+            out = self.numbers % folds == fold
             rolled = self.rolls.fitted(computed, ~out)
             if change is not None:
                 rolled = change(rolled, ~out)

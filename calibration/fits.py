@@ -22,7 +22,7 @@ class Fit(BaseModel):
         computed: computed steps.
         rows: rows, one for each forecast step, fitted to all samples.
         latent_psnr_db: PSNR of the final latents to the plain ones in dB, data range 2, mean over
-            samples; each was rolled with rows that were fitted to the other half of them. None
+            samples; each was rolled with rows that were fitted without its quarter of them. None
             where there was a single sample.
         fitted_latent_psnr_db: the same of the rows that are kept, on the samples that they were
             fitted to.

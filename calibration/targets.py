@@ -16,7 +16,7 @@ from forecastcache.spec import parse_schedule
 COUNTS = range(4, 19)  # computed steps that are searched for where nothing is asked
 TRIES = 24  # schedules that a search looks at
 PLAIN_RUNS = 120  # of every sample, as many evaluations as a calibration takes at most
-FOLDS = 2  # of the samples: rows fitted to the others are judged by each in turn
+FOLDS = 4  # of the samples: rows fitted to the others are judged by each in turn
 FIT_ROLLS = 1 + FOLDS
 
 

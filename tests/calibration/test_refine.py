@@ -71,6 +71,7 @@ def test_a_step_is_foreseen_by_the_linear_model(rolled):
 
 def test_nothing_is_changed_where_nothing_is_foreseen():
     noise = np.random.default_rng(0).normal(size=(8, 30, 5))
+    noise[:, :, -1] += noise[:, :, :1].sum(2) * np.array([[1], [-1]] * 4)  # each group its own way
     normals = np.einsum("nei,nej->nij", noise, noise)
     ways = [Freedom(0, (1,), np.ones(5)) for _ in range(4)]
     assert dampings(normals, ways) == []
@@ -98,12 +99,12 @@ def test_parts_come_to_the_same(rolled):
 
 @pytest.mark.parametrize("computed", [COMPUTED, (0, 3, 6, 9), (0, 5, 9)])
 def test_a_refined_fit_is_nearer_also_on_prompts_that_were_not_seen(computed):
-    recording, rolls = rolls_of(Toy(curved), starts(16))
+    recording, rolls = rolls_of(Toy(curved), starts(16, seed=2, size=60))
     fitter = SizeFitter(rolls, recording, NUMBERS, OutputCache())
     plainly, refined = (fitter.fit(computed, it, lambda *_: None) for it in (False, True))
     assert refined.fitted_latent_psnr_db > plainly.fitted_latent_psnr_db + 0.3
     assert refined.latent_psnr_db > plainly.latent_psnr_db
-    others = starts(40, seed=1)
+    others = starts(40, seed=1, size=60)
     aim = Toy(curved)(others).images
 
     def decibels(fit: Fit) -> float:
@@ -113,4 +114,4 @@ def test_a_refined_fit_is_nearer_also_on_prompts_that_were_not_seen(computed):
         return -10 * errors.log10().mean().item()
 
     assert decibels(refined) > decibels(plainly) + 0.3
-    assert plainly.evaluations == 16 * 3 * len(computed)
+    assert plainly.evaluations == 16 * 5 * len(computed)
