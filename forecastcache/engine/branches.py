@@ -269,6 +269,10 @@ class Branches(dict[int, Branch]):
 
     def _with_values(self, place: int, conditions: list[Tensor]) -> int | None:
         """Rule 1."""
+        # Nearly every call is of the branch at its place, and a forecast step is to be short.
+        at_place = None if place in self._called else self.get(place)
+        if at_place is not None and at_place.carries(conditions):
+            return place
         fits = (number for number in self._free(place) if self[number].carries(conditions))
         return next(fits, None)
 
