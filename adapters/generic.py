@@ -2,4 +2,4 @@
 
 from forecastcache.adapter import ANY_MODEL, Adapter
 
-GENERIC = Adapter(name="generic", models=(ANY_MODEL,), time=("timestep", "timesteps"))
+GENERIC = Adapter(name="generic", models=(ANY_MODEL,), time=("timestep", "timesteps", "t"))

@@ -1,10 +1,26 @@
-"""Branches: the histories that each branch of guidance gathers in one trajectory."""
+"""Branches: the histories that each branch of guidance gathers in one trajectory.
+
+A pipeline does not tell which branch it calls the model for. Known of a call are its place in the
+step, its conditions (the tensors beside sample and time) and the shape of its sample. They decide,
+by the first of these rules that applies. No branch is called twice in a step.
+
+1. A branch whose newest call had these very conditions: the one at the call's place, else the
+   first of them.
+2. The branch at the call's place, where its conditions have these shapes too, unless they have
+   never changed since they were seen twice: then the call is another branch's.
+3. Another branch whose conditions have these shapes, and other values at every call.
+4. The branch at the call's place, where its conditions have other shapes, and so has the sample
+   since the step before: a run that goes on at another size, or with half of its batch.
+5. A new branch. Those that were called once, and not in the step before, make room for it, so that
+   conditions whose shapes change at every step do not fill the memory.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
+import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._pytree import TreeSpec
@@ -55,6 +71,7 @@ class Branch:
         conditions: tensors that its newest call was given beside sample and time.
         newest: index of the step of its newest call.
         steady: whether its conditions were seen twice and never changed.
+        calls: number of its calls.
     """
 
     def __init__(
@@ -68,7 +85,7 @@ class Branch:
         self.conditions: list[Tensor] | None = None
         self.newest = 0
         self.steady = False
-        self._calls = 0
+        self.calls = 0
         self._new_history = new_history
         self._histories: dict[str, list[History]] = {}
         self._nests: dict[str, tuple[list[Any], Nest]] = {}
@@ -91,23 +108,27 @@ class Branch:
             and all(map(same_values, conditions, known))
         )
 
-    def holds_to(self, conditions: list[Tensor]) -> bool:
-        """Whether its own conditions are as large as these and have never changed."""
-        known = self.conditions or []
-        return self.steady and [x.shape for x in known] == [x.shape for x in conditions]
+    def has_shapes_of(self, conditions: list[Tensor]) -> bool:
+        """Whether its own conditions are as large as these."""
+        return [x.shape for x in self.conditions or []] == [x.shape for x in conditions]
+
+    @property
+    def changes(self) -> bool:
+        """Whether its conditions are known to have other values at every call."""
+        return self.calls > 1 and not self.steady
 
     def follow(self, other: Branch) -> None:
         """Take the place of a branch whose features do not serve: its conditions are known."""
-        self.conditions, self.steady, self._calls = other.conditions, other.steady, other._calls
+        self.conditions, self.steady, self.calls = other.conditions, other.steady, other.calls
 
     def note_call(self, step: Step, conditions: list[Tensor], carried: bool) -> None:
         """Take note of a call at `step` with these conditions; `carried` if they are its own."""
         if self.conditions is not None:
-            first_again = self._calls == 1
+            first_again = self.calls == 1
             self.steady = carried and (self.steady or first_again)
         self.conditions = conditions
         self.newest = step.index
-        self._calls += 1
+        self.calls += 1
 
     def keep(self, step: Step, path: str, feature: Any) -> None:
         """Add the feature that was computed at a site to its histories."""
@@ -209,21 +230,30 @@ class Branches(dict[int, Branch]):
     def __init__(self) -> None:
         super().__init__()
         self._called: set[int] = set()  # at the step under way
+        self._shapes: set[torch.Size] = set()  # of its samples
+        self._shapes_before: set[torch.Size] = set()  # of those of the step before
 
-    def find(self, position: Position, conditions: list[Tensor]) -> tuple[int, bool]:
-        """The number of the branch that a call belongs to, and whether it carries `conditions`.
+    def find(
+        self, position: Position, sample: Tensor, conditions: list[Tensor]
+    ) -> tuple[int, bool]:
+        """The branch that a call belongs to.
 
-        Three rules, in order. No branch is called twice in a step.
+        Args:
+            position: step and place of the call.
+            sample: the sample, of any shape.
+            conditions: tensors that the call brings beside sample and time.
 
-        1. A branch that has these very conditions is the one. Where several have them, it is the
-           one at the call's place in the step.
-        2. Else it is the branch at the call's place in the step, unless that branch has held to
-           other conditions of the same shapes all along (guidance was switched off in between).
-        3. Else the call opens a new branch.
+        Returns:
+            Its number, and whether its newest call had these very conditions.
         """
         if position.order == 0:
             self._called.clear()
-        number, carried = self._choose(position.order, conditions)
+            self._shapes_before, self._shapes = self._shapes, set()
+        self._shapes.add(sample.shape)
+        number = self._with_values(position.order, conditions)
+        carried = number is not None
+        if number is None:
+            number = self._without_values(position, sample, conditions)
         self._called.add(number)
         return number, carried
 
@@ -232,14 +262,34 @@ class Branches(dict[int, Branch]):
         for number in [n for n, each in self.items() if each.newest < last.index - 1]:
             del self[number]
 
-    def _choose(self, order: int, conditions: list[Tensor]) -> tuple[int, bool]:
-        free = {number: each for number, each in self.items() if number not in self._called}
-        if order in free and free[order].carries(conditions):
-            return order, True
-        for number in sorted(free):
-            if number != order and free[number].carries(conditions):
-                return number, True
-        if order in free and not free[order].holds_to(conditions):
-            return order, False
+    def _free(self, place: int) -> list[int]:
+        """The branches that this step has not called, first the one at the call's place."""
+        free = [number for number in self if number not in self._called]
+        return sorted(free, key=lambda number: (number != place, number))
+
+    def _with_values(self, place: int, conditions: list[Tensor]) -> int | None:
+        """Rule 1."""
+        # Nearly every call is of the branch at its place, and a forecast step is to be short.
+        at_place = None if place in self._called else self.get(place)
+        if at_place is not None and at_place.carries(conditions):
+            return place
+        fits = (number for number in self._free(place) if self[number].carries(conditions))
+        return next(fits, None)
+
+    def _without_values(self, position: Position, sample: Tensor, conditions: list[Tensor]) -> int:
+        """Rules 2 to 5."""
+        place = position.order
+        free = self._free(place)
+        for number in free:
+            branch = self[number]
+            takes = not branch.steady if number == place else branch.changes
+            if takes and branch.has_shapes_of(conditions):
+                return number
+        resized = sample.shape not in self._shapes_before
+        if resized and place in free and not self[place].has_shapes_of(conditions):
+            return place
+        before = position.step.index - 1
+        for number in [n for n, each in self.items() if each.calls == 1 and each.newest < before]:
+            del self[number]
         taken = self.keys() | self._called
-        return (order if order not in taken else max(taken) + 1), False
+        return position.order if position.order not in taken else max(taken) + 1

@@ -10,6 +10,7 @@ from functools import cached_property
 from threading import RLock
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from forecastcache._util.nests import tensors_in
@@ -32,8 +33,9 @@ class ModelCall(NamedTuple):
         kwargs: keyword arguments as they came.
         by_name: every argument by name.
         time: time of its step as it was given, a tensor or a number.
-        sample: first tensor among the arguments.
-        conditions: other tensors among the arguments, without the time.
+        sample: first tensor among the arguments; where a model takes lists, the first of them as
+            one tensor, or its first tensor where they differ in shape.
+        conditions: other tensors among the arguments, without the time, or those of other lists.
         signature: shapes, dtypes (autocast's too), devices and the type returned, which two calls
             must share for the features of one to forecast the other's.
     """
@@ -165,6 +167,8 @@ class AttachedModel:
                 kinds.append(_kind(value))
             elif value is not None:
                 kinds += map(_kind, tensors_in(value))
+        if not tensors:
+            tensors = _samples_in_lists(given)
         if time is None or not tensors:
             raise AttachError(
                 f"{self.name} was called without "
@@ -202,6 +206,17 @@ class AttachedModel:
                         "compiled model; output, hidden or block for compiled blocks), or compile "
                         "smaller parts"
                     )
+
+
+def _samples_in_lists(given: dict[str, Any]) -> list[Tensor]:
+    """Sample and conditions of a model that takes lists of tensors, the samples in the first."""
+    lists = [tensors_in(value) for value in given.values() if isinstance(value, (list, tuple))]
+    if not any(lists):
+        return []
+    samples, *others = filter(None, lists)
+    alike = len({each.shape for each in samples}) == 1
+    sample = torch.stack(samples) if alike else samples[0]
+    return [sample, *(tensor for each in others for tensor in each)]
 
 
 def _kind(tensor: Tensor) -> tuple[object, ...]:

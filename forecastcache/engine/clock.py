@@ -10,6 +10,7 @@ back is a new trajectory.
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from forecastcache.engine.noise_levels import log_snrs
 from forecastcache.engine.times import RunTimes, own_times, place_in, read_time, times_moved
-from forecastcache.errors import AttachError
+from forecastcache.errors import AttachError, ForecastCacheWarning
 from forecastcache.history import same_values
 from forecastcache.step import Step
 
@@ -57,11 +58,13 @@ class Clock:
         self._run: Tensor | None = None
         self._times: RunTimes | None = None
         self._levels: list[float] | None = None
+        self._warned = False
         self.reset()
         self._read_scheduler()
 
     def reset(self) -> None:
         """Forget the trajectory under way: the next call opens another."""
+        self._broken_off = 0  # trajectories in a row of which no second step came
         self._last: Position | None = None
         self._place: int | None = None
         self._given: Any = None
@@ -69,6 +72,7 @@ class Clock:
         self._sample: Tensor | None = None
         self._tokens: Tensor | None = None  # times of their own, where time alone tells the step
         self._by_mean = False
+        self._noted = False  # whether the number of steps is the pipeline's
         self._direction = 0 if self._pipeline else -1
 
     def advance(self, given: Any, sample: Tensor, caller: object | None = None) -> Position:
@@ -108,14 +112,18 @@ class Clock:
         self, run: Tensor | None, given: Any, view: int | None, narrow: bool, caller: object | None
     ) -> Position:
         """The first call of a trajectory, whose time is read: it shows how the others come."""
+        last, broken_off = self._last, self._broken_off
         self.reset()
+        if last is not None and last.step.index == 0 and not last.step.is_last:
+            self._broken_off = broken_off + 1
+            self._warn_of_windows(caller)
         self._run, time = run, read_time(given)
         levels = log_snrs(self._scheduler)
         self._levels = None if levels is None else levels.tolist()
         self._times, total = None, None
         if run is not None:
             self._times = RunTimes(run, self._scheduler)
-            self._times.begin, total = self._extent(self._times, time, view, caller)
+            self._times.begin, total = self._extent(self._times, given, time, view, caller)
             if narrow:
                 self._times.narrow(0, time, given)
         return Position(self._step(0, time, total), order=0, starts=True)
@@ -158,7 +166,7 @@ class Clock:
         time, moved = self._read(given), times_moved(self._tokens, given)
         if moved and time == step.time:
             # The slowest frames stand still: the scheduler's steps are not those of the run.
-            self._by_mean, total = True, None
+            self._by_mean, total = True, total if self._noted else None
             time = self._read(given)
         if time == step.time and not moved:
             if self._sample is not None and same_values(sample, self._sample):
@@ -177,7 +185,7 @@ class Clock:
 
     def _step(self, index: int, time: float, total: int | None) -> Step:
         place = None if self._times is None or total is None else self._times.place(index)
-        if self._levels is None or place is None:
+        if self._levels is None or place is None or self._by_mean:
             return Step(index, time, total)
         return Step(index, time, total, self._levels[place])
 
@@ -213,7 +221,7 @@ class Clock:
         return getattr(scheduler, "timesteps", None), count
 
     def _extent(
-        self, times: RunTimes, time: float, view: int | None, caller: object | None
+        self, times: RunTimes, given: Any, time: float, view: int | None, caller: object | None
     ) -> tuple[int, int]:
         """The place at which a trajectory that starts at `time` begins, and its number of steps.
 
@@ -230,5 +238,22 @@ class Clock:
         else:
             begin = len(times) - noted if noted and noted <= len(times) else 0
         total = len(times) - begin
-        # What another pipeline, or an earlier run, has noted says nothing of this one.
-        return begin, noted if caller is not None and noted and noted < total else total
+        # What another pipeline, or an earlier run, has noted says nothing of this one. Frames
+        # that go one behind another take more steps than the scheduler has.
+        behind = own_times(given) is not None
+        self._noted = bool(caller is not None and noted and (noted < total or behind))
+        return begin, noted if self._noted and noted else total
+
+    def _warn_of_windows(self, caller: object | None) -> None:
+        """Say once that every call opens a trajectory, where a pipeline makes them so."""
+        pipeline = caller or self.pipeline
+        if self._warned or pipeline is None or self._broken_off < 2:
+            return
+        self._warned = True
+        warnings.warn(
+            f"nothing is forecast: every call of {type(pipeline).__name__} opens a trajectory, as "
+            "in pipelines that denoise windows of a sample one by one or renew their scheduler's "
+            "timesteps: detach, or use a pipeline that gives its model the whole sample",
+            ForecastCacheWarning,
+            stacklevel=2,
+        )

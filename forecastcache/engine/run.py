@@ -173,7 +173,7 @@ class Run:
         """The branch that a call belongs to, and its number; a new one starts empty."""
         if position.order == 0 and position.step.is_last:
             self._branches.drop_idle(position.step)
-        number, carried = self._branches.find(position, call.conditions)
+        number, carried = self._branches.find(position, call.sample, call.conditions)
         known = branch = self._branches.get(number)
         if branch is None or branch.signature != call.signature:
             branch = self._branches[number] = self._new_branch(call)

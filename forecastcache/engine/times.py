@@ -20,9 +20,18 @@ def read_time(given: Any) -> float:
     Where tokens have times of their own, those of given frames are 0: the largest is the step's.
 
     Raises:
-        AttachError: it is NaN.
+        AttachError: it is NaN, or no number.
     """
-    time = float(given if isinstance(given, (int, float)) else torch.as_tensor(given).max())
+    try:
+        time = float(given if isinstance(given, (int, float)) else torch.as_tensor(given).max())
+    except (TypeError, ValueError, RuntimeError) as error:
+        found = repr(given)
+        if isinstance(given, Tensor):
+            found = f"a tensor {tuple(given.shape)} of {given.dtype}"
+        raise AttachError(
+            f"a step cannot be placed by its time, {found:.80}: give the model a number, or a "
+            "tensor of the times of tokens or frames"
+        ) from error
     if isnan(time):
         raise AttachError(f"the model was given a time that is NaN: {NAN}")
     return time

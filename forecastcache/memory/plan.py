@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from forecastcache._util.hub_errors import hub_complaint
 from forecastcache.adapter import Adapter, Granularity
 from forecastcache.engine.caller import DENOISERS
 from forecastcache.errors import ForecastCacheError, PlanError
@@ -169,7 +170,8 @@ def planned_model(name: str) -> nn.Module:
     try:
         found = _read_pipeline(source)
     except Exception as error:  # diffusers raises of every kind, from bad JSON to no network
-        raise PlanError(f"{name} cannot be read as a pipeline: {error}") from error
+        complaint = None if Path(source).is_dir() else hub_complaint(name, error)
+        raise PlanError(complaint or f"{name} cannot be read as a pipeline: {error}") from error
     if found is None:
         raise PlanError(f"{name} has no transformer and no unet, so there is nothing to forecast")
     kind, config, compression = found

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from forecastcache import zoo
+from forecastcache._util.hub_errors import hub_complaint
 from forecastcache.errors import RequestError, UnknownNameError
 
 
@@ -17,7 +18,8 @@ def load(model: str | Path, device: str = "cpu", dtype: torch.dtype = torch.floa
 
     Raises:
         UnknownNameError: no model has the name.
-        RequestError: the folder or hub entry is no pipeline, or the device is not there.
+        RequestError: the folder or hub entry is no pipeline, the hub cannot be reached or refuses,
+            or the device is not there.
     """
     from diffusers import DiffusionPipeline
 
@@ -27,6 +29,9 @@ def load(model: str | Path, device: str = "cpu", dtype: torch.dtype = torch.floa
     try:
         pipe = DiffusionPipeline.from_pretrained(source, dtype=dtype)
     except Exception as error:  # diffusers raises of every kind, from bad JSON to missing packages
+        complaint = None if Path(source).is_dir() else hub_complaint(model, error)
+        if complaint is not None:
+            raise RequestError(complaint) from error
         remedy = (
             f"; its files are damaged: install forecastcache again, or remake them with "
             f"python -m forecastcache.zoo.train {model.removeprefix(zoo.PREFIX)}"

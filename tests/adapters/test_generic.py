@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from typing import Any
+
+import diffusers
 import pytest
 import torch
 from diffusers import DDIMPipeline
@@ -8,6 +11,7 @@ from torch import nn
 import forecastcache as fc
 
 from ..conftest import make_unconditional
+from .pipelines import awake, quiet, rand, run, without
 
 
 @pytest.fixture
@@ -50,3 +54,46 @@ def test_any_nest_of_tensors_is_forecast():
     torch.testing.assert_close(got["parts"][0], expected["parts"][0])
     assert got["parts"][1:3] == (None, "note")
     assert session.report().cache_bytes == 2 * 2 * 16
+
+
+@pytest.fixture(scope="module")
+def z_image() -> Any:
+    """A pipeline whose model takes and gives lists of tensors, and calls its time `t`."""
+    torch.manual_seed(0)
+    model = diffusers.ZImageTransformer2DModel(
+        all_patch_size=(2,), all_f_patch_size=(1,), in_channels=4, dim=24, n_layers=1,
+        n_refiner_layers=1, n_heads=2, n_kv_heads=2, cap_feat_dim=12, axes_dims=[4, 4, 4],
+        axes_lens=[64, 32, 32],
+    )  # fmt: skip
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
+    components = without("vae", "text_encoder", "tokenizer")
+    return quiet(
+        diffusers.ZImagePipeline(scheduler=scheduler, transformer=awake(model), **components)
+    )
+
+
+@pytest.mark.parametrize(
+    ("guidance", "computed"),
+    [
+        ({"guidance_scale": 0.0}, (0, 1, 4, 7)),
+        ({"guidance_scale": 4.0}, (0, 1, 4, 7)),
+        # Guidance ends before step 6, and with it one half of the batch.
+        ({"guidance_scale": 4.0, "cfg_truncation": 0.3}, (0, 1, 4, 6, 7)),
+    ],
+    ids=["alone", "in a batch", "cut off"],
+)
+def test_a_model_that_takes_lists_of_tensors(z_image, guidance, computed):
+    texts = [rand(5, 12), rand(3, 12)]
+    request = guidance | {
+        "prompt_embeds": texts, "negative_prompt_embeds": [-text for text in texts],
+        "height": 32, "width": 48, "num_inference_steps": 9,
+    }  # fmt: skip
+    plain = run(z_image, request)
+    with fc.attach(z_image, fc.Every(1), fc.Taylor()):
+        assert torch.equal(run(z_image, request), plain)
+    with fc.attach(z_image, fc.Every(3, first=2), fc.Taylor()) as session:
+        assert not torch.equal(run(z_image, request), plain)
+        report = session.report()
+    assert report.computed == computed
+    assert {call.branch for call in report.calls} == {0}
+    assert report.cache_bytes == report.cache_bytes_planned > 0

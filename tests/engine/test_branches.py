@@ -8,6 +8,7 @@ from torch import nn
 
 import forecastcache as fc
 from forecastcache.engine.clock import Clock
+from forecastcache.engine.report import CallRecord
 from forecastcache.testing.fake_pipeline import FakePipeline
 
 
@@ -162,6 +163,53 @@ def test_guidance_switched_on_with_the_unconditional_half_first_does_not_mix():
         assert model(x, torch.tensor(5.0), no).tolist() == [5.0, 5.0]
         assert model(x, torch.tensor(5.0), yes).tolist() == [105.0, 105.0]
         assert told(session)[-2:] == [(4, 1, True), (4, 0, False)]
+
+
+class Spoken(nn.Module):
+    """Drifts with time, away from what a text of any length says."""
+
+    def forward(self, x, timestep, text):
+        return x * timestep + text.mean()
+
+
+# The texts of each step's calls, in order: what is said, and how long.
+YES, NO, OTHER = (0, 5), (1, 2), (2, 3)
+TEXTS = {
+    "a third in between": [[YES, NO]] * 3 + [[YES, OTHER, NO]] * 3 + [[YES, NO]] * 2,
+    "a third in between after one step": [[YES, NO]] + [[YES, OTHER, NO]] * 5,
+    "a third in front, now and then": [[YES, NO], [OTHER, YES, NO]] * 4,
+    "the unconditional half in front after one step": [[YES]] + [[NO, YES]] * 5,
+}
+
+
+def speak(texts: list[list[tuple[int, int]]], moving: float = 0.0) -> tuple[CallRecord, ...]:
+    """Calls with these texts, which say something else at every step where they move."""
+    pipe = FakePipeline([1.0 - index / len(texts) for index in range(len(texts))], Spoken())
+    with fc.attach(pipe, fc.Listed([0, 1]), fc.Taylor()) as session:
+        for index, (time, said) in enumerate(zip(pipe.scheduler.timesteps, texts)):
+            for what, length in said:
+                pipe.transformer(torch.ones(2), time, torch.full((length,), what + moving * index))
+        return session.report().calls
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_branches_with_texts_of_other_lengths_do_not_take_each_others_number(name):
+    said = [what for step in TEXTS[name] for what, _ in step]
+    numbers = {(what, call.branch) for what, call in zip(said, speak(TEXTS[name]), strict=True)}
+    assert len(numbers) == len(set(said)) == len({number for _, number in numbers})
+
+
+def test_branches_whose_texts_move_are_known_by_their_lengths():
+    calls = speak(TEXTS["a third in between"], moving=0.1)
+    for number in (0, 1):
+        steps = [(call.step.index, call.was_computed) for call in calls if call.branch == number]
+        assert steps == [(index, index < 2) for index in range(8)]
+
+
+def test_texts_of_another_length_at_every_step_hold_no_more_than_the_newest():
+    calls = speak([[(0, 1 + index)] for index in range(9)])
+    assert all(call.was_computed for call in calls)
+    assert max(call.branch for call in calls) < 3
 
 
 def test_conditions_that_change_at_every_step_open_no_branches():

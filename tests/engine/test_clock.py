@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -121,3 +124,38 @@ def test_frames_with_times_of_their_own_are_placed_by_all_of_them():
             position = clock.advance(given, torch.full((2,), float(step)))
             places.append((position.step.index, position.order))
     assert places == [(i, b) for i in range(5) for b in range(2)]
+
+
+def test_a_time_that_is_no_number_is_refused_as_that():
+    empty = torch.empty(1, 0)
+    for time, named in (("soon", "'soon'"), (empty, r"a tensor \(1, 0\) of torch.float32")):
+        with pytest.raises(fc.errors.AttachError, match=f"cannot be placed by its time, {named}"):
+            Clock(None).advance(time, torch.zeros(1))
+
+
+def test_windows_that_each_open_a_trajectory_are_warned_of_once():
+    """As MultiDiffusion, which gives its scheduler a copy of the timesteps for each window."""
+    pipeline, times = Pipeline(), [900.0, 600.0, 300.0]
+    clock = Clock(pipeline)
+
+    def denoise() -> None:
+        for time in times:
+            for window in range(2):
+                pipeline.start(times)
+                assert clock.advance(time, torch.full((2,), float(window))).starts
+
+    with pytest.warns(fc.errors.ForecastCacheWarning) as warned:
+        denoise()
+    assert len(warned) == 1
+    assert "every call of Pipeline opens a trajectory" in str(warned[0].message)
+
+
+def test_runs_that_are_abandoned_at_once_are_no_windows():
+    pipeline, times = Pipeline(), [900.0, 600.0, 300.0]
+    clock = Clock(pipeline)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for seed in range(4):
+            pipeline.start(times)
+            clock.advance(900.0, torch.full((2,), float(seed)))
+            clock.reset()  # as at the end of the pipeline's loop

@@ -76,6 +76,27 @@ def test_steps_are_those_of_the_pipeline_that_calls():
         assert {call.step.total for call in session.report().calls} == {10}
 
 
+@pytest.mark.parametrize(
+    ("pipeline", "changes", "steps"),
+    [
+        ("FluxPipeline", {"num_inference_steps": 5}, 5),
+        ("FluxImg2ImgPipeline", {"image": picture(), "strength": 0.5}, 4),
+    ],
+    ids=["fewer steps", "image-to-image"],
+)
+def test_rows_for_another_number_of_steps_are_refused_as_that(pipeline, changes, steps):
+    """Before the schedule complains of steps that the run does not have."""
+    rows = [{"target": target, "computed": [0], "weights": [1.0]} for target in range(1, 7)]
+    pipe = flux_pipeline(pipeline)
+    fitted = fc.Learned(rows, [float(time) for time in range(8, 0, -1)])
+    refusal = f"fitted on 8 steps, but the trajectory has {steps}: ask the pipeline for 8 steps"
+    with (
+        fc.attach(pipe, fc.Listed([0, 7]), fitted),
+        pytest.raises(fc.errors.TrajectoryError, match=refusal),
+    ):
+        run(pipe, flux_request(8) | changes)
+
+
 def test_a_run_that_leaves_out_the_last_steps_has_as_many_as_it_makes(pipe):
     """As `denoising_end` does: the pipeline notes how many of the times it goes through."""
 
