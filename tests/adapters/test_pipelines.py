@@ -139,8 +139,9 @@ GUIDED = {
 }
 
 
-@pytest.mark.parametrize("site", ["output", "block"])
-@pytest.mark.parametrize("name", GUIDED)
+@pytest.mark.parametrize(
+    ("name", "site"), [*((name, "block") for name in GUIDED), ("wan", "output"), ("dit", "output")]
+)
 def test_guidance_on_or_off_from_run_to_run(name, site):
     case, off = PIPELINES[name](), GUIDED[name]
 
