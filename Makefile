@@ -6,6 +6,8 @@ JOBS ?= 2
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Each process takes neighbouring tests, which share what their file loads, and then others' last.
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .PHONY: demo test test-slow lint wheel types docs notebooks bench gpu gpu-pack bench-fidelity bench-peers calibrations clean
 .DEFAULT_GOAL := help
@@ -19,10 +21,10 @@ demo: .venv/.demo
 	$(BIN)/forecastcache run zoo:flux-digits --calibration zoo:flux-digits --computed 9
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(PYTEST)
 
 test-slow: .venv/.dev
-	$(BIN)/python -m pytest -n $(JOBS) -m slow
+	$(PYTEST) -m slow
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import subprocess
 import sysconfig
 import venv
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import forecastcache as fc
+from forecastcache.testing import check_predictor, check_schedule
 
 from .conftest import shell
 
@@ -95,6 +98,20 @@ unguided = "outsider_baseline:Unguided"
 py-modules = ["outsider", "outsider_schedule", "outsider_baseline"]
 """
 
+# Answers one command a line: its exit code, standard output and errors.
+LISTENER = """import contextlib, io, json, sys
+from forecastcache.cli.app import run_app
+for line in sys.stdin:
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            run_app(json.loads(line))
+        except SystemExit as end:
+            code = int(end.code or 0)
+    print(json.dumps([code, out.getvalue(), err.getvalue()]), flush=True)
+"""
+Command = Callable[..., tuple[int, str, str]]
+
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory) -> Path:
@@ -114,16 +131,34 @@ def python(tmp_path_factory) -> Path:
     return python
 
 
+@pytest.fixture(scope="module")
+def command(python, tmp_path_factory) -> Iterator[Command]:
+    """The command line in that environment, in one process: each would import torch again."""
+    listener = subprocess.Popen(
+        [str(python), "-c", LISTENER], cwd=tmp_path_factory.mktemp("command"), text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+    def ask(*arguments: object) -> tuple[int, str, str]:
+        print(json.dumps(list(map(str, arguments))), file=listener.stdin, flush=True)
+        code, out, err = json.loads(listener.stdout.readline())
+        return code, out, err
+
+    yield ask
+    listener.communicate()
+
+
 def test_a_new_linear_predictor_takes_at_most_15_lines():
     lines = MODULE.partition("class ")[2].splitlines()
     assert len(lines) <= 15
 
 
-def test_it_runs_from_the_command_line(python, tmp_path):
-    out = shell(
-        python, "-m", "forecastcache", "run", "zoo:dit-digits", "--predictor", "mine",
-        "--set", "count=3", "--steps", 8, "--count", 1, "--out", tmp_path, "--json", cwd=tmp_path,
+def test_it_runs_from_the_command_line(command, tmp_path):
+    code, out, err = command(
+        "run", "zoo:dit-digits", "--predictor", "mine", "--set", "count=3", "--steps", 8,
+        "--count", 1, "--out", tmp_path, "--json",
     )  # fmt: skip
+    assert code == 0, err
     figures = json.loads(out)
     assert figures["predictor"] == "Mine(count=3)"
     assert figures["cache_bytes"] == figures["cache_bytes_planned"] > 0
@@ -134,80 +169,71 @@ def test_a_first_block_schedule_takes_at_most_30_lines():
 
 
 @pytest.mark.slow
-def test_a_schedule_runs_by_its_name(python, tmp_path):
+def test_a_schedule_runs_by_its_name(command, tmp_path):
     common = ("zoo:dit-digits", "--steps", 10, "--count", 1, "--json")
     asked = ("--schedule", "first-block:threshold=0.15")
-    run = json.loads(shell(
-        python, "-m", "forecastcache", "run", *common, *asked, "--out", tmp_path, cwd=tmp_path,
-    ))  # fmt: skip
+    code, out, err = command("run", *common, *asked, "--out", tmp_path)
+    assert code == 0, err
+    run = json.loads(out)
     assert run["schedule"] == "FirstBlock(threshold=0.15)"
     assert run["computed"][0] == 0
     assert 1 < len(run["computed"]) < 10
-    table = json.loads(shell(
-        python, "-m", "forecastcache", "evaluate", *common, *asked, "--predictor", "taylor",
-        "--baseline", "unguided", "--baseline", "unguided:1.5", "--out", tmp_path, cwd=tmp_path,
-    ))  # fmt: skip
-    _, forecast, *unguided = table["rows"]
+    code, out, err = command(
+        "evaluate", *common, *asked, "--predictor", "taylor",
+        "--baseline", "unguided", "--baseline", "unguided:1.5", "--out", tmp_path,
+    )  # fmt: skip
+    assert code == 0, err
+    _, forecast, *unguided = json.loads(out)["rows"]
     assert forecast["name"] == "taylor first-block:threshold=0.15, output"
     assert forecast["computed"] == run["computed"]
     assert [row["kind"] for row in unguided] == ["baseline"] * 2
     assert unguided[0]["flops_ratio"] > 1.8
-    check = "import outsider_schedule as o, forecastcache.testing as t; t.check_schedule({})"
-    shell(python, "-c", check.format("o.FirstBlock()"), cwd=tmp_path)
+
+
+RUN = ("run", "zoo:dit-digits")
 
 
 @pytest.mark.parametrize(
-    ("schedule", "complaint"),
+    ("asked", "complaint"),
     [
-        ("first-block:limit=1", "first-block has no option 'limit'; it takes threshold: number"),
-        ("first-block:threshold=x", "threshold='x', but input should be a valid number"),
-        ("second-block", "'second-block' is no schedule: write every:7, .*first-block"),
+        (
+            (*RUN, "--schedule", "first-block:limit=1"),
+            "first-block has no option 'limit'; it takes threshold: number",
+        ),
+        (
+            (*RUN, "--schedule", "first-block:threshold=x"),
+            "threshold='x', but input should be a valid number",
+        ),
+        (
+            (*RUN, "--schedule", "second-block"),
+            "'second-block' is no schedule: write every:7, .*first-block",
+        ),
+        (
+            (*RUN, "--predictor", "mine", "--set", "count=many"),
+            "count='many', but input should be a valid integer",
+        ),
+        (
+            ("calibrate", "zoo:dit-digits", "--schedule", "first-block", "--out", "x.cal"),
+            "decides as it runs",
+        ),
     ],
 )
-def test_its_mistakes_are_named_in_one_line(python, tmp_path, schedule, complaint):
-    done = subprocess.run(
-        [str(python), "-m", "forecastcache", "run", "zoo:dit-digits", "--schedule", schedule],
-        cwd=tmp_path, capture_output=True, text=True,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert re.search(complaint, done.stderr)
+def test_its_mistakes_are_named_in_one_line(command, asked, complaint):
+    code, _, err = command(*asked)
+    assert (code, err.count("\n")) == (2, 1)
+    assert re.search(complaint, err)
 
 
-def test_a_schedule_that_decides_as_it_runs_cannot_be_calibrated(python, tmp_path):
-    done = subprocess.run(
-        [str(python), "-m", "forecastcache", "calibrate", "zoo:dit-digits", "--schedule",
-         "first-block", "--out", "x.cal"],
-        cwd=tmp_path, capture_output=True, text=True,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "decides as it runs" in done.stderr
-
-
-def test_it_is_listed_explained_and_checked(python, tmp_path):
-    listed = json.loads(shell(python, "-m", "forecastcache", "list", "--json", cwd=tmp_path))
+def test_it_is_listed_explained_and_checked(python, command, monkeypatch):
+    listed = json.loads(command("list", "--json")[1])
     assert listed["predictors"]["mine"].startswith("The mean of the newest computed features.")
     assert listed["schedules"]["first-block"].startswith("Computes once the first block adds")
     assert listed["baselines"]["unguided"].startswith("The model without guidance")
-    explained = shell(
-        python, "-m", "forecastcache", "explain", "mine", "--computed", "0,1,2", "--target", 4,
-        "--json", cwd=tmp_path,
-    )  # fmt: skip
+    _, explained, _ = command("explain", "mine", "--computed", "0,1,2", "--target", 4, "--json")
     assert json.loads(explained)["row"] == [0.0, 0.5, 0.5]
-    check = (
-        "import outsider, forecastcache.testing as t; t.check_predictor(outsider.Mine(count=3))"
-    )
-    shell(python, "-c", check, cwd=tmp_path)
-
-
-def test_its_bad_options_are_named_in_one_line(python, tmp_path):
-    done = subprocess.run(
-        [str(python), "-m", "forecastcache", "run", "zoo:dit-digits", "--predictor", "mine",
-         "--set", "count=many"],
-        cwd=tmp_path, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "count='many', but input should be a valid integer" in done.stderr
+    monkeypatch.syspath_prepend(python.parents[2])
+    check_predictor(importlib.import_module("outsider").Mine(count=3))
+    check_schedule(importlib.import_module("outsider_schedule").FirstBlock())
 
 
 def test_the_same_from_a_notebook_cell(pipe):

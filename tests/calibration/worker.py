@@ -15,7 +15,7 @@ from forecastcache.errors import CalibrationError
 from forecastcache.sampling.loading import load
 from forecastcache.sampling.request import Request
 
-STEPS, COUNT, MICRO_BATCH = 8, 13, 2
+STEPS, COUNT, MICRO_BATCH = 8, 7, 2
 MODEL = "zoo:dit-digits"
 
 

@@ -173,5 +173,5 @@ class Sessions(RuleBasedStateMachine):
             assert len(calls) == len(set(calls))
 
 
-Sessions.TestCase.settings = settings(max_examples=100, stateful_step_count=25, deadline=None)
+Sessions.TestCase.settings = settings(max_examples=50, stateful_step_count=25, deadline=None)
 TestSessions = Sessions.TestCase

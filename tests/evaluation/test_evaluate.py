@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 
 import forecastcache as fc
-from forecastcache import zoo
 from forecastcache.errors import OptionError, RequestError
 from forecastcache.evaluation import charts, tables
 from forecastcache.evaluation.evaluate import evaluate
@@ -105,14 +104,6 @@ def test_flops_are_of_the_whole_call(pipe, request_, measure):
     row = measure(Plain()).row
     whole = counted(pipe, lambda: request_.sample(pipe))
     assert row.flops == row.flops_plain == whole.total > sum(whole.by_step)
-
-
-@pytest.mark.parametrize("name", [name for name in zoo.MODELS if zoo.made(name)])
-def test_every_model_of_the_zoo_can_be_measured(name):
-    pipe = load(zoo.PREFIX + name)
-    pipe.set_progress_bar_config(disable=True)
-    row = Measure(pipe, Request.of(zoo.PREFIX + name, steps=4, count=1))(Plain()).row
-    assert (row.count, row.psnr_db, row.flops_ratio) == (4, None, 1)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell")
@@ -266,18 +257,25 @@ def test_a_row_of_ours_that_fails_ends_the_evaluation(pipe, request_, monkeypatc
         evaluate(pipe, request_, [Failing()])
 
 
-def test_tables_charts_and_samples_hold_the_rows(pipe, request_, tmp_path):
+@pytest.fixture(scope="module")
+def evaluated(pipe, request_, tmp_path_factory):
+    """An evaluation and its folder."""
+    out = tmp_path_factory.mktemp("evaluated")
     sweep = Sweep(predictors=("taylor:order=1",), schedules=("every:2", "every:3"))
-    found = evaluate(pipe, request_, sweep, MODEL, tmp_path)
-    saved = found.save(tmp_path)
+    return evaluate(pipe, request_, sweep, MODEL, out), out
+
+
+def test_tables_charts_and_samples_hold_the_rows(evaluated):
+    found, out = evaluated
+    saved = found.save(out)
     rows = found.rows
-    with (tmp_path / "rows.csv").open() as file:
+    with (out / "rows.csv").open() as file:
         read = list(csv.DictReader(file))
     assert [float(row["speedup"]) for row in read] == [row.speedup for row in rows]
     assert "latent_psnr_by_step" not in read[0]
     assert found._repr_markdown_().splitlines()[2].startswith("| plain, again | 10 |")
-    assert json.loads((tmp_path / "rows.json").read_text()) == found.figures()
-    with Image.open(tmp_path / "samples.png") as image:
+    assert json.loads((out / "rows.json").read_text()) == found.figures()
+    with Image.open(out / "samples.png") as image:
         assert image.height > image.width / 3  # three strips
     assert [path.name for path in saved if path.suffix == ".png"] == [
         "fidelity-against-speed.png", "error-against-interval.png", "memory-against-fidelity.png",
@@ -302,8 +300,8 @@ def test_a_row_of_ours_says_by_how_much_it_leads(pipe, request_):
     assert str(found).splitlines()[2].startswith("taylor:order=1 every:2, output")
 
 
-def test_charts_of_nothing_are_empty(pipe, request_, tmp_path):
-    rows = evaluate(pipe, request_, [ours(fc.Every(2)), ours(fc.Every(3))]).rows
+def test_charts_of_nothing_are_empty(evaluated, tmp_path):
+    rows = evaluated[0].rows
     for draw in (
         charts.fidelity_against_speed, charts.memory_against_fidelity, charts.error_by_step,
         charts.error_against_interval,

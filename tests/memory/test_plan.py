@@ -44,10 +44,16 @@ def test_hunyuan_video_is_planned_as_the_papers_have_it():
     assert planned_bytes("hunyuanvideo", size, 9, "output") < 25e6
 
 
+@pytest.fixture(scope="module")
+def published(request) -> tuple[str, torch.nn.Module]:
+    """Name and model, built once for all sites: planning puts back what it takes out."""
+    return request.param, planned_model(request.param)
+
+
 @pytest.mark.parametrize("site", SITES)
-@pytest.mark.parametrize("name", published_names())
-def test_every_published_model_is_planned_at_every_site(name, site):
-    model = planned_model(name)
+@pytest.mark.parametrize("published", published_names(), indirect=True)
+def test_every_published_model_is_planned_at_every_site(published, site):
+    name, model = published
     assert {p.device.type for p in model.parameters()} == {"meta"}
     blocks = sum(len(getattr(model, t)) for t in BLOCKS[name])
     planned = plan(model, depth=2, site=site)

@@ -21,8 +21,8 @@ def pipe() -> DiTPipeline:
 
 @pytest.fixture(scope="module")
 def pictures(pipe) -> torch.Tensor:
-    """A 50-step sample of each class."""
-    request = Request.of("zoo:dit-digits", classes=[str(i) for i in range(60)])
+    """A 20-step sample of each class."""
+    request = Request.of("zoo:dit-digits", classes=[str(i) for i in range(60)], steps=20)
     return request.sample(pipe)
 
 
