@@ -1,0 +1,43 @@
+"""Twin: a copy of a model that has shapes but no data."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from typing import Any
+
+from torch import nn
+
+from forecastcache.adapter import Adapter
+from forecastcache.memory.without_data import WithoutData
+
+# What a session, accelerate and diffusers put on a module; some of it holds weights.
+HOOKS = {"forward", "_compiled_call_impl", "_old_forward", "_hf_hook", "_diffusers_hook"}
+
+
+def twin_of(model: nn.Module, adapter: Adapter, without_data: WithoutData) -> nn.Module:
+    """A structural copy of `model` without weights, hooks or need of data.
+
+    Args:
+        model: any module; its weights are neither read nor copied.
+        adapter: record that serves it.
+        without_data: maker of the tensors that stand for its parameters and buffers.
+    """
+    memo: dict[int, Any] = {}
+    for parameter in model.parameters():
+        fake = without_data.like(parameter.data)
+        memo[id(parameter)] = nn.Parameter(fake, requires_grad=False)
+    for buffer in model.buffers():
+        memo[id(buffer)] = without_data.known(buffer)
+    for module in model.modules():
+        for name in HOOKS & module.__dict__.keys():
+            memo[id(module.__dict__[name])] = None
+        for hooks in (module._forward_hooks, module._forward_pre_hooks):
+            memo[id(hooks)] = OrderedDict()
+    twin = copy.deepcopy(model, memo)
+    for module in twin.modules():
+        for name in HOOKS:
+            module.__dict__.pop(name, None)
+    if adapter.without_data is not None:
+        adapter.without_data(twin)
+    return twin
