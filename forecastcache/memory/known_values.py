@@ -5,7 +5,7 @@ Masks, token numbers and positions decide how many tokens there are; other tenso
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 import torch
@@ -54,7 +54,7 @@ class KnownValues(TorchDispatchMode):
         super().__init__()
         self.answered: list[bool] = []
         self._answers = answers
-        self._values = WeakTensorKeyDictionary()
+        self._values: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()  # type: ignore[no-untyped-call]
 
     def know(self, empty: Tensor, value: Tensor) -> Tensor:
         """A tensor without data, whose value is known from now on."""
@@ -64,8 +64,7 @@ class KnownValues(TorchDispatchMode):
     def value(self, tensor: Tensor) -> Tensor | None:
         """The value of a tensor on the CPU; None if it is not known."""
         if has_no_data(tensor):
-            known: Tensor | None = self._values.get(tensor)
-            return known
+            return self._values.get(tensor)
         return tensor if is_kept(tensor) and tensor.device.type == "cpu" else None
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

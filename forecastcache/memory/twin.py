@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
+from functools import partial
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from forecastcache.adapter import Adapter
 from forecastcache.memory.without_data import WithoutData
@@ -38,6 +40,24 @@ def twin_of(model: nn.Module, adapter: Adapter, without_data: WithoutData) -> nn
     for module in twin.modules():
         for name in HOOKS:
             module.__dict__.pop(name, None)
+        if isinstance(module, nn.Linear) and _is_packed(module):
+            module.forward = partial(_linear, module)  # type: ignore[method-assign]
     if adapter.without_data is not None:
         adapter.without_data(twin)
     return twin
+
+
+def _is_packed(linear: nn.Linear) -> bool:
+    """Whether a layer keeps its weight otherwise than as a matrix of real numbers.
+
+    The layers of bitsandbytes and GGUF do; they unpack it with kernels that read data.
+    """
+    weight = linear.weight
+    matrix = (linear.out_features, linear.in_features)
+    return weight.shape != matrix or not weight.is_floating_point()
+
+
+def _linear(linear: nn.Linear, input: Tensor) -> Tensor:
+    weight = input.new_empty((linear.out_features, linear.in_features))
+    bias = None if linear.bias is None else input.new_empty(linear.out_features)
+    return F.linear(input, weight, bias)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
@@ -44,6 +45,7 @@ class WithoutData:
             stack.enter_context(torch.no_grad())
             if self._autocast is not None and self._fake is not None:
                 device, dtype = self._autocast
+                stack.enter_context(_unlogged())
                 stack.enter_context(self._fake)
                 # torch counts no FLOPs of the fused attention that a CPU would take.
                 stack.enter_context(sdpa_kernel(SDPBackend.MATH))
@@ -69,6 +71,21 @@ class WithoutData:
             return torch.empty_strided(
                 tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device
             )
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keep torch from logging an operation that fails, with a traceback: the error is reported."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+
+    def none(record: logging.LogRecord) -> bool:
+        return False
+
+    logger.addFilter(none)
+    try:
+        yield
+    finally:
+        logger.removeFilter(none)
 
 
 class _WholeSlices(TorchFunctionMode):

@@ -11,6 +11,7 @@ from forecastcache.memory.dry_run import dry_run
 from forecastcache.memory.shapes import shapes_of
 from forecastcache.registry import adapter_for
 
+from ..adapters.models import make
 from .unnamed import MODELS
 
 
@@ -104,3 +105,36 @@ def test_a_dry_run_writes_to_nothing_of_the_caller():
     store.kept.append(torch.randn(3, 2))
     assert planned(Writes(), x=torch.randn(1, 2), store=store) == ((4, 2),)
     assert len(store.kept) == 1
+
+
+class Packed(nn.Linear):
+    """Keeps its weight as bitsandbytes and GGUF do, in bytes of another shape."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__(linear.in_features, linear.out_features, linear.bias is not None)
+        self.bias = linear.bias
+        data = linear.weight.detach().view(torch.uint8).flatten()[:, None].clone()
+        self.weight = nn.Parameter(data, requires_grad=False)
+        self.weight.state = "lost with the data"
+
+    def forward(self, x):
+        assert self.weight.state
+        weight = self.weight.flatten().view(torch.float32)
+        return nn.functional.linear(x, weight.view(self.out_features, self.in_features), self.bias)
+
+
+@pytest.mark.parametrize("site", ["output", "module"])
+def test_layers_that_are_quantised_are_planned_as_what_they_stand_for(site):
+    reports = []
+    for packed in (False, True):
+        tiny = make("dit")
+        for path, layer in list(tiny.model.named_modules()):
+            if packed and type(layer) is nn.Linear and "attn" in path:
+                parent, _, name = path.rpartition(".")
+                setattr(tiny.model.get_submodule(parent), name, Packed(layer))
+        with fc.attach(tiny.model, fc.Every(2), fc.Reuse(), site=site) as session, torch.no_grad():
+            tiny.model(**tiny.arguments, timestep=torch.tensor([9, 9]))
+        reports.append(session.report())
+    full, quantised = reports
+    assert quantised.cache_bytes == quantised.cache_bytes_planned == full.cache_bytes
+    assert quantised.flops == full.flops > 0
