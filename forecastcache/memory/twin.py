@@ -16,6 +16,9 @@ from forecastcache.memory.without_data import WithoutData
 # What a session, accelerate and diffusers put on a module; some of it holds weights.
 HOOKS = {"forward", "_compiled_call_impl", "_old_forward", "_hf_hook", "_diffusers_hook"}
 
+PARALLEL = "_parallel_config"  # of a model in diffusers that is shared among processes
+CONTEXT_PARALLEL = ("cp_input", "cp_output")  # what its hooks are called
+
 
 def twin_of(model: nn.Module, adapter: Adapter, without_data: WithoutData) -> nn.Module:
     """A structural copy of `model` without weights, hooks or need of data.
@@ -25,7 +28,8 @@ def twin_of(model: nn.Module, adapter: Adapter, without_data: WithoutData) -> nn
         adapter: record that serves it.
         without_data: maker of the tensors that stand for its parameters and buffers.
     """
-    memo: dict[int, Any] = {}
+    # Attention of one rank by itself has the shapes of that among all, and waits for nobody.
+    memo: dict[int, Any] = {id(getattr(model, PARALLEL, None)): None}
     for parameter in model.parameters():
         fake = without_data.like(parameter.data)
         memo[id(parameter)] = nn.Parameter(fake, requires_grad=False)
@@ -44,7 +48,20 @@ def twin_of(model: nn.Module, adapter: Adapter, without_data: WithoutData) -> nn
             module.forward = partial(_linear, module)  # type: ignore[method-assign]
     if adapter.without_data is not None:
         adapter.without_data(twin)
+    if getattr(model, PARALLEL, None) is not None:
+        for module, other in zip(model.modules(), twin.modules(), strict=True):
+            _share_tokens(module, other)
     return twin
+
+
+def _share_tokens(module: nn.Module, twin: nn.Module) -> None:
+    """Give a twin the hooks of context parallelism, by which it has the tokens of one rank."""
+    from diffusers.hooks import HookRegistry
+
+    hooks = getattr(module, "_diffusers_hook", None)
+    for name, hook in () if hooks is None else hooks.hooks.items():
+        if name.startswith(CONTEXT_PARALLEL):
+            HookRegistry.check_if_exists_or_initialize(twin).register_hook(copy.copy(hook), name)
 
 
 def _is_packed(linear: nn.Linear) -> bool:
