@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
-from torch.utils.flop_counter import FlopCounterMode
 
 from forecastcache.adapter import Adapter, Granularity
 from forecastcache.engine.taps import Taps
@@ -159,6 +158,9 @@ class _Stage:
             self._taps.call(self._twin, self.recorder, self._twin.forward, (), given)
 
     def flops(self, arguments: Mapping[str, Any], computing: bool) -> int:
+        # Imported here: it brings triton, for which commands that plan nothing need not wait.
+        from torch.utils.flop_counter import FlopCounterMode
+
         with FlopCounterMode(display=False) as counter:
             self.step(arguments, computing)
         return int(counter.get_total_flops())

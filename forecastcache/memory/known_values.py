@@ -54,7 +54,8 @@ class KnownValues(TorchDispatchMode):
         super().__init__()
         self.answered: list[bool] = []
         self._answers = answers
-        self._values: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()  # type: ignore[no-untyped-call]
+        values = WeakTensorKeyDictionary()  # type: ignore[no-untyped-call]
+        self._values: MutableMapping[Tensor, Tensor] = values
 
     def know(self, empty: Tensor, value: Tensor) -> Tensor:
         """A tensor without data, whose value is known from now on."""
