@@ -51,11 +51,10 @@ class KnownValues(TorchDispatchMode):
     """
 
     def __init__(self, answers: Sequence[bool] = ()) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.answered: list[bool] = []
         self._answers = answers
-        values = WeakTensorKeyDictionary()  # type: ignore[no-untyped-call]
-        self._values: MutableMapping[Tensor, Tensor] = values
+        self._values: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()
 
     def know(self, empty: Tensor, value: Tensor) -> Tensor:
         """A tensor without data, whose value is known from now on."""
