@@ -142,9 +142,12 @@ def test_a_pack_that_is_too_large_is_refused_with_its_sizes(pack, tmp_path):
 
 
 def test_a_pack_replaces_a_pack_and_nothing_else(pack, tmp_path):
+    (tmp_path / "install.sh").touch()  # anybody's may be called so
+    with pytest.raises(SystemExit, match="holds something else than a pack"):
+        pack.emptied(tmp_path)
+    (tmp_path / "README").write_text(pack.README)
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(SystemExit, match="holds something else than a pack"):
         pack.emptied(tmp_path)
-    assert (tmp_path / "thesis.tex").exists()
-    (tmp_path / "install.sh").touch()
+    (tmp_path / "thesis.tex").unlink()
     assert not pack.emptied(tmp_path).exists()

@@ -51,6 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "gpu-pack")
     out = parser.parse_args().out
+    require_pack(out)  # before minutes of downloads
     with TemporaryDirectory() as folder:
         staging = Path(folder) / "pack"
         staging.mkdir()
@@ -108,11 +109,24 @@ def checked(folder: Path, limit: float = LIMIT) -> str:
 
 def emptied(out: Path) -> Path:
     """The path of a pack, where an earlier one is removed and anything else refused."""
+    require_pack(out)
     if out.exists():
-        if not (out / "install.sh").is_file() and any(out.iterdir()):
-            sys.exit(f"{out} holds something else than a pack: give another --out")
         shutil.rmtree(out)
     return out
+
+
+def require_pack(out: Path) -> None:
+    """End the program where a folder holds a file that no earlier pack put there."""
+    if not out.exists():
+        return
+    mark = README.partition("\n")[0]
+    readme = out / "README"
+    names = (
+        {path.name for path in out.iterdir() if path.suffix != ".whl"} if out.is_dir() else {""}
+    )
+    ours = readme.is_file() and readme.read_text(errors="replace").startswith(mark)
+    if names - {"install.sh", "README", "gpu"} or (any(out.iterdir()) and not ours):
+        sys.exit(f"{out} holds something else than a pack: give another --out")
 
 
 def _run(*command: str) -> None:

@@ -15,9 +15,11 @@ from forecastcache.errors import BudgetError
 from forecastcache.history import History
 from forecastcache.memory.autocast import Autocast, autocast_at
 from forecastcache.memory.budget import require_budget
-from forecastcache.memory.dry_run import DryRun, dry_run, measured_bytes, shapes_in, shapes_of
+from forecastcache.memory.dry_run import DryRun, dry_run, measured_bytes
+from forecastcache.memory.shapes import shapes_in, shapes_of, values_in
 
-MODE = "__torch_function__"
+# What stands between torch and a model without data.
+OURS = ("known_values.py", "without_data.py")
 
 
 class Holder(Protocol):
@@ -58,7 +60,7 @@ class Accountant:
     def open(self) -> None:
         """Begin the account of a trajectory."""
         self.cache_bytes = 0
-        self._shapes: list[tuple[dict[str, Any], Autocast | None]] = []
+        self._shapes: list[tuple[dict[str, Any], Autocast]] = []
         self._held: list[list[int]] = []  # shapes of the branches that there were at a time
 
     def shapes_of_call(self, given: dict[str, Any]) -> int:
@@ -127,7 +129,7 @@ class Accountant:
     def _dry_runs(self, model: nn.Module, site: Granularity) -> list[DryRun]:
         found = []
         for shapes, autocast in self._shapes:
-            key = site, tuple(shapes_in(shapes)), autocast
+            key = site, shapes_in(shapes), values_in(shapes), autocast
             if key not in self._known:
                 self._known[key] = dry_run(model, self._adapter, site, shapes, autocast)
             found.append(self._known[key])
@@ -138,8 +140,10 @@ def reason(error: Exception) -> str:
     """Why a dry run failed, in one line: the error, and the line of code that it came from."""
     first_line = (str(error).strip().splitlines() or [""])[0]
     frames = traceback.extract_tb(error.__traceback__)
-    # Neither torch nor the mode that stands between it and the model is to blame.
-    ours = [it for it in frames if "/torch/" not in it.filename and it.name != MODE] or frames
+    # Neither torch nor what stands between it and the model is to blame.
+    ours = [
+        it for it in frames if "/torch/" not in it.filename and not it.filename.endswith(OURS)
+    ] or frames
     place = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
     said = f"the dry run without data failed with {type(error).__name__}: {first_line}{place}"
     reads = any(word in first_line for word in ("meta tensor", "data-dependent", "_local_scalar"))

@@ -20,8 +20,9 @@ from forecastcache.adapter import Adapter, Granularity
 from forecastcache.engine.caller import DENOISERS
 from forecastcache.errors import ForecastCacheError, PlanError
 from forecastcache.memory.autoencoder import Compression, compression_of
-from forecastcache.memory.dry_run import in_dtype, kept_features, stored_bytes
+from forecastcache.memory.dry_run import kept_features, stored_bytes
 from forecastcache.memory.input_size import InputSize, ReadSize
+from forecastcache.memory.shapes import in_dtype
 from forecastcache.registry import adapter_for
 from forecastcache.sampling.loading import source_of
 

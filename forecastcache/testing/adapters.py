@@ -14,7 +14,7 @@ from forecastcache._util.nests import tensors_in
 from forecastcache.adapter import Granularity
 from forecastcache.engine.attach import attach
 from forecastcache.errors import AttachError
-from forecastcache.memory.dry_run import in_dtype
+from forecastcache.memory.shapes import in_dtype
 from forecastcache.predictors.reuse import Reuse
 from forecastcache.registry import adapter_for
 from forecastcache.schedule import Every, Listed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import torch
@@ -84,10 +85,9 @@ def train(
         print(f"judge: {still:.1%} of held-out scans, {moving:.1%} in motion")
         return
     folder = out or zoo.place(name)
-    if folder.exists() and any(folder.iterdir()) and not (folder / "model_index.json").exists():
-        raise OptionError(f"--out {folder} holds other files: give an empty or a model's folder")
+    _require_own(name, folder)
     trained, seconds = make(name, work, seed)
-    pipe = _publish(trained, work, folder)
+    pipe = _publish(name, trained, work, folder)
     pictures, asked = _sample(name, pipe, samples)
     _save_grid(pictures, folder / "samples.png")
     card = _card(name, pipe, folder, pictures, asked, seed, minutes=seconds / 60)
@@ -107,23 +107,48 @@ def make(name: str, work: Path, seed: int = 0) -> tuple[Any, float]:
     return pipe, sum(fit(stage, work, seed) for stage in recipe.stages(pipe, seed))
 
 
-def _publish(pipe: Any, work: Path, folder: Path) -> Any:
-    """Save in half precision, whole or not at all, and load as a user would."""
-    fresh = work / "pipeline"
-    shutil.rmtree(fresh, ignore_errors=True)
+def _require_own(name: str, folder: Path) -> None:
+    """Refuse a folder that is neither empty nor of an earlier call, whose card names the model.
+
+    Raises:
+        OptionError: naming it.
+    """
+    if not folder.exists():
+        return
+    card = folder / "README.md"
+    ours = card.is_file() and f"\n# zoo:{name}\n" in card.read_text(
+        encoding="utf-8", errors="replace"
+    )
+    if not folder.is_dir() or (any(folder.iterdir()) and not ours):
+        raise OptionError(
+            f"--out {folder} holds something else than zoo:{name}: give an empty folder, or one "
+            "that an earlier call made"
+        )
+
+
+def _publish(name: str, pipe: Any, work: Path, folder: Path) -> Any:
+    """Save in half precision, whole or not at all, and load as a user would.
+
+    Raises:
+        OptionError: the folder is not ours to replace.
+    """
     for component in pipe.components.values():
         # Text encoders, small as they are, stay in float32: transformers loads what was saved, and
         # diffusers float32, and the two must meet.
         if isinstance(component, ModelMixin):
             component.to(dtype=torch.bfloat16)
-    pipe.save_pretrained(fresh)
-    for curve in work.glob("*-loss.png"):
-        shutil.copy(curve, fresh)
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(fresh, partial)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder.parent) as place:
+        fresh = Path(place) / "pipeline"
+        pipe.save_pretrained(fresh)
+        for curve in work.glob("*-loss.png"):
+            shutil.copy(curve, fresh)
+        # What marks it as ours until the card is written.
+        (fresh / "README.md").write_text(f"---\n---\n\n# zoo:{name}\n")
+        _require_own(name, folder)
+        if folder.exists():
+            folder.rename(Path(place) / "earlier")
+        fresh.rename(folder)
     return DiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
 
 

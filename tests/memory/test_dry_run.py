@@ -10,7 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import forecastcache as fc
 from forecastcache.errors import BudgetError
-from forecastcache.memory.dry_run import dry_run, measured_bytes, shapes_of
+from forecastcache.memory.dry_run import dry_run, measured_bytes
+from forecastcache.memory.shapes import shapes_of
 from forecastcache.registry import adapter_for
 
 from ..conftest import SITES, make_transformer
@@ -24,10 +25,13 @@ def call_arguments() -> dict[str, torch.Tensor]:
     }
 
 
-def test_shapes_of_keeps_shapes_and_drops_data():
-    shapes = shapes_of(call_arguments())
+def test_shapes_of_keeps_shapes_and_the_values_of_whole_numbers():
+    arguments = call_arguments()
+    shapes = shapes_of(arguments)
     assert shapes["hidden_states"].shape == (2, 4, 8, 8)
-    assert {x.device.type for x in shapes.values()} == {"meta"}
+    assert shapes["hidden_states"].is_meta
+    arguments["class_labels"].zero_()
+    assert shapes["class_labels"].tolist() == [1, 1000]
 
 
 @pytest.mark.parametrize("site", SITES)

@@ -62,10 +62,11 @@ def test_an_unknown_model_lists_the_known():
 
 
 def test_a_folder_with_other_files_is_not_written_over(tmp_path):
-    (tmp_path / "thesis.txt").touch()
-    with pytest.raises(OptionError, match="holds other files"):
+    (tmp_path / "model_index.json").touch()  # a model, but whose?
+    (tmp_path / "README.md").write_text("# mine\n")
+    with pytest.raises(OptionError, match="holds something else than zoo:dit-digits"):
         train.train("dit-digits", tmp_path / "work", tmp_path)
-    assert (tmp_path / "thesis.txt").exists()
+    assert (tmp_path / "README.md").read_text() == "# mine\n"
 
 
 def test_the_recipe_makes_a_pipeline_from_nothing(tmp_path, monkeypatch, capsys):
