@@ -219,23 +219,22 @@ class Calibration:
             "fits": [fit.model_dump(exclude={"rows", "response"}) for fit in self.fits],
         }
 
-    def frontier(self) -> tuple[Offer, ...]:
+    def frontier(self, counts: Sequence[int] | None = None) -> tuple[Offer, ...]:
         """What there is to choose from, fewest computed steps first; figures of the first size.
 
-        Of each count all that was rolled, and what is foretold: in open loop, and in simulation
-        where that may be offered (see `offer`). All steps computed come last.
-        """
-        return self._frontier
+        Of each count all that was rolled, or else what is foretold, `interpolated` where a lower
+        and a higher count were rolled. All steps computed come last.
 
-    @cached_property
-    def _frontier(self) -> tuple[Offer, ...]:
-        counts = range(1, self.recording.steps)
-        offers = [Offer.of(fit) for fit in self.fits]
-        offers += self._foretelling.in_open_loop(len(counts))
-        if self._foretelling.simulates:
-            offers += map(self._foretelling.in_simulation, counts)
-        exact = Offer.exact(self.recording.steps)
-        return (*sorted(offers, key=lambda it: (len(it.computed), it.loop)), exact)
+        Args:
+            counts: numbers of computed steps; None for all.
+        """
+        steps = self.recording.steps
+        asked = set(range(1, steps + 1) if counts is None else counts)
+        rolled = [Offer.of(fit) for fit in self.fits if len(fit.computed) in asked]
+        others = asked - {len(offer.computed) for offer in rolled} - {steps}
+        offers = [*rolled, *self._foretelling.offers(sorted(others))]
+        exact = [Offer.exact(steps)] if steps in asked else []
+        return (*sorted(offers, key=lambda it: (len(it.computed), it.loop)), *exact)
 
     def offers(self) -> tuple[Offer, ...]:
         """What `choose` gives for 1, 2, ... computed steps, each once."""

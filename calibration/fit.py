@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -184,8 +185,11 @@ class SizeFitter:
             away = plain[step + 1].double() - motion.keep[step] * plain[step].double()
             answer = guided.double() - away / motion.move[step]
             pairs = ((moved, moved), (moved, answer), (answer, answer))
-            sums = self.rolls.share.sum(
-                lambda part, pairs=pairs: np.array([(a[part] * b[part]).sum() for a, b in pairs])
-            )
-            found.append(tuple((sums / self.recording.elements).tolist()))
+            sums = self.rolls.share.sum(partial(_inner_products, pairs))
+            dd, dr, rr = (sums / self.recording.elements).tolist()
+            found.append((dd, dr, rr))
         return tuple(found)
+
+
+def _inner_products(pairs: Sequence[tuple[Tensor, Tensor]], part: slice) -> np.ndarray:
+    return np.array([(a[part] * b[part]).sum().item() for a, b in pairs])

@@ -185,7 +185,8 @@ def _gram(rolls: Rolls, guided: Sequence[Tensor]) -> np.ndarray:
         return np.append(products.ravel(), flat.shape[1])
 
     *sums, elements = rolls.share.sum(inner).tolist()
-    return np.array(sums).reshape(len(guided), -1) / elements
+    gram: np.ndarray = np.array(sums).reshape(len(guided), -1) / elements
+    return gram
 
 
 def _directions(gram: np.ndarray) -> np.ndarray:

@@ -82,32 +82,32 @@ def _chosen(
     """The offers that were asked for."""
     steps = file.identity.steps
     if count is not None:
-        of_that_many = [offer for offer in file.frontier() if len(offer.computed) == count]
-        return list(dict.fromkeys([file.offer(count), *of_that_many]))
+        return list(dict.fromkeys([file.offer(count), *file.frontier([count])]))
     if speedup is not None:
         if not speedup <= steps:  # NaN too
             raise OptionError(f"--speedup {speedup:g} is above {steps}, the number of steps")
         return [file.offer(int(steps / speedup))]
     if psnr is not None:
         return [_as_near_as(file, psnr)]
-    return [offer for offer in file.frontier() if len(offer.computed) <= SHOWN]
+    return file.frontier([count for count in range(1, steps + 1) if count <= SHOWN])
 
 
 def _as_near_as(file: Calibration, psnr: float) -> Offer:
     """The offer of fewest computed steps with this latent PSNR, of those that were rolled."""
-    fits = file.fits
+    fits = [fit for fit in file.fits if fit.latent_psnr_db is not None]
     if not fits:
         raise OptionError(
-            "--psnr takes figures that were rolled, and the file has none: calibrate with "
-            "--schedule search:9, or choose by --computed"
+            "--psnr takes figures that were rolled on samples that rows were not fitted to, and "
+            "the file has none: calibrate two prompts or more with --schedule search:9, or choose "
+            "by --computed"
         )
-    enough = [len(fit.computed) for fit in fits if fit.latent_psnr_db >= psnr]
+    rolled = {fit.computed: fit.figure for fit in fits}
+    enough = [len(computed) for computed, near in rolled.items() if near >= psnr]
     if not enough:
-        nearest = max(fits, key=lambda fit: fit.latent_psnr_db)
+        nearest = max(rolled, key=lambda computed: rolled[computed])
         raise OptionError(
-            f"--psnr {psnr:g} is not to be had: {nearest.latent_psnr_db:.1f} dB is the most that "
-            f"was rolled ({len(nearest.computed)} computed): ask for less, or calibrate more "
-            "computed steps"
+            f"--psnr {psnr:g} is not to be had: {rolled[nearest]:.1f} dB is the most that was "
+            f"rolled ({len(nearest)} computed): ask for less, or calibrate more computed steps"
         )
     return file.offer(min(enough))
 
@@ -117,8 +117,7 @@ def _draw(file: Calibration, picture: Path | None, rows: Path | None, count: int
         from forecastcache.evaluation.pictures import frontier
 
         steps = file.identity.steps
-        forecasting = [offer for offer in file.frontier() if len(offer.computed) < steps]
-        frontier(_points(forecasting), steps, picture)
+        frontier(_points(file.frontier(range(1, steps))), steps, picture)
     if rows is not None and count is not None:
         from forecastcache.evaluation.pictures import row_map
 
@@ -126,13 +125,13 @@ def _draw(file: Calibration, picture: Path | None, rows: Path | None, count: int
 
 
 def _points(offers: Sequence[Offer]) -> dict[str, list[tuple[int, float]]]:
-    """(number of computed steps, latent PSNR) of each loop, foretold ones named so."""
+    """(number of computed steps, latent PSNR) of what was rolled, what lies between, the rest."""
     rolled = [(len(it.computed), it.latent_psnr_db) for it in offers]
-    points = {"closed loop, rolled": [(x, y) for x, y in rolled if y is not None]}
-    for loop in ("open", "simulated"):
-        points[f"{loop} loop, foretold"] = [
+    points = {"rolled": [(x, y) for x, y in rolled if y is not None]}
+    for name, between in (("interpolated", True), ("foretold", False)):
+        points[name] = [
             (len(it.computed), it.foretold_latent_psnr_db)
             for it in offers
-            if it.loop == loop and it.foretold_latent_psnr_db is not None
+            if it.interpolated is between and it.foretold_latent_psnr_db is not None
         ]
     return points

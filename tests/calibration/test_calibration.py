@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 import forecastcache as fc
 from forecastcache.calibration.calibration import Calibration
 from forecastcache.calibration.fits import decibels
+from forecastcache.calibration.foretelling import Foretelling
 from forecastcache.calibration.gram import open_loop_rows
 from forecastcache.calibration.identity import Identity
 from forecastcache.calibration.io import Header, write_file
@@ -53,7 +54,7 @@ def test_it_chooses(calibration):
     schedule, predictor = calibration.choose(4)
     assert schedule.steps == COMPUTED
     assert predictor.learned.rows == calibration.fits[0].rows
-    with pytest.warns(fc.ForecastCacheWarning, match="at most 3 .* was rolled: .*search:3"):
+    with pytest.warns(fc.ForecastCacheWarning, match="at most 3 .* was rolled on .*search:3"):
         spread, foretold = calibration.choose(3)
     assert len(spread.steps) == 3
     assert foretold.learned.rows == calibration.predictor(spread, "simulated").rows
@@ -132,22 +133,31 @@ def test_another_model_or_scheduler_is_refused(calibration):
         calibration.identity.require(Identity.of(other, STEPS, 2.5))
 
 
-def test_the_frontier_rises_and_holds_what_was_fitted(calibration):
+def test_the_frontier_has_every_count_and_what_was_fitted(calibration):
     offers = calibration.frontier()
-    opened = [offer for offer in offers if offer.loop == "open"]
+    assert [len(offer.computed) for offer in offers] == list(range(1, STEPS + 1))
+    assert offers[-1] == fc.Offer(tuple(range(STEPS)), "exact")
+    assert [offer.computed for offer in offers if offer.loop == "closed"] == [COMPUTED]
+    assert calibration.frontier([2, 4]) == (offers[1], offers[3])
+
+
+def in_open_loop(calibration: Calibration) -> list[fc.Offer]:
+    return Foretelling(calibration.recording, ()).in_open_loop(STEPS - 1)
+
+
+def test_more_steps_in_open_loop_are_foretold_no_worse(calibration):
+    opened = in_open_loop(calibration)
     assert [len(offer.computed) for offer in opened] == list(range(1, STEPS))
     figures = [offer.foretold_latent_psnr_db for offer in opened]
     assert all(a <= b + 1e-9 for a, b in zip(figures, figures[1:]))
-    assert offers[-1] == fc.Offer(tuple(range(STEPS)), "exact")
-    assert [offer.computed for offer in offers if offer.loop == "closed"] == [COMPUTED]
 
 
 def test_what_the_gram_matrix_foretells_is_near_what_happens(calibration):
     """On the prompts that it was recorded of, with the planned open-loop rows."""
     pipe, start = Toy(curved), starts(10)
     aim = pipe(start).images
-    for offer in calibration.frontier():
-        if offer.loop == "open" and 5 <= len(offer.computed) <= 9:
+    for offer in in_open_loop(calibration):
+        if 5 <= len(offer.computed) <= 9:
             schedule = fc.Listed(offer.computed)
             with fc.attach(pipe, schedule, calibration.predictor(schedule, "open", depth=3)):
                 error = (pipe(start).images - aim).square().mean().item()
@@ -155,7 +165,7 @@ def test_what_the_gram_matrix_foretells_is_near_what_happens(calibration):
 
 
 def test_the_simulated_loop_foretells_less_error_from_more_computed_steps(calibration):
-    foretold = [offer for offer in calibration.frontier() if offer.loop == "simulated"]
+    foretold = Foretelling(calibration.recording, ()).offers(range(1, STEPS))
     assert [len(offer.computed) for offer in foretold] == list(range(1, STEPS))
     few, some, many = (foretold[count - 1].foretold_latent_psnr_db for count in (2, 5, 9))
     assert few + 10 < some < many

@@ -148,7 +148,7 @@ def test_what_is_damaged_is_made_again(out, tmp_path, caplog, how, kind):
     assert f"{path} is damaged, and is made again" in caplog.text
     whole = made(tmp_path / "whole.cal")
     np.testing.assert_array_equal(again.recording.gram, whole.recording.gram)
-    assert again.fits == whole.fits
+    assert [fit.rows for fit in again.fits] == [fit.rows for fit in whole.fits]
     assert sorted(contents(tmp_path)) == ["toy.cal", "whole.cal"]
 
 

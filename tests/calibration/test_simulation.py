@@ -133,7 +133,7 @@ def test_the_response_is_measured_where_it_was_rolled():
     fitter = SizeFitter(rolls, recording, torch.arange(8), OutputCache())
     fits = [fitter.fit(computed, False, lambda *_: None) for computed in (COMPUTED, (0, 5, 10))]
     assert len(fits[0].response) == len(COMPUTED)
-    assert fits[0].response[0] == (0.0, 0.0, 0.0)  # nothing is displaced yet
+    assert fits[0].response[0] == pytest.approx((0, 0, 0), abs=1e-9)  # nothing is displaced yet
     measured = Response.measured(fits, recording.motion)
     np.testing.assert_allclose(measured.rho, 1, atol=1e-2)
     np.testing.assert_allclose(measured.tau, 0, atol=2e-2)

@@ -28,7 +28,7 @@ def calibrated(forecastcache, shelf) -> Path:
     )
     figures = json.loads(printed)
     assert code == 0
-    assert figures["evaluations"] == 4 * 10 + 4 * 4 * 2
+    assert figures["evaluations"] <= 4 * 10 + 4 * 4 * 5 + 4 * (10 + 4 * 7)
     assert figures["identity"]["model"]["name"] == "DiTTransformer2DModel"
     assert figures["identity"]["guidance"] == 2.0
     assert [fit["computed"] for fit in figures["fits"]] == [[0, 3, 6, 9]]
@@ -53,7 +53,7 @@ def test_plans_by_count_by_speed_and_by_nearness(forecastcache, calibrated, tmp_
         return json.loads(out)["offers"]
 
     loops = {offer["loop"] for offer in offers("--computed", 4)}
-    assert loops == {"open", "closed"}  # guidance is outside the network: not simulated
+    assert loops == {"closed"}
     assert {len(offer["computed"]) for offer in offers("--speedup", 3)} == {3}
     (near,) = offers("--psnr", 1)
     assert near["latent_psnr_db"] >= 1
@@ -61,7 +61,7 @@ def test_plans_by_count_by_speed_and_by_nearness(forecastcache, calibrated, tmp_
     (exact,) = offers("--speedup", 1)
     assert (exact["loop"], exact["latent_psnr_db"]) == ("exact", None)
     picture = tmp_path / "frontier.png"
-    assert len(offers("--picture", picture)) == 11  # nine planned, one fitted, one exact
+    assert [len(it["computed"]) for it in offers("--picture", picture)] == list(range(1, 11))
     with Image.open(picture) as image:
         assert image.width > 500
     code, out, _ = forecastcache("plan", calibrated)
@@ -82,15 +82,12 @@ def test_what_is_foretold_is_said_in_a_line(forecastcache, calibrated, tmp_path)
 
 
 def test_mistakes_get_one_line(forecastcache, calibrated, tmp_path):
-    one = tmp_path / "one.txt"
-    one.write_text("7\n")
     out = ("--out", tmp_path / "new.cal")
     mistakes = {
-        ("calibrate", *MODEL, *out, "--prompts", one): "has one prompt: give 2 at least",
         ("calibrate", *MODEL, *out, "--prompts", tmp_path / "none"): "is no file",
         ("calibrate", *MODEL, *out, "--schedule", "often"): "is no schedule: write every:7",
         ("calibrate", *MODEL, *out, "--schedule", "0,12"): "step 12, but the trajectory has 10",
-        ("calibrate", *MODEL, *out, "--limit", 100): "take 500 evaluations.*more than --limit 100",
+        ("calibrate", *MODEL, *out, "--limit", 100): "takes .* at least, but --evaluations",
         ("plan", tmp_path / "none"): "is no file: make one with forecastcache calibrate",
         ("plan", calibrated, "--computed", 3, "--psnr", 30): "give one",
         ("plan", calibrated, "--computed", 11): "11 steps of 10 cannot be computed",
@@ -119,7 +116,6 @@ def test_sizes_between_two_calibrated_are_served(forecastcache, tmp_path):
     )  # fmt: skip
     figures = json.loads(printed)
     assert (code, figures["sizes"]) == (0, ["32x32", "64x64"]), err
-    assert figures["evaluations"] == 2 * (4 * 10 + 4 * 4 * 2)
     by_it = ("--calibration", out, "--computed", 4, "--count", 2, "--out", tmp_path, "--json")
     code, printed, err = forecastcache("run", *model, "--size", "48x48", *by_it)
     assert (code, json.loads(printed)["computed"]) == (0, [0, 3, 6, 9])
@@ -139,7 +135,7 @@ def test_prompts_come_with_seeds_and_arguments_of_their_own(forecastcache, tmp_p
     prompts.write_text("\n".join(map(json.dumps, lines)) + "\n")
     model = ("zoo:flux-digits", "--steps", 4, "--prompts", prompts)
     code, printed, err = forecastcache(
-        "calibrate", *model, "--out", tmp_path / "flux.cal", "--json"
+        "calibrate", *model, "--schedule", "none", "--out", tmp_path / "flux.cal", "--json"
     )
     figures = json.loads(printed)
     assert (code, figures["sizes"], figures["prompts"]) == (0, ["32x32", "48x48"], 4), err

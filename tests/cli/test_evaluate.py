@@ -44,7 +44,12 @@ def test_a_table_of_predictors_and_baselines(forecastcache, tmp_path):
 
 def test_a_calibration_stands_in_the_table(forecastcache, tmp_path):
     file = tmp_path / "dit.cal"
-    assert forecastcache("calibrate", *MODEL[:3], "--count", 4, "--out", file, "--json")[0] == 0
+    assert (
+        forecastcache(
+            "calibrate", *MODEL[:3], "--count", 4, "--schedule", "none", "--out", file, "--json"
+        )[0]
+        == 0
+    )
     code, printed, _ = forecastcache(
         "evaluate", *MODEL, "--calibration", file, "--computed", "3,4", "--out", tmp_path / "out",
         "--json",
