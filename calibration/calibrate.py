@@ -106,6 +106,7 @@ def calibrate(
             for size, fit in enumerate(fits):
                 calibration = calibration.with_fits([fit], size)
             progress("fitting", number + 1, len(effort.targets))
+        calibration = calibration.with_fits(work.checked())
         if group.is_main:
             calibration.save(out)
         group.wait()

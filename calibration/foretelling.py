@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -43,6 +43,11 @@ class Foretelling:
         known = self._response is not None or not recording.guided_outside
         return recording.motion.first_order and known
 
+    @property
+    def rolled(self) -> bool:
+        """Whether anything was rolled."""
+        return bool(self._fits)
+
     def offers(self, counts: Sequence[int]) -> list[Offer]:
         """What is foretold of so many computed steps each, by the loop that may be offered."""
         if self.simulates:
@@ -60,15 +65,26 @@ class Foretelling:
         return self._offers[count]
 
     def _simulated_offer(self, count: int) -> Offer:
-        best = self._best_by_count
-        if not best:
-            steps = self._best_of(FEW, count)
-            return Offer(steps, "simulated", None, decibels(self.simulated(steps).error))
-        near = min(best, key=lambda it: (abs(it - count), it))
-        steps = resampled(best[near].computed, count, self._recording.steps)
-        foretold = self._figure(count, decibels(self.simulated(steps).error), best)
-        between = min(best) < count < max(best)
+        steps, rolled = self.unrolled(count), self._best_by_count
+        simulated = decibels(self._error(steps))
+        if not self._gaps:
+            return Offer(steps, "simulated", None, simulated)
+        foretold = simulated + _interpolated(count, self._gaps)
+        between = min(rolled) < count < max(rolled)
         return Offer(steps, "simulated", None, foretold, band(foretold, self._missed), between)
+
+    def unrolled(self, count: int) -> Steps:
+        """The steps to offer of a count that was not rolled."""
+        rolled = self._best_by_count
+        if not rolled:
+            return self._best_of(FEW, count)
+        near = min(rolled, key=lambda it: (abs(it - count), it))
+        return resampled(rolled[near].computed, count, self._recording.steps)
+
+    def without(self, count: int) -> Foretelling:
+        """The same as if no schedule of so many steps had been rolled."""
+        others = [fit for fit in self._fits if len(fit.computed) != count]
+        return Foretelling(self._recording, others)
 
     def nearest(self, count: int) -> Steps:
         """A schedule of `count` steps that ends near the plain run in the simulated loop."""
@@ -105,32 +121,33 @@ class Foretelling:
             best[len(fit.computed)] = fit
         return best
 
-    def _gap(self, fit: Fit) -> float:
-        """Rolled PSNR less the simulated one, in dB."""
-        return fit.figure - decibels(self.simulated(fit.computed).error)
-
     @cached_property
     def _gaps(self) -> dict[int, float]:
-        return {count: self._gap(fit) for count, fit in self._best_by_count.items()}
-
-    def _figure(self, count: int, simulated: float, known: Iterable[int]) -> float:
-        """What a simulated PSNR comes to, by how far others of `known` counts were out."""
-        counts = sorted(known)
-        gaps = [self._gaps[it] for it in counts]
-        return simulated + float(np.interp(math.log(count), np.log(counts), gaps))
+        """What came of each count as if it had not been rolled, less what was simulated, in dB."""
+        gaps = {}
+        for count, fit in self._best_by_count.items():
+            if fit.offered_unrolled_db is not None:
+                others = self.without(count)
+                simulated = decibels(others._error(others.unrolled(count)))
+                gaps[count] = fit.offered_unrolled_db - simulated
+        return gaps
 
     @cached_property
     def _missed(self) -> list[float]:
-        """Rolled PSNR less what the other counts foretell of it, in dB, of each count."""
-        missed = []
-        for count, fit in self._best_by_count.items():
-            others = [it for it in self._best_by_count if it != count]
-            if others:
-                simulated = fit.figure - self._gaps[count]
-                missed.append(fit.figure - self._figure(count, simulated, others))
-        return missed
+        """How far each gap is from what the others say of it, in dB."""
+        gaps = self._gaps
+        return [
+            gap - _interpolated(count, {it: gaps[it] for it in gaps if it != count})
+            for count, gap in gaps.items()
+            if len(gaps) > 1
+        ]
 
     @property
     def _weight(self) -> np.ndarray:
         motion = self._recording.motion
         return schedule_dp.sensitivities(motion.keep, motion.move)
+
+
+def _interpolated(count: int, gaps: Mapping[int, float]) -> float:
+    counts = sorted(gaps)
+    return float(np.interp(math.log(count), np.log(counts), [gaps[it] for it in counts]))

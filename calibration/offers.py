@@ -28,12 +28,12 @@ class Offer:
         loop: loop in which the rows were fitted; `exact` where no step is forecast.
         latent_psnr_db: PSNR of the final latents to the plain run's in dB, rolled in closed loop
             on samples that the rows were not fitted to; None where it was not rolled.
-        foretold_latent_psnr_db: the same PSNR as the Gram matrix foretells it, mended by how far
-            that was out where it was rolled; of rows that were judged by nothing but the single
-            sample that they were fitted to, the PSNR of that. None where it was rolled.
-        band_db: least and greatest PSNR in dB that a roll at this count of steps may come to,
-            learned by leaving out each count of the same file in turn; None where there are too
-            few.
+        foretold_latent_psnr_db: the same PSNR as it is simulated from the Gram matrix, mended by
+            how far that was out where other counts were rolled as if they had not been; of rows
+            that nothing but the single sample that they were fitted to could judge, the PSNR of
+            that. None where it was rolled.
+        band_db: least and greatest PSNR in dB that may come of it, learned by leaving out each
+            count of the same file in turn; None where there are too few.
         interpolated: whether a lower and a higher count were rolled.
     """
 

@@ -17,7 +17,7 @@ COUNTS = range(4, 19)  # computed steps that are searched for where nothing is a
 TRIES = 24  # schedules that a search looks at
 PLAIN_RUNS = 120  # of every sample, as many evaluations as a calibration takes at most
 FOLDS = 4  # of the samples: rows fitted to the others are judged by each in turn
-FIT_ROLLS = 1 + FOLDS
+FIT_ROLLS = 2 + FOLDS  # of all samples, without each fold, and what a roll spares
 
 
 @dataclass(frozen=True)

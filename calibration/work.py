@@ -65,6 +65,27 @@ class Work:
             self.kept.write(name, [fit.model_dump() for fit in fits])
         return fits
 
+    def checked(self) -> list[Fit]:
+        """The fits of the first size, with what would have been offered in place of each count."""
+        return [self._checked(fit) for fit in self._done]
+
+    def _checked(self, fit: Fit) -> Fit:
+        if len(fit.rows) == 0:
+            return fit
+        name = f"check-{digest(str(fit.computed))}.json"
+        known = self.group.from_main(lambda: self.kept.read(name))
+        if known is None:
+            fitter = self.fitters[0]
+            spent = fitter.rolls.evaluations
+            came = fitter.offered_unrolled(self._done, len(fit.computed))
+            known = [came, sum(self.group.gather(fitter.rolls.evaluations - spent))]
+            if self.group.is_main:
+                self.kept.write(name, known)
+        came, spent = known
+        return fit.model_copy(
+            update={"offered_unrolled_db": came, "evaluations": fit.evaluations + spent}
+        )
+
     def _search(self, count: int) -> Steps:
         """The steps that a search finds; what was tried before is not rolled again."""
         errors = self._searched(count)

@@ -116,7 +116,9 @@ def test_the_cost_is_known_beforehand():
     effort = Effort.within([10, 4], STEPS, targets, tries=7, bound=10**6)
     assert effort.record == 14 * 12
     assert effort.search == 10 * 4 * 7  # at the first size alone
-    assert effort.fit == 14 * 5 * (3 + 4)  # rows of all samples, and without each quarter
+    assert effort.fit == 14 * 6 * (
+        3 + 4
+    )  # of all samples, without each quarter, and what they spare
     looks = (1 * 2 + 2 * 1) + (1 * 3 + 2 * 2 + 3 * 1)  # freedoms times the steps after each gap
     assert effort.refine == 14 * (looks + 7 * (3 + 4))
     assert effort.total == effort.record + effort.search + effort.fit + effort.refine
@@ -126,7 +128,7 @@ def test_a_bound_is_kept_first_by_refining_less_then_by_trying_less():
     targets = [FitTarget(count) for count in (4, 5, 6)]
     whole = Effort.within([2], 20, targets, tries=9, bound=10**6)
     assert (whole.refined, whole.tries) == (3, 9)
-    least = 2 * (20 + 6 * 15)  # plain, one try and five rolls of each
+    least = 2 * (20 + 7 * 15)  # plain, one try and six rolls of each
     for bound in range(whole.total, least - 1, -7):
         effort = Effort.within([2], 20, targets, tries=9, bound=bound)
         assert effort.total <= bound
@@ -264,6 +266,6 @@ def test_killed_in_the_fits_it_keeps_those_that_were_done(pipe, tmp_path):
         calibrate(pipe, [request(4)], out, schedules, tries=6, refine=False, progress=kill)
     with counted(pipe) as calls:
         resumed = calibrate(pipe, [request(4)], out, schedules, tries=6, refine=False)
-    assert len(calls) == 5 * 3  # of the second schedule: rows of all, and without each quarter
+    assert len(calls) == 5 * 3 + 2 + 3  # of the second schedule; what both would spare is last
     whole = calibrate(pipe, [request(4)], tmp_path / "whole.cal", schedules, tries=6, refine=False)
     assert [fit.rows for fit in resumed.fits] == [fit.rows for fit in whole.fits]

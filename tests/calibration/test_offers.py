@@ -6,17 +6,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 import forecastcache as fc
 from forecastcache.calibration.calibration import Calibration
+from forecastcache.calibration.fit import SizeFitter
 from forecastcache.calibration.fits import decibels
+from forecastcache.calibration.foretelling import Foretelling
 from forecastcache.calibration.offers import band
+from forecastcache.calibration.output_cache import OutputCache
+from forecastcache.calibration.schedule_search import resampled
 
 from .conftest import COMPUTED
-from .toys import STEPS, fit_of
+from .toys import STEPS, Toy, curved, fit_of, rolls_of, starts
 
+CAME = {(0, 6): 22.0, (0, 4, 8): 33.0, (0, 3, 6, 9): 34.0, (0, 2, 4, 6, 8): 38.0}
 ROLLED = {(0, 6): 25.0, (0, 4, 8): 38.0, COMPUTED: 36.0, (0, 2, 4, 6, 8): 41.0}
 
 
@@ -24,7 +30,9 @@ ROLLED = {(0, 6): 25.0, (0, 4, 8): 38.0, COMPUTED: 36.0, (0, 2, 4, 6, 8): 41.0}
 def rolled(calibration) -> Calibration:
     """One with rolls of two to five computed steps, of which four are behind three."""
     fits = [
-        fit_of(computed, calibration.predictor(fc.Listed(computed), "simulated").rows, psnr)
+        fit_of(
+            computed, calibration.predictor(fc.Listed(computed), "simulated").rows, psnr
+        ).model_copy(update={"offered_unrolled_db": CAME[computed]})
         for computed, psnr in ROLLED.items()
     ]
     return calibration.with_fits(fits)
@@ -75,30 +83,42 @@ def test_a_figure_is_either_rolled_or_foretold(rolled):
 
 
 def test_the_band_is_learned_by_leaving_counts_out(rolled):
-    """Of each count what the others foretell: the simulated PSNR, less what those were out."""
-    best = {2: (0, 6), 3: (0, 4, 8), 4: COMPUTED, 5: (0, 2, 4, 6, 8)}
+    """Of each count what came of what the others offer, less what was simulated of it."""
+    foretelling = Foretelling(rolled.recording, rolled.fits)
+    gaps = {}
+    for count, came in zip((2, 3, 4, 5), CAME.values()):
+        others = foretelling.without(count)
+        simulated = decibels(others.simulated(others.unrolled(count)).error)
+        gaps[count] = came - simulated
 
-    def simulated(computed: tuple[int, ...]) -> float:
-        return decibels(rolled._simulated(rolled.sizes[0], computed).error)
+    def mended(count: int, known: list[int]) -> float:
+        return float(np.interp(np.log(count), np.log(known), [gaps[it] for it in known]))
 
-    gaps = {count: ROLLED[steps] - simulated(steps) for count, steps in best.items()}
-
-    def foretold(count: int, known: list[int], steps: tuple[int, ...]) -> float:
-        mended = np.interp(np.log(count), np.log(known), [gaps[it] for it in known])
-        return simulated(steps) + mended
-
-    missed = [
-        ROLLED[steps] - foretold(count, [it for it in best if it != count], steps)
-        for count, steps in best.items()
-    ]
+    missed = [gaps[it] - mended(it, [known for known in gaps if known != it]) for it in gaps]
     offer = rolled.offer(1)
-    expected = foretold(1, list(best), offer.computed)
+    expected = decibels(foretelling.simulated(offer.computed).error) + mended(1, list(gaps))
     assert offer.foretold_latent_psnr_db == pytest.approx(expected)
     spread = np.std(missed, ddof=1)
     assert offer.band_db == pytest.approx(
         (expected + min(*missed, 0) - spread, expected + max(*missed, 0) + spread)
     )
     assert not offer.interpolated
+
+
+def test_what_would_be_offered_of_a_count_is_rolled():
+    """As it is offered: by the fits of the other counts alone."""
+    recording, rolls = rolls_of(Toy(curved), starts(10))
+    fitter = SizeFitter(rolls, recording, torch.arange(10), OutputCache())
+    fits = [
+        fitter.fit(steps, False, lambda *_: None) for steps in ((0, 6), (0, 4, 8), (0, 3, 6, 9))
+    ]
+    came = fitter.offered_unrolled(fits, 3)
+    steps = resampled((0, 6), 3, STEPS)
+    others = Foretelling(recording, [fits[0], fits[2]])
+    assert others.unrolled(3) == steps
+    final = rolls.replayed(steps, others.simulated(steps).rows).final
+    assert came == pytest.approx(-10 * (rolls.missed(final) / 4).log10().mean().item())
+    assert fitter.offered_unrolled(fits[:1], 2) is None
 
 
 def test_what_lies_between_counts_that_were_rolled_is_interpolated(calibration):
