@@ -66,11 +66,10 @@ class Foretelling:
 
     def _simulated_offer(self, count: int) -> Offer:
         steps, rolled = self.unrolled(count), self._best_by_count
-        simulated = decibels(self._error(steps))
-        if not self._gaps:
-            return Offer(steps, "simulated", None, simulated)
-        foretold = simulated + _interpolated(count, self._gaps)
-        between = min(rolled) < count < max(rolled)
+        foretold = decibels(self._error(steps))
+        if self._gaps:
+            foretold += _interpolated(count, self._gaps)
+        between = bool(rolled) and min(rolled) < count < max(rolled)
         return Offer(steps, "simulated", None, foretold, band(foretold, self._missed), between)
 
     def unrolled(self, count: int) -> Steps:

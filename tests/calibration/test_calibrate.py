@@ -116,9 +116,7 @@ def test_the_cost_is_known_beforehand():
     effort = Effort.within([10, 4], STEPS, targets, tries=7, bound=10**6)
     assert effort.record == 14 * 12
     assert effort.search == 10 * 4 * 7  # at the first size alone
-    assert effort.fit == 14 * 6 * (
-        3 + 4
-    )  # of all samples, without each quarter, and what they spare
+    assert effort.fit == 14 * 6 * (3 + 4)  # of all, without each quarter, and what they spare
     looks = (1 * 2 + 2 * 1) + (1 * 3 + 2 * 2 + 3 * 1)  # freedoms times the steps after each gap
     assert effort.refine == 14 * (looks + 7 * (3 + 4))
     assert effort.total == effort.record + effort.search + effort.fit + effort.refine
