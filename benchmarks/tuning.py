@@ -15,19 +15,19 @@ from torch import Tensor
 
 from forecastcache.baselines.baseline import baseline_method
 from forecastcache.baselines.cache_dit import LEADING
-from forecastcache.calibration.schedule_search import climb, evenly
+from forecastcache.calibration.schedule_search import search
 from forecastcache.evaluation.measure import CountedRun, latent_psnr
 from forecastcache.evaluation.method import Method, Plain
 from forecastcache.sampling.loading import load
 from forecastcache.sampling.request import Request
 from forecastcache.sampling.trajectory import trajectory_of
+from forecastcache.schedule import Warped
 
 STEPS = 50
 BUDGETS = range(6, 19)  # computed steps
 PROMPTS = 6
 SEED = 1000  # as calibrations have it
-LASTS = (44, 46, 48)  # last computed steps of even masks
-CLIMB = 5  # masks tried then, the best even one again and four with one of its steps moved
+TRIES = 24  # masks of the warped family, as many as `calibrate` tries by default
 SLACK = 1.02  # of a budget's FLOPs
 GRIDS: dict[str, Mapping[str, Sequence[Any]]] = {
     "taylorseer-lite": {
@@ -120,7 +120,7 @@ class Trials:
         return sorted(best) or [nearest]
 
     def _mask(self, options: str, budget: int) -> list[str]:
-        """The best mask: spread evenly to the best last step, then one step moved at a time."""
+        """The best mask of the warped family behind the leading steps, searched for as ours is."""
         leading = tuple(range(LEADING - 1))
 
         def spec(tail: tuple[int, ...]) -> str:
@@ -133,15 +133,16 @@ class Trials:
             return -self._psnr(trajectory.samples[-1])
 
         first, later = LEADING - 1, budget - LEADING
-        starts = [
-            tuple(first + it for it in evenly(later + 1, STEPS, last - first)) for last in LASTS
-        ]
+
+        def behind(steps: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(first + it for it in steps)
+
         try:
-            start = min(starts, key=error)
-            return [spec(climb(error, start, STEPS, CLIMB, seed=budget).computed)]
+            found = search(lambda it: error(behind(it)), later + 1, STEPS - first, TRIES)
+            return [spec(behind(found.computed))]
         except Exception as failed:
             print(f"{options}: {failed}", flush=True)
-            return [spec(starts[0])]
+            return [spec(behind(Warped(later + 1).computed(STEPS - first)))]
 
 
 def specs(name: str, grid: Mapping[str, Sequence[Any]]) -> Iterator[str]:

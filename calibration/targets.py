@@ -66,7 +66,7 @@ class Effort:
     Attributes:
         samples: number of samples of each size.
         steps: number of steps of a trajectory.
-        targets: schedules to fit, by rising count.
+        targets: schedules to fit: searches by rising count, then those that are listed.
         tries: number of schedules that a search looks at.
         refined: how many of the targets, the first ones, have their rows refined together.
     """
@@ -100,9 +100,9 @@ class Effort:
         Raises:
             CalibrationError: the bound is below what a calibration takes at least.
         """
-        rising = tuple(sorted(targets, key=lambda it: (it.count, it.computed or ())))
+        ordered = tuple(sorted(targets, key=lambda it: (it.computed or (), it.count)))
         bound = PLAIN_RUNS * steps * sum(samples) if bound is None else bound
-        effort = cls(tuple(samples), steps, rising, tries, len(rising) if refine else 0)
+        effort = cls(tuple(samples), steps, ordered, tries, len(ordered) if refine else 0)
         while effort.total > bound and effort.refined:
             effort = replace(effort, refined=effort.refined - 1)
         while effort.total > bound and effort.tries > 1:

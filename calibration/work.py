@@ -20,7 +20,7 @@ logger = logging.getLogger("forecastcache")
 
 @dataclass
 class Work:
-    """Searches and fits the schedules of one calibration, by rising count of computed steps.
+    """Searches and fits the schedules of one calibration: searches first, by rising count.
 
     A search begins near what was found for fewer steps. What was searched and fitted before, by a
     calibration that was killed, is read.
