@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -75,43 +76,53 @@ def calibrate(
             something else.
     """
     requests = _listed(requests)
-    if out is None:
-        with TemporaryDirectory() as folder:
-            return calibrate(
-                pipe, requests, Path(folder) / "calibration", schedules, micro_batch=micro_batch,
-                tries=tries, refine=refine, evaluations=evaluations, elements=elements,
-                depth=depth, progress=progress, group=group,
-            )  # fmt: skip
     effort = _effort(requests, schedules, tries, refine, evaluations)
-    require_replaceable(Path(out))
     identity = _identity(pipe, requests)
     note = _note(pipe, identity, requests, micro_batch, depth, elements)
     group.require_same({**note, **effort.note})
     divided = _divided(pipe, requests, micro_batch, group)
-    with Parts.of(Path(out), note, group) as kept, prompts_encoded_once(pipe):
+    with (
+        _place(out) as place,
+        Parts.of(place, note, group) as kept,
+        prompts_encoded_once(pipe),
+    ):
+        recorder = RequestRecorder(
+            pipe, bool(effort.targets), kept, group, micro_batch, depth, Subset(elements)
+        )
         fitters = []
         for number, request in enumerate(requests):
-            recorder = RequestRecorder(
-                pipe, number, divided[number], bool(effort.targets), kept, group, micro_batch,
-                depth, Subset(elements),
-            )  # fmt: skip
             stage = "recording" + f" {_name(request)}" * (len(requests) > 1)
-            fitters.append(recorder.fitter(partial(progress, stage)))
+            fitter = recorder.fitter(number, divided[number], partial(progress, stage))
             if effort.targets:
-                fitters[-1].recording.motion.require_first_order(identity.scheduler.name)
+                fitter.recording.motion.require_first_order(identity.scheduler.name)
+            fitters.append(fitter)
         sizes = [SizeFits(_name(it), fitter.recording) for it, fitter in zip(requests, fitters)]
-        calibration = Calibration(identity, tuple(sizes), versions())
-        work = Work(fitters, effort, kept, group, progress)
-        for number, fits in enumerate(work.fits()):
-            for size, fit in enumerate(fits):
-                calibration = calibration.with_fits([fit], size)
-            progress("fitting", number + 1, len(effort.targets))
-        calibration = calibration.with_fits(work.checked())
+        recorded = Calibration(identity, tuple(sizes), versions())
+        calibration = _with_fits(recorded, Work(fitters, effort, kept, group, progress))
         if group.is_main:
-            calibration.save(out)
+            calibration.save(place)
         group.wait()
         kept.remove()
     return calibration
+
+
+@contextmanager
+def _place(out: str | Path | None) -> Iterator[Path]:
+    """The path of the file; one that is gone afterwards where none is given."""
+    if out is not None:
+        require_replaceable(Path(out))
+        yield Path(out)
+        return
+    with TemporaryDirectory() as folder:
+        yield Path(folder) / "calibration"
+
+
+def _with_fits(calibration: Calibration, work: Work) -> Calibration:
+    for number, fits in enumerate(work.fits()):
+        for size, fit in enumerate(fits):
+            calibration = calibration.with_fits([fit], size)
+        work.progress("fitting", number + 1, len(work.effort.targets))
+    return calibration.with_fits(work.checked())
 
 
 def _effort(

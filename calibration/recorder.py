@@ -27,12 +27,10 @@ COUNTS = ("prompts", "elements")
 
 @dataclass(frozen=True)
 class RequestRecorder:
-    """Records this process's parts of one request, or reads what was recorded before.
+    """Records this process's parts of a request, or reads what was recorded before.
 
     Attributes:
         pipe: a diffusers pipeline with nothing attached.
-        number: place of the request among those of the calibration.
-        parts: parts of the request, of all processes.
         keep_samples: whether anything will be fitted to the samples.
         kept: folder of what was recorded.
         group: processes that share the parts.
@@ -42,8 +40,6 @@ class RequestRecorder:
     """
 
     pipe: Any
-    number: int
-    parts: Sequence[Request]
     keep_samples: bool
     kept: Parts
     group: ProcessGroup
@@ -51,30 +47,37 @@ class RequestRecorder:
     depth: int | None
     subset: Subset
 
-    def fitter(self, progress: Callable[[int, int], None]) -> SizeFitter:
-        """What the fits of this request need.
+    def fitter(
+        self, number: int, parts: Sequence[Request], progress: Callable[[int, int], None]
+    ) -> SizeFitter:
+        """What the fits of one request need.
+
+        Args:
+            number: place of the request among those of the calibration.
+            parts: parts of the request, of all processes.
+            progress: called with (done, of) as each part is there.
 
         Raises:
             CalibrationError: a part cannot be recorded or kept, or is of another calibration.
         """
-        names = [f"{self.number}-{part:04}.safetensors" for part in range(len(self.parts))]
-        mine = self.group.own(self.parts)
+        names = [f"{number}-{part:04}.safetensors" for part in range(len(parts))]
+        mine = self.group.own(parts)
         recordings, plain = [], []
         for part, name in zip(mine, self.group.own(names)):
             recording, samples = self._read(name) or self._record(part, name)
             recordings.append(recording)
             plain.append(samples)
-            done = min(len(recordings) * self.group.size, len(self.parts))
-            progress(done, len(self.parts))
-        request, together = Request.joined(mine), _summed(recordings, len(self.parts), self.group)
-        starts = self.group.own(np.cumsum([0, *map(len, self.parts[:-1])]).tolist())
+            done = min(len(recordings) * self.group.size, len(parts))
+            progress(done, len(parts))
+        request, together = Request.joined(mine), _summed(recordings, len(parts), self.group)
+        starts = self.group.own(np.cumsum([0, *map(len, parts[:-1])]).tolist())
         return SizeFitter(
             rolls=Rolls(
                 pipe=self.pipe,
                 run=lambda: request.run(self.pipe),
                 plain=list(torch.cat(plain, dim=1)) if self.keep_samples else [],
                 motion=together.motion,
-                shard=Shard(tuple(map(len, mine)), len(self.parts), self.group),
+                shard=Shard(tuple(map(len, mine)), len(parts), self.group),
                 subset=self.subset,
                 depth=self.depth,
             ),

@@ -28,7 +28,7 @@ class Learned(LinearPredictor):
     hold for the steps and times they were fitted on, so other ones are refused. Rows need not sum
     to 1: a constant trajectory is kept only if they do.
 
-    Noise gain is that of the rows. Use it wherever four to eight prompts can be spent on calibration.
+    Noise gain is that of the rows. Use it wherever a few prompts can be spent on calibration.
 
     Args:
         rows: one for each forecast step.

@@ -108,7 +108,7 @@ def test_a_package_names_what_was_in_it_by_its_whole_path():
     ("module", "name", "new"),
     [
         ("calibration.file", "read", "calibration.io.read_file"),
-        ("calibration.wanted", "Cost", "calibration.targets.CalibrationCost"),
+        ("calibration.wanted", "Cost", "calibration.targets.Effort"),
         ("console", "decibels", "cli.console.format_decibels"),
         ("evaluation.standing", "measured", "evaluation.compare.with_fidelity"),
         ("rivals.rival", "RivalOptions", "baselines.baseline.Baseline"),

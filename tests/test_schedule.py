@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import forecastcache as fc
+from forecastcache.errors import ScheduleError
 from forecastcache.schedule import State
+from forecastcache.step import Step
 
 
 def test_the_reference_rule():
@@ -68,3 +70,29 @@ def test_schedules_survive_pickle_and_json(schedule):
     assert pickle.loads(pickle.dumps(schedule)) == schedule
     assert type(schedule).model_validate_json(schedule.model_dump_json()) == schedule
     assert hash(schedule) == hash(schedule.model_copy())
+
+
+def test_a_warp_is_the_formula():
+    """c_i = round((T - 1 - d)(1 - (1 - u^a)^b))."""
+    assert fc.Warped(9).computed(50) == (0, 6, 13, 20, 27, 34, 40, 45, 49)
+    assert fc.Warped(9, a=0.75, b=1.7, last=1).computed(50) == (0, 16, 25, 32, 38, 42, 45, 47, 48)
+    assert fc.Warped(1).computed(50) == (0,)
+    assert fc.Warped(3, a=1, b=1, last=3).computed(10) == (0, 3, 6)
+
+
+@given(total=st.integers(1, 60), a=st.floats(0.3, 3), b=st.floats(0.3, 3), data=st.data())
+def test_a_warp_computes_so_many_different_steps(total, a, b, data):
+    count = data.draw(st.integers(1, total))
+    last = data.draw(st.integers(0, total - count))
+    steps = fc.Warped(count, a=a, b=b, last=last).computed(total)
+    assert len(steps) == count
+    assert list(steps) == sorted(set(steps))
+    assert steps[0] == 0
+    assert steps[-1] < total
+
+
+def test_a_warp_that_does_not_fit_is_refused():
+    with pytest.raises(ScheduleError, match="trajectory has 8 steps: compute 7 at most"):
+        fc.Warped(8, last=1).computed(8)
+    with pytest.raises(ScheduleError, match="needs the number of steps, which a bare model"):
+        fc.Warped(3).compute(Step(0, 0.0), State())

@@ -36,7 +36,6 @@ from forecastcache.cli.outputs import require_file
 from forecastcache.errors import OptionError
 
 if TYPE_CHECKING:
-    from forecastcache.calibration.calibration import Calibration
     from forecastcache.calibration.targets import Effort, FitTarget
 
 COUNT = 8  # prompts where nothing says how many
@@ -68,7 +67,7 @@ def calibrate_command(
     """Record plain runs of MODEL and fit what any speed needs, into one small file."""
     from forecastcache.calibration.targets import Effort
 
-    chosen_dtype = choose("dtype", dtype, DTYPES)
+    model_options = (model, device, choose("dtype", dtype, DTYPES))
     targets = _targets(schedule, steps)
     require_file("--out", out)
     fields = requests_fields(
@@ -83,17 +82,9 @@ def calibrate_command(
         "evaluations": evaluations, "elements": elements,
     }  # fmt: skip
     if dry_run:
-        _show_expected(model, device, chosen_dtype, fields, effort, micro_batch, elements, as_json)
-        return
-    calibration = _calibrated(model, device, chosen_dtype, fields, out, effort, options, as_json)
-    if calibration is None:
-        return
-    figures = {"model": model, "file": str(out), **calibration.figures()}
-    if as_json:
-        print(json.dumps(figures, indent=2))
+        _show_expected(model_options, fields, effort, micro_batch, elements, as_json)
     else:
-        print_calibration(figures)
-        print(out)
+        _calibrate_and_show(model_options, fields, out, effort, options, as_json)
 
 
 def _targets(schedules: Sequence[str], steps: int) -> list[FitTarget]:
@@ -108,9 +99,7 @@ def _targets(schedules: Sequence[str], steps: int) -> list[FitTarget]:
 
 
 def _show_expected(
-    model: str,
-    device: str,
-    dtype: str,
+    model_options: tuple[str, str, str],
     fields: Sequence[dict[str, Any]],
     effort: Effort,
     micro_batch: int,
@@ -119,7 +108,7 @@ def _show_expected(
 ) -> None:
     from forecastcache.calibration.expected import expected
 
-    pipe, requests = load_and_ask(model, device, dtype, fields, split="calibration")
+    pipe, requests = load_and_ask(*model_options, fields, split="calibration")
     pipe.set_progress_bar_config(disable=True)
     found = expected(pipe, requests, effort, micro_batch, elements)
     if as_json:
@@ -129,21 +118,19 @@ def _show_expected(
         print_expected(found, effort)
 
 
-def _calibrated(
-    model: str,
-    device: str,
-    dtype: str,
+def _calibrate_and_show(
+    model_options: tuple[str, str, str],
     fields: Sequence[dict[str, Any]],
     out: Path,
     effort: Effort,
     options: dict[str, Any],
     as_json: bool,
-) -> Calibration | None:
-    """The calibration, in the main process."""
+) -> None:
     # Imported here: diffusers takes seconds that a refused option need not wait for.
     from forecastcache.calibration.calibrate import calibrate
     from forecastcache.calibration.distributed import process_group
 
+    model, device, dtype = model_options
     with process_group() as group:
         quiet = as_json or not group.is_main
         if not quiet:
@@ -160,4 +147,11 @@ def _calibrated(
             made = calibrate(
                 pipe, requests, out, effort.targets, **options, progress=progress, group=group
             )
-    return made if group.is_main else None
+    if not group.is_main:
+        return
+    figures = {"model": model, "file": str(out), **made.figures()}
+    if as_json:
+        print(json.dumps(figures, indent=2))
+    else:
+        print_calibration(figures)
+        print(out)
