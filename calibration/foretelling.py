@@ -67,10 +67,12 @@ class Foretelling:
     def _simulated_offer(self, count: int) -> Offer:
         steps, rolled = self.unrolled(count), self._best_by_count
         foretold = decibels(self._error(steps))
-        if self._gaps:
-            foretold += _interpolated(count, self._gaps)
+        if self.gaps:
+            foretold += interpolated(count, self.gaps)
         between = bool(rolled) and min(rolled) < count < max(rolled)
-        return Offer(steps, "simulated", None, foretold, band(foretold, self._missed), between)
+        return Offer(
+            steps, "simulated", None, foretold, band(foretold, missed(self.gaps)), between
+        )
 
     def unrolled(self, count: int) -> Steps:
         """The steps to offer of a count that was not rolled."""
@@ -121,7 +123,7 @@ class Foretelling:
         return best
 
     @cached_property
-    def _gaps(self) -> dict[int, float]:
+    def gaps(self) -> dict[int, float]:
         """What came of each count as if it had not been rolled, less what was simulated, in dB."""
         gaps = {}
         for count, fit in self._best_by_count.items():
@@ -131,22 +133,23 @@ class Foretelling:
                 gaps[count] = fit.offered_unrolled_db - simulated
         return gaps
 
-    @cached_property
-    def _missed(self) -> list[float]:
-        """How far each gap is from what the others say of it, in dB."""
-        gaps = self._gaps
-        return [
-            gap - _interpolated(count, {it: gaps[it] for it in gaps if it != count})
-            for count, gap in gaps.items()
-            if len(gaps) > 1
-        ]
-
     @property
     def _weight(self) -> np.ndarray:
         motion = self._recording.motion
         return schedule_dp.sensitivities(motion.keep, motion.move)
 
 
-def _interpolated(count: int, gaps: Mapping[int, float]) -> float:
+def interpolated(count: int, gaps: Mapping[int, float]) -> float:
+    """The gap at a count, in dB, by those of other counts; beyond them that of the nearest."""
     counts = sorted(gaps)
     return float(np.interp(math.log(count), np.log(counts), [gaps[it] for it in counts]))
+
+
+def missed(gaps: Mapping[int, float]) -> list[float]:
+    """How far each gap is from what the others say of it, in dB."""
+    if len(gaps) < 2:
+        return []
+    return [
+        gap - interpolated(count, {it: gaps[it] for it in gaps if it != count})
+        for count, gap in gaps.items()
+    ]

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import forecastcache as fc
+from forecastcache import zoo
 from forecastcache.calibration.calibration import Calibration
 from forecastcache.calibration.fit import SizeFitter
 from forecastcache.calibration.fits import decibels
-from forecastcache.calibration.foretelling import Foretelling
+from forecastcache.calibration.foretelling import Foretelling, interpolated, missed
 from forecastcache.calibration.offers import band
 from forecastcache.calibration.output_cache import OutputCache
 from forecastcache.calibration.schedule_search import resampled
@@ -169,3 +170,17 @@ def test_no_simulation_is_offered_where_guidance_is_outside_the_network(calibrat
 def test_the_old_name_of_a_figure_goes_on(calibration):
     with pytest.warns(DeprecationWarning, match="latent_psnr_db"):
         assert calibration.offer(4).psnr_db == 40.0
+
+
+@pytest.mark.parametrize("name", sorted(zoo.MODELS))
+def test_what_ships_foretells_what_came_nine_times_of_ten(name):
+    """Of each count, by the counts that are left: the figure of what would have been offered."""
+    calibration = Calibration.load(zoo.PREFIX + name)
+    gaps = Foretelling(calibration.recording, calibration.fits).gaps
+    assert {*range(4, 19)} <= {*gaps}
+    within = 0
+    for count, gap in gaps.items():
+        others = {it: gaps[it] for it in gaps if it != count}
+        low, high = band(interpolated(count, others), missed(others))
+        within += low <= gap <= high
+    assert within >= 0.9 * len(gaps)
