@@ -1,6 +1,7 @@
 """How near forecast runs end to plain ones, on held-out prompts: docs/fidelity.md.
 
-python benchmarks/fidelity.py [zoo:NAME ...]
+python benchmarks/fidelity.py [zoo:NAME ...]               all of it
+python benchmarks/fidelity.py --calibrated [zoo:NAME ...]  what depends on the calibrations alone
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ class Fidelity:
         return trajectory.samples[-1]
 
 
-def rows(name: str) -> list[dict[str, Any]]:
+def rows(name: str, known: Sequence[dict[str, Any]] = ()) -> list[dict[str, Any]]:
+    """Of one model; formulas at their best schedules as they are `known`, where they are."""
     pipe = load(name)
     pipe.set_progress_bar_config(disable=True)
     held_out = Fidelity(pipe, Request.of(name, count=SAMPLES), SAMPLES)
@@ -99,7 +101,9 @@ def rows(name: str) -> list[dict[str, Any]]:
         measure(f"Taylor 1, {place}", schedule, fc.Taylor(order=1))
         for loop in LOOPS:
             measure(f"{loop} loop, {place}", schedule, calibration.predictor(schedule, loop))
-    for spec in (*PREDICTORS, "open loop"):
+    formulas = [row for row in known if row["what"].endswith(", its best schedule")]
+    found += formulas
+    for spec in () if formulas else (*PREDICTORS, "open loop"):
         best = best_schedule(searching, 9, spec, calibration)
         measure(f"{spec}, its best schedule", best, predictor_of(spec, best, calibration))
     for count in sorted({len(fit.computed) for fit in calibration.fits}):
@@ -150,10 +154,16 @@ def schedules(found: Sequence[dict[str, Any]]) -> str:
 def main() -> None:
     logging.set_verbosity_error()
     torch.manual_seed(0)
-    names = sys.argv[1:] or [zoo.PREFIX + name for name in zoo.MODELS]
+    calibrated = "--calibrated" in sys.argv
+    names = [it for it in sys.argv[1:] if it != "--calibrated"]
+    names = names or [zoo.PREFIX + name for name in zoo.MODELS]
     path = RESULTS / "fidelity.json"
-    fresh = [row for name in names for row in rows(name)]
     known = json.loads(path.read_text())["rows"] if path.exists() else []
+    fresh = [
+        row
+        for name in names
+        for row in rows(name, [it for it in known if calibrated and it["model"] == name])
+    ]
     kept = [row for row in known if row["model"] not in names]
     order = [zoo.PREFIX + name for name in zoo.MODELS]
     found = sorted(kept + fresh, key=lambda row: order.index(row["model"]))

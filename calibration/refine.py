@@ -29,11 +29,10 @@ from forecastcache.predictors.row import Row
 STEP = 3e-3  # by which a landing is shifted, in units of the final samples
 LEAST = 1e-8  # share of the largest eigenvalue below which a direction is rounding
 DAMPINGS = tuple(np.geomspace(1e-5, 100, 22).tolist())
-TRUSTED = 0.7  # share of the best foreseen gain at which the largest damping is taken
 HARDER = 8  # times as much damping, where the linear model does not hold
 ROLLS = 3  # of dampings, at most
 HELD = 0.5  # share of the gain told by the linear model that a roll must confirm
-WORTH = 0.05  # dB foreseen for samples left out, below which nothing is changed
+WORTH = 0.05  # dB gained for certain on samples left out, below which nothing is changed
 GROUPS = 8  # of samples that are left out in turn, at most
 
 
@@ -157,25 +156,26 @@ def gain(normal: np.ndarray, by: np.ndarray) -> float:
 
 
 def foreseen(normals: np.ndarray, damping: float, ways: Sequence[Freedom]) -> float:
-    """The gain in dB of groups that are left out in turn, by the linear model."""
+    """The gain in dB of groups that are left out in turn, by the linear model.
+
+    It is a standard error below their mean: of few groups, a mean above 0 may be chance.
+    """
     whole = normals.sum(0)
     gains = [gain(own, least_squares(whole - own, damping, ways)) for own in normals]
-    return float(np.mean(gains))
+    return float(np.mean(gains) - np.std(gains, ddof=1) / len(gains) ** 0.5)
 
 
 def dampings(normals: np.ndarray, ways: Sequence[Freedom]) -> list[float]:
-    """Dampings worth a roll, rising: the largest that gains nearly most on groups left out first.
+    """Dampings worth a roll, rising: first the one that gains most on groups left out.
 
     None where no damping gains on them.
     """
     if len(normals) < 2 or not ways:
         return []
-    gains = {damping: foreseen(normals, damping, ways) for damping in DAMPINGS}
-    best = max(gains.values())
-    if best < WORTH:
+    best = max(DAMPINGS, key=lambda damping: foreseen(normals, damping, ways))
+    if foreseen(normals, best, ways) < WORTH:
         return []
-    first = max(damping for damping, gained in gains.items() if gained >= TRUSTED * best)
-    return [first * HARDER**more for more in range(ROLLS)]
+    return [best * HARDER**more for more in range(ROLLS)]
 
 
 def _gram(rolls: Rolls, guided: Sequence[Tensor]) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -25,7 +27,7 @@ def test_nine_computed_steps_end_nearer_than_as_published(name):
     pipe.set_progress_bar_config(disable=True)
     request = Request.of(zoo.PREFIX + name, count=count, seed=7)
     calibration.identity.require(Identity.of(pipe, 50, request.guidance(pipe)))
-    assert calibration.recording.prompts == 50
+    assert calibration.recording.prompts == 8
 
     def final() -> torch.Tensor:
         with trajectory_of(pipe, count) as track:
@@ -41,27 +43,28 @@ def test_nine_computed_steps_end_nearer_than_as_published(name):
 
     published = psnr(PUBLISHED, fc.Taylor(order=1), "module")
     assert psnr(*calibration.choose(9), "output") > published + 5
-    assert psnr(*calibration.choose(5), "output") > published - 1
+    assert psnr(*calibration.choose(5), "output") > published
 
 
 @pytest.mark.parametrize("name", MADE)
 def test_more_computed_steps_are_never_offered_for_less(name):
     calibration = fc.Calibration.load(zoo.PREFIX + name)
-    rolled = [calibration.offer(count).latent_psnr_db for count in range(3, 50)]
+    rolled = [calibration.offer(count).latent_psnr_db for count in range(4, 50)]
     assert all(fewer <= more for fewer, more in zip(rolled, rolled[1:]))
     assert rolled[-1] == max(fit.latent_psnr_db for fit in calibration.fits)
 
 
-@pytest.mark.parametrize("count", [4, 9])
-def test_simulated_rows_end_in_their_band(count):
-    """Of the schedule that missed its foretold figure most, and of a usual one."""
+@pytest.mark.parametrize("count", [6, 12])
+def test_what_is_offered_of_a_count_that_was_not_rolled_ends_in_its_band(count):
+    """On prompts that nothing was fitted to."""
     name = zoo.PREFIX + "flux-digits"
-    calibration, pipe = fc.Calibration.load(name), load(name)
+    whole, pipe = fc.Calibration.load(name), load(name)
+    others = [fit for fit in whole.fits if len(fit.computed) != count]
+    calibration = replace(whole, sizes=(replace(whole.sizes[0], fits=tuple(others)),))
     pipe.set_progress_bar_config(disable=True)
     request = Request.of(name, count=4, seed=7)
-    (offer,) = [
-        it for it in calibration.frontier() if it.loop == "simulated" and len(it.computed) == count
-    ]
+    (offer,) = calibration.frontier([count])
+    assert (offer.loop, offer.interpolated) == ("simulated", True)
 
     def final() -> torch.Tensor:
         with trajectory_of(pipe, 4) as track:
@@ -73,4 +76,3 @@ def test_simulated_rows_end_in_their_band(count):
         errors = (final() - aim).square().flatten(1).mean(1)
     low, high = offer.band_db
     assert low <= float((10 * (4 / errors).log10()).mean()) <= high
-    assert offer.foretold_latent_psnr_db <= high < offer.foretold_latent_psnr_db + 1
