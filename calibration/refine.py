@@ -29,7 +29,6 @@ from forecastcache.predictors.row import Row
 STEP = 3e-3  # by which a landing is shifted, in units of the final samples
 LEAST = 1e-8  # share of the largest eigenvalue below which a direction is rounding
 DAMPINGS = tuple(np.geomspace(1e-5, 100, 22).tolist())
-HARDER = 8  # times as much damping, where the linear model does not hold
 ROLLS = 3  # of dampings, at most
 HELD = 0.5  # share of the gain told by the linear model that a roll must confirm
 WORTH = 0.05  # dB gained for certain on samples left out, below which nothing is changed
@@ -166,16 +165,18 @@ def foreseen(normals: np.ndarray, damping: float, ways: Sequence[Freedom]) -> fl
 
 
 def dampings(normals: np.ndarray, ways: Sequence[Freedom]) -> list[float]:
-    """Dampings worth a roll, rising: first the one that gains most on groups left out.
+    """Dampings worth a roll, rising from the one that gains most on groups left out.
 
-    None where no damping gains on them.
+    The last is the largest that gains on them; none where no damping does.
     """
     if len(normals) < 2 or not ways:
         return []
-    best = max(DAMPINGS, key=lambda damping: foreseen(normals, damping, ways))
-    if foreseen(normals, best, ways) < WORTH:
+    gains = {damping: foreseen(normals, damping, ways) for damping in DAMPINGS}
+    worth = [damping for damping, gained in gains.items() if gained >= WORTH]
+    if not worth:
         return []
-    return [best * HARDER**more for more in range(ROLLS)]
+    best = max(gains, key=lambda damping: gains[damping])
+    return np.geomspace(best, worth[-1], ROLLS if worth[-1] > best else 1).tolist()
 
 
 def _gram(rolls: Rolls, guided: Sequence[Tensor]) -> np.ndarray:
