@@ -74,7 +74,7 @@ SCHEDULES := every:7 0,6,12,18,24,30,36,42,48 $(COUNTS:%=search:%)
 calibrations: .venv/.dev
 	$(foreach model,dit flux qwen hunyuan, \
 	    $(BIN)/forecastcache calibrate zoo:$(model)-digits \
-	        $(patsubst %,--schedule %,$(SCHEDULES)) --tries 40 --evaluations 1000000 \
+	        $(patsubst %,--schedule %,$(SCHEDULES)) --tries 40 --evaluations 74000 \
 	        --out forecastcache/zoo/calibrations/$(model)-digits.safetensors &&) true
 
 clean:
