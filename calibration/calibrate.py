@@ -81,21 +81,15 @@ def calibrate(
     note = _note(pipe, identity, requests, micro_batch, depth, elements)
     group.require_same({**note, **effort.note})
     divided = _divided(pipe, requests, micro_batch, group)
-    with (
-        _place(out) as place,
-        Parts.of(place, note, group) as kept,
-        prompts_encoded_once(pipe),
-    ):
+    with _place(out) as place, Parts.of(place, note, group) as kept, prompts_encoded_once(pipe):
         recorder = RequestRecorder(
             pipe, bool(effort.targets), kept, group, micro_batch, depth, Subset(elements)
         )
-        fitters = []
-        for number, request in enumerate(requests):
-            stage = "recording" + f" {_name(request)}" * (len(requests) > 1)
-            fitter = recorder.fitter(number, divided[number], partial(progress, stage))
-            if effort.targets:
-                fitter.recording.motion.require_first_order(identity.scheduler.name)
-            fitters.append(fitter)
+        stages = [_stage(request, len(requests)) for request in requests]
+        fitters = [
+            recorder.fitter(number, divided[number], partial(progress, stage))
+            for number, stage in enumerate(stages)
+        ]
         sizes = [SizeFits(_name(it), fitter.recording) for it, fitter in zip(requests, fitters)]
         recorded = Calibration(identity, tuple(sizes), versions())
         calibration = _with_fits(recorded, Work(fitters, effort, kept, group, progress))
@@ -117,7 +111,13 @@ def _place(out: str | Path | None) -> Iterator[Path]:
         yield Path(folder) / "calibration"
 
 
+def _stage(request: Request, of: int) -> str:
+    return "recording" + f" {_name(request)}" * (of > 1)
+
+
 def _with_fits(calibration: Calibration, work: Work) -> Calibration:
+    for size in calibration.sizes if work.effort.targets else ():
+        size.recording.motion.require_first_order(calibration.identity.scheduler.name)
     for number, fits in enumerate(work.fits()):
         for size, fit in enumerate(fits):
             calibration = calibration.with_fits([fit], size)

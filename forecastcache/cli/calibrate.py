@@ -73,9 +73,8 @@ def calibrate_command(
     fields = requests_fields(
         steps, seed, count, classes, prompts, guidance_scale, size, usual_seed=SEED
     )
-    for each in fields:
-        each["count"] = each["count"] or len(each.get("prompts", ())) or COUNT
-    samples = [each["count"] for each in fields]
+    samples = [it["count"] or len(it.get("prompts", ())) or COUNT for it in fields]
+    fields = [{**it, "count": count} for it, count in zip(fields, samples)]
     effort = Effort.within(samples, steps, targets, tries, refine, evaluations)
     options = {
         "micro_batch": micro_batch, "tries": tries, "refine": refine,

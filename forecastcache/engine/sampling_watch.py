@@ -12,7 +12,7 @@ from forecastcache._util.nests import tensors_in
 from forecastcache.predictor import Sampling
 
 LEFT = 0.05  # of the branches, as they are weighed: more than this, and it is no guidance
-CERTAIN = 0.005  # standard error of a scale that is told, as a part of it
+CERTAIN = 0.003  # standard error of a scale that is told, as a part of it
 
 
 class SamplingWatch:
