@@ -173,14 +173,18 @@ class SizeFitter:
         )
         return float(np.exp(total / count))
 
-    def offered_unrolled(self, fits: Sequence[Fit], count: int) -> float | None:
-        """PSNR in dB of what is offered of `count` steps where only other counts were rolled."""
+    def unrolled_gap(self, fits: Sequence[Fit], count: int) -> float | None:
+        """What comes of the offer of `count` steps where only others were rolled, less its figure.
+
+        In dB, of all samples; None where no other count was rolled.
+        """
         others = Foretelling(self.recording, fits).without(count)
         if not others.rolled:
             return None
         steps = others.unrolled(count)
-        rows = others.simulated(steps).rows
-        return decibels(self._error(self.rolls.replayed(steps, rows).final))
+        simulated = others.simulated(steps)
+        came = self._error(self.rolls.replayed(steps, simulated.rows).final)
+        return decibels(came) - decibels(simulated.error)
 
     def _response(self, rolled: Rollout) -> tuple[tuple[float, float, float], ...]:
         """|d|^2, <d, r> and |r|^2 at each computed step, for one element.

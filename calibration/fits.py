@@ -30,9 +30,9 @@ class Fit(BaseModel):
             the displacement d of the sample from the plain one and what the network's answer
             moved by, r.
         evaluations: steps that the network computed to find and to fit it, for one sample each.
-        offered_unrolled_db: PSNR in dB that came, on all samples, of what is offered of so many
-            steps where this count was not rolled: rows of the simulated loop at the steps of the
-            nearest other count, stretched. None where nothing else was rolled.
+        unrolled_gap_db: PSNR that came, on all samples, of what would be offered of so many steps
+            if this count had not been rolled, less what was simulated of it, in dB. None where
+            nothing else was rolled.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,7 +42,7 @@ class Fit(BaseModel):
     fitted_latent_psnr_db: FiniteFloat
     response: tuple[tuple[FiniteFloat, FiniteFloat, FiniteFloat], ...]
     evaluations: Annotated[int, Field(ge=0)]
-    offered_unrolled_db: FiniteFloat | None = None
+    unrolled_gap_db: FiniteFloat | None = None
 
     @property
     def figure(self) -> float:

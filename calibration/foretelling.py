@@ -122,16 +122,11 @@ class Foretelling:
             best[len(fit.computed)] = fit
         return best
 
-    @cached_property
+    @property
     def gaps(self) -> dict[int, float]:
         """What came of each count as if it had not been rolled, less what was simulated, in dB."""
-        gaps = {}
-        for count, fit in self._best_by_count.items():
-            if fit.offered_unrolled_db is not None:
-                others = self.without(count)
-                simulated = decibels(others._error(others.unrolled(count)))
-                gaps[count] = fit.offered_unrolled_db - simulated
-        return gaps
+        every = {count: fit.unrolled_gap_db for count, fit in self._best_by_count.items()}
+        return {count: gap for count, gap in every.items() if gap is not None}
 
     @property
     def _weight(self) -> np.ndarray:

@@ -92,10 +92,10 @@ def band(foretold: float, missed: Sequence[float]) -> tuple[float, float] | None
         missed: what was rolled less what was foretold of it, in dB, of each count left out.
 
     Returns:
-        The two ends, as far out as any of them and a standard deviation farther; None if there
-        are fewer than three.
+        The two ends, as far out as any of them and two standard deviations farther, since other
+        prompts than those calibrated come out otherwise too; None if there are fewer than three.
     """
     if len(missed) < FEWEST:
         return None
-    spread = stdev(missed)
+    spread = 2 * stdev(missed)
     return foretold + min(*missed, 0.0) - spread, foretold + max(*missed, 0.0) + spread

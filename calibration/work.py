@@ -77,13 +77,13 @@ class Work:
         if known is None:
             fitter = self.fitters[0]
             spent = fitter.rolls.evaluations
-            came = fitter.offered_unrolled(self._done, len(fit.computed))
-            known = [came, sum(self.group.gather(fitter.rolls.evaluations - spent))]
+            gap = fitter.unrolled_gap(self._done, len(fit.computed))
+            known = [gap, sum(self.group.gather(fitter.rolls.evaluations - spent))]
             if self.group.is_main:
                 self.kept.write(name, known)
-        came, spent = known
+        gap, spent = known
         return fit.model_copy(
-            update={"offered_unrolled_db": came, "evaluations": fit.evaluations + spent}
+            update={"unrolled_gap_db": gap, "evaluations": fit.evaluations + spent}
         )
 
     def _search(self, count: int) -> Steps:
