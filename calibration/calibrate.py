@@ -116,8 +116,8 @@ def _stage(request: Request, of: int) -> str:
 
 
 def _with_fits(calibration: Calibration, work: Work) -> Calibration:
-    for size in calibration.sizes if work.effort.targets else ():
-        size.recording.motion.require_first_order(calibration.identity.scheduler.name)
+    for each in calibration.sizes if work.effort.targets else ():
+        each.recording.motion.require_first_order(calibration.identity.scheduler.name)
     for number, fits in enumerate(work.fits()):
         for size, fit in enumerate(fits):
             calibration = calibration.with_fits([fit], size)
