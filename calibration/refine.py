@@ -176,7 +176,8 @@ def dampings(normals: np.ndarray, ways: Sequence[Freedom]) -> list[float]:
     if not worth:
         return []
     best = max(gains, key=lambda damping: gains[damping])
-    return np.geomspace(best, worth[-1], ROLLS if worth[-1] > best else 1).tolist()
+    rising: list[float] = np.geomspace(best, worth[-1], ROLLS if worth[-1] > best else 1).tolist()
+    return rising
 
 
 def _gram(rolls: Rolls, guided: Sequence[Tensor]) -> np.ndarray:
