@@ -32,7 +32,7 @@ DAMPINGS = tuple(np.geomspace(1e-5, 100, 22).tolist())
 ROLLS = 3  # of dampings, at most
 HELD = 0.5  # share of the gain told by the linear model that a roll must confirm
 WORTH = 0.05  # dB gained for certain on samples left out, below which nothing is changed
-GROUPS = 8  # of samples that are left out in turn, at most
+GROUPS = 64  # of samples that are left out in turn, at most: each by itself, where there are few
 
 
 @dataclass(frozen=True)
