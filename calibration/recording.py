@@ -124,7 +124,7 @@ def record(
         trajectory_of(pipe, prompts, subset.of) as trajectory,
     ):
         run()
-        calls = list(session.report().calls)
+        calls = session.calls
     times = _times(calls)
     branches = _by_branch(calls, outputs, len(times))
     motion = MotionSum(len(times))

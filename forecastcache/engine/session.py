@@ -12,7 +12,7 @@ from forecastcache.adapter import Adapter, Granularity
 from forecastcache.engine.call import AttachedModel
 from forecastcache.engine.loop_end import LoopEnd
 from forecastcache.engine.patch import Forward
-from forecastcache.engine.report import Report
+from forecastcache.engine.report import CallRecord, Report
 from forecastcache.engine.run import SessionOptions, Setting
 from forecastcache.engine.runs import Runs
 from forecastcache.errors import AttachError
@@ -84,6 +84,11 @@ class Session:
         """Let go of all features, of every thread; the next call opens a trajectory."""
         for run in self._runs.every():
             run.reset()
+
+    @property
+    def calls(self) -> tuple[CallRecord, ...]:
+        """The calls of the newest trajectory, as its report has them, at no cost."""
+        return tuple(self._runs.newest.calls)
 
     def report(self) -> Report:
         """What the newest trajectory did, so far or in full; also after `detach`.
