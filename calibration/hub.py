@@ -12,6 +12,7 @@ from forecastcache.errors import CalibrationError
 
 if TYPE_CHECKING:
     from forecastcache.calibration.calibration import Calibration
+    from forecastcache.calibration.fits import Fit
 
 NAME = "calibration.safetensors"
 REPO = re.compile(r"[\w.-]+/[\w.-]+")
@@ -116,8 +117,7 @@ def card(calibration: Calibration, repo: str) -> str:
     """The page that the hub shows for a calibration."""
     identity, fits = calibration.identity, calibration.fits
     lines = [
-        f"| {len(fit.computed)} | {fit.latent_psnr_db:.1f} dB "
-        f"| {' '.join(map(str, fit.computed))} |"
+        f"| {len(fit.computed)} | {_nearness(fit)} | {' '.join(map(str, fit.computed))} |"
         for fit in fits
     ]
     return CARD.format(
@@ -132,6 +132,12 @@ def card(calibration: Calibration, repo: str) -> str:
         fits="\n".join(lines) or "| none | | |",
         versions=", ".join(f"{name} {number}" for name, number in calibration.versions.items()),
     )
+
+
+def _nearness(fit: Fit) -> str:
+    if fit.latent_psnr_db is None:
+        return f"{fit.fitted_latent_psnr_db:.1f} dB, on the prompt that the rows were fitted to"
+    return f"{fit.latent_psnr_db:.1f} dB"
 
 
 def _reason(error: Exception) -> str:

@@ -155,3 +155,11 @@ def test_a_card_without_fits_says_so(calibration):
     )
     assert "| none | | |" in hub.card(bare, REPO)
     assert Path(hub.NAME).suffix == ".safetensors"
+
+
+def test_a_card_says_where_nothing_judged_the_rows(calibration):
+    """Of a single prompt."""
+    fit = calibration.fits[0].model_copy(update={"latent_psnr_db": None})
+    assert "40.0 dB, on the prompt that the rows were fitted to" in hub.card(
+        calibration.with_fits([fit]), "me/toy"
+    )
