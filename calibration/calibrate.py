@@ -34,6 +34,9 @@ from forecastcache.errors import CalibrationError, ForecastCacheWarning
 from forecastcache.sampling.request import Request
 from forecastcache.schedule import Schedule
 
+FEWEST = 2  # prompts by which rows can be judged
+USUAL = 8
+
 
 def calibrate(
     pipe: Any,
@@ -137,10 +140,6 @@ def _effort(
     targets = [it if isinstance(it, FitTarget) else FitTarget.of(it, steps) for it in wanted]
     samples = [len(request) for request in requests]
     return Effort.within(samples, steps, list(dict.fromkeys(targets)), tries, refine, evaluations)
-
-
-FEWEST = 2  # prompts by which rows can be judged
-USUAL = 8
 
 
 def _listed(requests: Request | Sequence[Request]) -> list[Request]:

@@ -36,7 +36,7 @@ from forecastcache.calibration.targets import FOLDS
 
 SIMULATED_FROM = 10  # computed steps; with fewer, the simulated loop's schedules are bad ones
 Tick = Callable[[str, int, int], None]
-Change = Callable[[Rollout, Tensor | None], Rollout]  # fitted to some of the samples
+Change = Callable[[Rollout, Tensor], Rollout]  # fitted to some of the samples
 
 
 @dataclass(frozen=True)
@@ -129,25 +129,25 @@ class SizeFitter:
 
     def _refined(self, rolled: Rollout, tick: Tick) -> tuple[Rollout, Change | None]:
         """A roll with all its rows moved together, and what moves them; the same if none gains."""
-        stage, numbers = f"refining {len(rolled.computed)}", self.numbers
+        stage = f"refining {len(rolled.computed)}"
         line = Linearised(self.rolls, rolled, lambda done, of: tick(stage, done, of))
-        normals = line.normals(rolled.final, numbers)
-        before = decibels(self._error(rolled.final))
+        normals = line.normals(rolled.final, self.numbers)
+        whole, before = normals.sum(0), decibels(self._error(rolled.final))
         for damping in dampings(normals, line.ways):
-
-            def change(rolled: Rollout, on: Tensor | None, damping: float = damping) -> Rollout:
-                whole = line.normals(rolled.final, numbers, on).sum(0)
-                by = least_squares(whole, damping, line.ways)
-                return self.rolls.replayed(
-                    rolled.computed, shifted(rolled.rows, line.ways, by.tolist())
-                )
-
-            changed = change(rolled, None)
-            whole = normals.sum(0)
-            told = gain(whole, least_squares(whole, damping, line.ways))
-            if decibels(self._error(changed.final)) - before > HELD * told:
-                return changed, change
+            by = least_squares(whole, damping, line.ways)
+            changed = self._moved(rolled, line, by)
+            if decibels(self._error(changed.final)) - before > HELD * gain(whole, by):
+                return changed, partial(self._changed, line, damping)
         return rolled, None
+
+    def _changed(self, line: Linearised, damping: float, rolled: Rollout, on: Tensor) -> Rollout:
+        """A roll whose rows are moved by what some of the samples tell."""
+        whole = line.normals(rolled.final, self.numbers, on).sum(0)
+        return self._moved(rolled, line, least_squares(whole, damping, line.ways))
+
+    def _moved(self, rolled: Rollout, line: Linearised, by: np.ndarray) -> Rollout:
+        rows = shifted(rolled.rows, line.ways, by.tolist())
+        return self.rolls.replayed(rolled.computed, rows)
 
     def _judged(self, computed: Sequence[int], change: Change | None) -> float | None:
         """PSNR in dB by rows that were fitted to the other folds; None for a single sample."""
