@@ -24,14 +24,17 @@ SAME_SCALE = 0.02  # of a guidance scale: how near one that is seen in bfloat16 
 class Calibrated(LinearPredictor):
     """The rows of a calibration, for the model, scheduler and guidance that it is of.
 
-    Another model or scheduler is found at a run's first call. Guidance is not asked for but seen:
-    in what the scheduler is given at the first step, beside what the model returned.
+    Another model or scheduler is found at a run's first call. Guidance and size are not asked for
+    but seen: in what the scheduler is given at the first step, beside what the model returned. A
+    negative prompt is seen as guidance is; what it and the prompt say is not.
 
     Args:
         learned: rows of the calibration.
         identity: identity of what was calibrated.
         guidance: scale at which the pipeline combined its branches; 1 where the model has a single
             one, None where it is not known.
+        elements: least and greatest number of elements of one sample that was calibrated; None
+            where they are not known.
         on_mismatch: what becomes of a run that the rows were not fitted for: `raise` refuses it,
             `warn` uses the rows all the same, `taylor` warns and forecasts with Taylor of order 1.
     """
@@ -39,6 +42,7 @@ class Calibrated(LinearPredictor):
     learned: Learned | Interpolated
     identity: Identity
     guidance: float | None = None
+    elements: tuple[int, int] | None = None
     on_mismatch: OnMismatch = "raise"
 
     def __str__(self) -> str:
@@ -85,6 +89,7 @@ class Calibrated(LinearPredictor):
                     "row can know: leave out eta"
                 )
             )
+        self._warn_of_size(sampling.elements)
         mine, its = self.guidance, sampling.guidance
         if mine is None or its is None:
             return self
@@ -96,6 +101,19 @@ class Calibrated(LinearPredictor):
                 f"at {its:.3g}: ask the pipeline for {mine:g}, or calibrate at {its:.3g}"
             )
         )
+
+    def _warn_of_size(self, elements: int | None) -> None:
+        if self.elements is None or elements is None:
+            return
+        least, most = self.elements
+        if not least <= elements <= most:
+            warnings.warn(
+                f"samples have {elements:,} elements, but the calibration is of "
+                f"{' to '.join(f'{it:,}' for it in dict.fromkeys(self.elements))}: the rows are "
+                "used all the same, but no figure is of this size; calibrate it too",
+                ForecastCacheWarning,
+                stacklevel=2,
+            )
 
     def _instead(self, error: CalibrationError) -> Predictor:
         """What forecasts a run that the rows were not fitted for."""

@@ -171,6 +171,7 @@ class Calibration:
             learned=predictor,
             identity=self.identity,
             guidance=self._guidance_outside,
+            elements=self._elements,
             on_mismatch=on_mismatch,
         )
 
@@ -187,6 +188,13 @@ class Calibration:
             return 1.0
         asked = self.identity.guidance
         return None if asked is None else max(asked, 1.0)  # up to 1 pipelines leave it out
+
+    @property
+    def _elements(self) -> tuple[int, int] | None:
+        """The least and the greatest number of elements of one sample; None if unknown."""
+        known = [size.recording.sample_elements for size in self.sizes]
+        found = [it for it in known if it is not None]
+        return (min(found), max(found)) if len(found) == len(known) else None
 
     def explanations(self, count: int) -> list[Explanation]:
         """What each row of `choose(count)` does, at the first size.

@@ -11,15 +11,19 @@ from forecastcache import zoo
 from forecastcache.errors import CalibrationError
 
 if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
     from forecastcache.calibration.calibration import Calibration
     from forecastcache.calibration.fits import Fit
 
 NAME = "calibration.safetensors"
+PAGE = "README.md"
 REPO = re.compile(r"[\w.-]+/[\w.-]+")
+OURS = "library_name: forecastcache"
 
 CARD = """\
 ---
-library_name: forecastcache
+{ours}
 tags: [forecastcache, diffusers]
 ---
 
@@ -91,6 +95,8 @@ def _downloaded(repo: str) -> Path:
 def push(calibration: Calibration, repo: str, private: bool) -> str:
     """Publish a calibration with its card; gives the address.
 
+    A README.md that is there already and is no card of ours is left as it is.
+
     Raises:
         CalibrationError: the hub refuses, or is not to be reached.
     """
@@ -98,10 +104,11 @@ def push(calibration: Calibration, repo: str, private: bool) -> str:
 
     with tempfile.TemporaryDirectory() as folder:
         calibration.save(Path(folder) / NAME)
-        (Path(folder) / "README.md").write_text(card(calibration, repo), encoding="utf-8")
         api = HfApi()
         try:
             api.create_repo(repo, private=private, exist_ok=True)
+            if _has_no_other_page(api, repo):
+                (Path(folder) / PAGE).write_text(card(calibration, repo), encoding="utf-8")
             commit = api.upload_folder(
                 repo_id=repo, folder_path=folder, commit_message="A calibration by forecastcache"
             )
@@ -113,6 +120,13 @@ def push(calibration: Calibration, repo: str, private: bool) -> str:
     return str(commit.repo_url)
 
 
+def _has_no_other_page(api: HfApi, repo: str) -> bool:
+    if not api.file_exists(repo, PAGE):
+        return True
+    there = Path(api.hf_hub_download(repo, PAGE, force_download=True))
+    return OURS in there.read_text(encoding="utf-8", errors="replace")
+
+
 def card(calibration: Calibration, repo: str) -> str:
     """The page that the hub shows for a calibration."""
     identity, fits = calibration.identity, calibration.fits
@@ -121,6 +135,7 @@ def card(calibration: Calibration, repo: str) -> str:
         for fit in fits
     ]
     return CARD.format(
+        ours=OURS,
         model=identity.model.name,
         scheduler=identity.scheduler.name,
         steps=identity.steps,

@@ -41,6 +41,7 @@ class SizeHeader(BaseModel):
     prompts: Annotated[int, Field(gt=0)]
     elements: Annotated[int, Field(gt=0)]
     precision: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    sample_elements: Annotated[int, Field(gt=0)] | None = None
     fits: tuple[Fit, ...]
 
 
@@ -63,6 +64,7 @@ class Header(BaseModel):
                 prompts=size.recording.prompts,
                 elements=size.recording.elements,
                 precision=size.recording.precision,
+                sample_elements=size.recording.sample_elements,
                 fits=size.fits,
             )
             for size in sizes
@@ -112,9 +114,7 @@ def read_file(path: Path) -> tuple[Header, tuple[SizeFits, ...]]:
     sizes = []
     for number, each in enumerate(header.sizes):
         held: dict[str, Any] = {name: arrays[f"{number}.{name}"] for name in ARRAYS}
-        recording = Recording(
-            **held, prompts=each.prompts, elements=each.elements, precision=each.precision
-        )
+        recording = Recording(**held, **each.model_dump(exclude={"size", "fits"}))
         sizes.append(SizeFits(each.size, recording, each.fits))
     return header, tuple(sizes)
 

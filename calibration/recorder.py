@@ -23,6 +23,7 @@ from forecastcache.sampling.request import Request
 
 logger = logging.getLogger("forecastcache")
 COUNTS = ("prompts", "elements")
+ALIKE = ("precision", "sample_elements")
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class RequestRecorder:
         arrays = {key: getattr(recording, key) for key in ARRAYS}
         if self.keep_samples:
             arrays["samples"] = samples.numpy()
-        numbers = {key: getattr(recording, key) for key in (*COUNTS, "precision")}
+        numbers = {key: getattr(recording, key) for key in (*COUNTS, *ALIKE)}
         self.kept.write_arrays(name, numbers, arrays)
         return recording, samples
 
@@ -119,4 +120,5 @@ def _summed(mine: Sequence[Recording], parts: int, group: ProcessGroup) -> Recor
         for name in (*ARRAYS[1:], *COUNTS)
     }
     sums |= {name: int(sums[name]) for name in COUNTS}
-    return Recording(times=together.times, precision=together.precision, **sums)
+    sums |= {name: getattr(together, name) for name in ("times", *ALIKE)}
+    return Recording(**sums)

@@ -41,6 +41,7 @@ class Recording:
         prompts: number of prompts that were sampled.
         elements: number of elements that were looked at in all their samples.
         precision: relative precision of the samples as the pipeline held them.
+        sample_elements: number of elements of one whole sample; None in files of older versions.
     """
 
     times: np.ndarray
@@ -50,14 +51,16 @@ class Recording:
     prompts: int
     elements: int
     precision: float
+    sample_elements: int | None = None
 
     def __add__(self, other: Recording) -> Recording:
         """Raises CalibrationError: they are of other steps, times or branches."""
         alike = self.branches.shape == other.branches.shape
+        alike &= self.sample_elements == other.sample_elements
         if not (alike and np.allclose(self.times, other.times, rtol=1e-6)):
             raise CalibrationError(
-                "two prompts ran over different steps, times or branches of guidance: calibrate "
-                "with one size, one number of steps and one guidance"
+                "two prompts ran over different sizes, steps, times or branches of guidance: "
+                "calibrate with one size, one number of steps and one guidance"
             )
         return Recording(
             self.times,
@@ -67,6 +70,7 @@ class Recording:
             self.prompts + other.prompts,
             self.elements + other.elements,
             max(self.precision, other.precision),
+            self.sample_elements,
         )
 
     @property
@@ -137,6 +141,7 @@ def record(
         prompts=prompts,
         elements=trajectory.samples[0].numel(),
         precision=trajectory.precision,
+        sample_elements=trajectory.elements,
     )
     return recording, trajectory.samples
 

@@ -28,10 +28,12 @@ class Sampling(NamedTuple):
         guidance: scale at which it combines the branches of guidance; 1 for a single branch, None
             where it cannot be told.
         eta: noise that the scheduler was asked to draw, as a part of DDPM's.
+        elements: number of elements of one sample of latents; None where it cannot be told.
     """
 
     guidance: float | None
     eta: float
+    elements: int | None = None
 
 
 class Predictor(Options, ABC):

@@ -57,10 +57,10 @@ class SamplingWatch:
 
     def seen(self) -> Sampling:
         """What was seen; this reads from the device."""
-        scale = None
-        if self._guided is not None:
-            scale = guidance_scale(self._outputs, self._guided)
-        return Sampling(scale, self._eta)
+        if self._guided is None:
+            return Sampling(None, self._eta)
+        scale = guidance_scale(self._outputs, self._guided)
+        return Sampling(scale, self._eta, self._guided[0].numel())
 
 
 def guidance_scale(outputs: list[Tensor], guided: Tensor) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +21,14 @@ from forecastcache.evaluation.measure import Measure
 from forecastcache.evaluation.measurement import Measurement
 from forecastcache.evaluation.method import Method
 from forecastcache.evaluation.provenance import provenance
-from forecastcache.evaluation.store import Store
+from forecastcache.evaluation.store import ROWS, Store
 from forecastcache.evaluation.sweep import Sweep, require_names_of_their_own
 from forecastcache.sampling.request import Request
 from forecastcache.zoo.scores import Scorer, scorer_of
 
 logger = logging.getLogger("forecastcache")
+TABLES = ("rows.csv", "table.md", "rows.json")
+SHEET = "samples.png"
 CHARTS = (
     charts.fidelity_against_speed,
     charts.error_against_interval,
@@ -69,7 +71,7 @@ class Evaluation:
         """Write tables and pictures; gives their paths."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        csv, table, data = (folder / name for name in ("rows.csv", "table.md", "rows.json"))
+        csv, table, data = (folder / name for name in TABLES)
         tables.save_csv(self.rows, csv)
         for path, text in (
             (table, self.markdown()),
@@ -79,10 +81,10 @@ class Evaluation:
                 partial.write_text(text, encoding="utf-8")
         saved = [csv, table, data]
         for draw in CHARTS:
-            saved.append(folder / f"{draw.__name__.replace('_', '-')}.png")
+            saved.append(folder / _name_of(draw))
             draw(self.rows, saved[-1])
         if self.strips:
-            saved.append(folder / "samples.png")
+            saved.append(folder / SHEET)
             pictures.sheet(self.strips, saved[-1])
         return saved
 
@@ -109,12 +111,15 @@ def evaluate(
         group: processes that share the rows.
 
     Raises:
-        ForecastCacheError: a forecast row cannot be, or two rows have one name, before anything is
-            measured; or a forecast row failed. A baseline that fails has its error in its row.
+        ForecastCacheError: a forecast row cannot be, two rows have one name, or `out` holds tables
+            of something else, before anything is measured; or a forecast row failed. A baseline
+            that fails has its error in its row.
     """
     if isinstance(methods, Sweep):
         methods = methods.methods(request.steps)
     require_names_of_their_own(methods)
+    if out is not None:
+        _require_own(Path(out))
     arguments = request.arguments(pipe)  # refuses before the first run
     for method in methods:
         _refuse(pipe, request, method)
@@ -127,6 +132,21 @@ def evaluate(
     rows = [row for part in group.gather(own) for row in part]
     rows.sort(key=lambda row: names.index(row.name))
     return Evaluation(of, _with_leads(rows), store.strips(methods))
+
+
+def _name_of(draw: Callable[..., None]) -> str:
+    return f"{draw.__name__.replace('_', '-')}.png"
+
+
+def _require_own(folder: Path) -> None:
+    """Refuse a folder with files of the names that are written, but without rows of ours."""
+    if any(folder.glob(ROWS)):
+        return
+    for name in (*TABLES, *map(_name_of, CHARTS), SHEET):
+        if (folder / name).exists():
+            raise OptionError(
+                f"{folder} has a {name} that no evaluation has written there: give another --out"
+            )
 
 
 def _refuse(pipe: Any, request: Request, method: Method) -> None:

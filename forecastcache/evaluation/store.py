@@ -18,6 +18,7 @@ from forecastcache.evaluation.method import Method
 from forecastcache.evaluation.pictures import save_strip
 from forecastcache.options import Options
 
+ROWS = "rows-*.jsonl"
 LONGEST = 80  # letters of a method's name in that of a file
 # Where the function is that a member of a class was made from; else in `__wrapped__`, if anywhere.
 MADE_FROM = {
@@ -70,7 +71,7 @@ class Store:
         return self._folder / f"samples-{of}" / f"{plain[:LONGEST]}-{_key(method)}.png"
 
     def _read(self) -> Iterator[tuple[str, Measurement]]:
-        for path in sorted(self._folder.glob("rows-*.jsonl")) if self._folder else ():
+        for path in sorted(self._folder.glob(ROWS)) if self._folder else ():
             for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
                 known = _parsed(line, self._provenance)
                 if known is not None:

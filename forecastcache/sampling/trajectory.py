@@ -34,6 +34,7 @@ class Trajectory:
         run: timesteps of the run.
         precision: coarsest relative precision that the pipeline held any of the samples with;
             many draw the first in float32 and go on in the model's dtype.
+        elements: number of elements of one whole sample.
     """
 
     look: Callable[[Tensor], Tensor]
@@ -41,6 +42,7 @@ class Trajectory:
     guided: list[Tensor] = field(default_factory=list)
     run: Tensor | None = None
     precision: float = 0.0
+    elements: int = 0
 
     def open(self, run: Tensor) -> None:
         """Begin with the samples of another run."""
@@ -52,6 +54,7 @@ class Trajectory:
         """Take note of x_s, of its first `count` samples."""
         self.samples.append(self.look(sample[:count]))
         self.precision = max(self.precision, torch.finfo(sample.dtype).eps)
+        self.elements = sample[0].numel()
 
 
 @contextmanager

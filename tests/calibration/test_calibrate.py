@@ -78,6 +78,7 @@ def test_micro_batches_change_nothing(pipe, tmp_path):
     )
     np.testing.assert_allclose(small.recording.gram, large.recording.gram, rtol=1e-4)
     assert small.recording.prompts == large.recording.prompts == 6
+    assert small.recording.sample_elements == pipe.transformer.config.in_channels * 8 * 8
 
 
 def test_closed_loop_rows_serve_other_seeds(pipe, tmp_path):

@@ -95,6 +95,23 @@ def test_a_noisy_sampler_is_refused(pipe):
         calibrated(pipe).for_sampling(sampling)
 
 
+@pytest.mark.parametrize("elements", [256, 1024])
+def test_another_size_is_told_once_a_run(pipe, elements):
+    predictor = calibrated(pipe, elements=(elements, elements))
+    seen = 4 * 8 * 8  # of this pipeline
+    if elements == seen:
+        sample(pipe, predictor)  # where warnings are errors
+        return
+    with pytest.warns(ForecastCacheWarning, match="256 elements, but .* is of 1,024: ") as heard:
+        sample(pipe, predictor)
+    assert len(heard) == 1
+
+
+def test_a_size_between_two_that_were_calibrated_is_not(pipe):
+    predictor = calibrated(pipe, elements=(128, 512))
+    assert predictor.for_sampling(Sampling(4.0, 0.0, elements=256)) is predictor
+
+
 def test_guidance_that_cannot_be_seen_is_not_compared(pipe):
     predictor = calibrated(pipe)
     assert predictor.for_sampling(Sampling(guidance=None, eta=0.0)) is predictor

@@ -125,6 +125,18 @@ def test_published_and_fetched_it_is_the_same(ask, calibration, tmp_path):
     assert f'Calibration.load("{REPO}")' in card
     assert "| 4 | 40.0 dB | 0 3 6 9 |" in card
     assert ask("load", REPO) == (0, "12\n")
+    Hub.files["README.md"] = card.replace("| 4 | 40.0 dB", "| 4 | 10.0 dB").encode()
+    assert ask("push", path, REPO)[0] == 0
+    assert Hub.files["README.md"].decode() == card
+
+
+def test_a_page_of_somebody_elses_is_left_as_it_is(ask, calibration, tmp_path):
+    path = tmp_path / "toy.cal"
+    calibration.save(path)
+    Hub.files = {"README.md": b"# My model"}
+    code, said = ask("push", path, REPO)
+    assert code == 0, said
+    assert Hub.files == {"README.md": b"# My model", hub.NAME: path.read_bytes()}
 
 
 def test_what_the_hub_has_not_is_said_in_one_line(ask):

@@ -161,6 +161,13 @@ def test_an_interrupted_evaluation_goes_on(pipe, request_, tmp_path):
     assert again.latent_psnr_db != rows[0].latent_psnr_db
 
 
+def test_tables_that_no_evaluation_has_written_are_not_overwritten(pipe, request_, tmp_path):
+    (tmp_path / "table.md").write_text("mine")
+    with pytest.raises(OptionError, match="has a table.md that no evaluation has written there"):
+        evaluate(pipe, request_, [Plain()], out=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["table.md"]
+
+
 def test_rows_of_another_thing_are_not_taken(pipe, tmp_path):
     """Of other weights, other arguments, or a predictor whose code was changed."""
 
