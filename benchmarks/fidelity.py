@@ -62,7 +62,7 @@ class Fidelity:
         (model, *_), _ = denoisers(self.pipe)
         with trajectory_of(self.pipe, self.count) as trajectory:
             cached = (cache or OutputCache(room=0)).serving(
-                model, schedule.computed(self.request.steps), lambda: len(trajectory.guided)
+                model, schedule.computed(self.request.steps), lambda: (0, len(trajectory.guided))
             )
             with cached, fc.attach(self.pipe, schedule, predictor, site=site):
                 self.request.run(self.pipe)

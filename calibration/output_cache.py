@@ -20,7 +20,7 @@ from forecastcache.engine.patch import place_of_call
 
 ROOM = 2 << 30  # bytes
 
-Key = tuple[tuple[int, ...], int]
+Key = tuple[tuple[int, ...], int, int]
 
 
 class OutputCache:
@@ -42,24 +42,27 @@ class OutputCache:
 
     @contextmanager
     def serving(
-        self, model: nn.Module, computed: Sequence[int], made: Callable[[], int]
+        self, model: nn.Module, computed: Sequence[int], place: Callable[[], tuple[int, int]]
     ) -> Iterator[list[Any]]:
         """Return known outputs for calls of `model`; gives the outputs of all calls.
 
         Args:
             model: model that is called at the computed steps alone.
             computed: these steps.
-            made: function that gives the number of steps that the sampler has made.
+            place: function that gives the number of the pipeline's call under way, and that of
+                the steps that its sampler has made.
         """
-        place = place_of_call(model)
-        forward = getattr(model, place)
-        step, position, outputs = -1, 0, list[Any]()
+        method = place_of_call(model)
+        forward = getattr(model, method)
+        before: dict[int, tuple[int, int]] = {}  # step of each call's newest, and its branch
+        outputs = list[Any]()
 
         def recall(*args: Any, **kwargs: Any) -> Any:
-            nonlocal step, position
-            now = made()
-            step, position = now, position + 1 if now == step else 0
-            key = (tuple(c for c in computed if c <= now), position)
+            call, now = place()
+            step, branch = before.get(call, (-1, 0))
+            branch = branch + 1 if now == step else 0
+            before[call] = now, branch
+            key = (tuple(c for c in computed if c <= now), call, branch)
             if key in self._outputs:
                 self.hits += 1
                 self._outputs.move_to_end(key)
@@ -70,7 +73,7 @@ class OutputCache:
             self._keep(key, outputs[-1])
             return outputs[-1]
 
-        with swapped(model, place, recall):
+        with swapped(model, method, recall):
             yield outputs
 
     def _keep(self, key: Key, output: Any) -> None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from torch import Tensor
 
 from forecastcache.calibration.distributed import Shard
 from forecastcache.calibration.gram import RIDGE, least_weights
+from forecastcache.calibration.lock_step import JoinedTrajectory, LockStep
 from forecastcache.calibration.microbatch import in_microbatches
 from forecastcache.calibration.output_cache import OutputCache, played_back
 from forecastcache.calibration.sampler import Motion
@@ -41,6 +42,7 @@ from forecastcache.schedule import Listed
 from forecastcache.step import Step
 
 TINY = 1e-20
+Followed: TypeAlias = Trajectory | JoinedTrajectory
 
 
 @dataclass(frozen=True)
@@ -73,13 +75,14 @@ class Rolls:
 
     Attributes:
         pipe: a diffusers pipeline.
-        run: function that has it sample all of them, as one batch.
+        run: function that has it sample all of them, as one batch or in lock step.
         plain: what was looked at of x_0 to x_T, sampled plainly, `(samples, elements)` each.
         motion: motion of the sampler, of first order.
         shard: share of all processes' samples that these are; None for all there are.
         subset: elements that are looked at.
         depth: number of newest computed steps that rows read; None for all.
         ridge: ridge as a part of the mean diagonal.
+        lock_step: calls that the samples are of; None where they are one batch.
     """
 
     pipe: Any
@@ -90,6 +93,7 @@ class Rolls:
     subset: Subset = Subset()  # noqa: RUF009  # frozen
     depth: int | None = None
     ridge: float = RIDGE
+    lock_step: LockStep | None = None
     _evaluated: list[int] = field(default_factory=list)
 
     @property
@@ -120,7 +124,7 @@ class Rolls:
         with self._trajectory() as trajectory:
             fitter = _RowFitter(self, trajectory, on)
             with (
-                cache.serving(self._model, computed, lambda: len(trajectory.guided)) as outputs,
+                cache.serving(self._model, computed, self._place_in(trajectory)) as outputs,
                 attach(self.pipe, Listed(computed), _FittedOnTheWay(fitter=fitter)),
             ):
                 self.run()
@@ -155,9 +159,27 @@ class Rolls:
         (model, *_), _ = denoisers(self.pipe)
         return model
 
+    def together(self, solve: Callable[[], None]) -> None:
+        """Solve once all samples are there."""
+        if self.lock_step is None:
+            solve()
+        else:
+            self.lock_step.together(solve)
+
+    def _place_in(self, trajectory: Followed) -> Callable[[], tuple[int, int]]:
+        """What tells the number of the call under way, and that of the steps it has made."""
+        if isinstance(trajectory, Trajectory):
+            return lambda: (0, len(trajectory.guided))
+        lock_step = self.lock_step
+        assert lock_step is not None
+        return lambda: (lock_step.now, len(trajectory.each[lock_step.now].guided))
+
     @contextmanager
-    def _trajectory(self) -> Iterator[Trajectory]:
+    def _trajectory(self) -> Iterator[Followed]:
         with ExitStack() as held:
+            if self.lock_step is not None:
+                yield held.enter_context(self.lock_step.trajectory(self.subset.of))
+                return
             if len(self.share.sizes) > 1:
                 adapter = adapter_for(self._model)
                 held.enter_context(in_microbatches(self._model, adapter, self.share.sizes))
@@ -166,14 +188,14 @@ class Rolls:
 
     def _rollout(
         self,
-        trajectory: Trajectory,
+        trajectory: Followed,
         computed: Sequence[int],
         rows: tuple[Row, ...],
         outputs: Sequence[Any],
         called: int,
     ) -> Rollout:
-        branches = max(1, len(outputs) // len(computed))
-        self._evaluated.append(called // branches * len(self.plain[0]))
+        all_steps = len(computed) * len(self.plain[0])
+        self._evaluated.append(all_steps * called // max(1, len(outputs)))
         guided = [trajectory.guided[step] for step in computed]
         return Rollout(tuple(computed), rows, trajectory.samples, guided, outputs)
 
@@ -181,7 +203,7 @@ class Rolls:
 class _RowFitter:
     """Solves the row of the step that a run has come to, once for all its branches."""
 
-    def __init__(self, rolls: Rolls, trajectory: Trajectory, on: Tensor | None) -> None:
+    def __init__(self, rolls: Rolls, trajectory: Followed, on: Tensor | None) -> None:
         self.rows: dict[int, Row] = {}
         self.depth = rolls.depth or len(rolls.plain)
         self._rolls, self._trajectory = rolls, trajectory
@@ -189,11 +211,14 @@ class _RowFitter:
 
     def row(self, computed: list[int], step: int) -> np.ndarray:
         if step not in self.rows:
-            weights = self._solve(computed, step)
-            self.rows[step] = Row(
-                target=step, computed=tuple(computed), weights=tuple(weights.tolist())
-            )
+            self._rolls.together(lambda: self._keep(computed, step))
         return np.array(self.rows[step].weights)
+
+    def _keep(self, computed: list[int], step: int) -> None:
+        weights = self._solve(computed, step)
+        self.rows[step] = Row(
+            target=step, computed=tuple(computed), weights=tuple(weights.tolist())
+        )
 
     def _solve(self, computed: list[int], step: int) -> np.ndarray:
         rolls, motion = self._rolls, self._rolls.motion

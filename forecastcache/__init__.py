@@ -29,6 +29,7 @@ from forecastcache.predictors.learned import Learned
 from forecastcache.predictors.newton import Newton
 from forecastcache.predictors.reuse import Reuse
 from forecastcache.predictors.taylor import Taylor
+from forecastcache.predictors.variable_order import VariableOrder
 from forecastcache.registry import register_adapter, register_predictor, register_schedule
 from forecastcache.schedule import Every, Listed, Schedule, State, Warped
 from forecastcache.step import Step
@@ -36,6 +37,8 @@ from forecastcache.step import Step
 if TYPE_CHECKING:
     from forecastcache import testing as testing
     from forecastcache import zoo as zoo
+    from forecastcache.accelerated.accelerate import accelerate
+    from forecastcache.accelerated.accelerated import Accelerated
     from forecastcache.baselines.baseline import Baseline, register_baseline
     from forecastcache.calibration.calibrate import calibrate
     from forecastcache.calibration.calibration import Calibration
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
 
 # Where they are used only, with what they need: scipy, diffusers, matplotlib.
 _LAZY = {
+    "Accelerated": "accelerated.accelerated",
     "Applied": "evaluation.method",
     "Baseline": "baselines.baseline",
     "Calibration": "calibration.calibration",
@@ -62,6 +66,7 @@ _LAZY = {
     "Request": "sampling.request",
     "SiteMemory": "memory.plan",
     "Sweep": "evaluation.sweep",
+    "accelerate": "accelerated.accelerate",
     "calibrate": "calibration.calibrate",
     "evaluate": "evaluation.evaluate",
     "load": "sampling.loading",
@@ -71,6 +76,7 @@ _LAZY = {
 
 __all__ = [
     "BDF",
+    "Accelerated",
     "Adapter",
     "Applied",
     "Bands",
@@ -108,8 +114,10 @@ __all__ = [
     "Sweep",
     "Taylor",
     "Trunk",
+    "VariableOrder",
     "Warped",
     "__version__",
+    "accelerate",
     "attach",
     "calibrate",
     "detach",

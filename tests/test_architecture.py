@@ -47,13 +47,16 @@ FLOORS = (
     ("sampling",),
     ("memory",),
     ("calibration", "testing"),
+    ("accelerated",),
     ("evaluation.method",),
     ("baselines",),
     ("evaluation",),
     ("cli", "zoo.train"),
     ("__init__", "__main__"),
 )
-NAME_PLUGINS = ("__init__", "__main__", "cli", "evaluation", "baselines", "testing", "zoo")
+NAME_PLUGINS = (
+    "__init__", "__main__", "accelerated", "cli", "evaluation", "baselines", "testing", "zoo",
+)  # fmt: skip
 REGISTERED = ("predictors", "adapters")  # found by name
 LONGEST_FILE, LONGEST_FUNCTION = 300, 40  # lines; those of a docstring do not count in a function
 RECIPES = ("dit_digits", "flux_digits", "hunyuan_digits", "qwen_digits")  # of the zoo

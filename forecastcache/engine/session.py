@@ -90,6 +90,11 @@ class Session:
         """The calls of the newest trajectory, as its report has them, at no cost."""
         return tuple(self._runs.newest.calls)
 
+    @property
+    def cache_bytes(self) -> int:
+        """Most bytes that the histories of the newest trajectory held at a time."""
+        return self._runs.newest.accountant.cache_bytes
+
     def report(self) -> Report:
         """What the newest trajectory did, so far or in full; also after `detach`.
 

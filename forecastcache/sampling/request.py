@@ -91,7 +91,7 @@ class Request:
             RequestError: the pipeline does not take what is asked, or needs what is not given.
         """
         takes = inspect.signature(pipe.__call__).parameters
-        guidance = _guidance_argument(pipe, takes)
+        guidance = guidance_argument(pipe, takes)
         given = {
             "class_labels": self.classes,
             "prompt": self.prompts,
@@ -163,7 +163,7 @@ class Request:
 
     def guidance(self, pipe: Any) -> float | None:
         """The guidance scale that is asked for; None for the pipeline's own."""
-        name = _guidance_argument(pipe, inspect.signature(pipe.__call__).parameters)
+        name = guidance_argument(pipe, inspect.signature(pipe.__call__).parameters)
         scale: float | None = self.arguments(pipe).get(name)
         return scale
 
@@ -216,7 +216,7 @@ class Request:
         return [conditions[i % len(conditions)] for i in range(count)]
 
 
-def _guidance_argument(pipe: Any, takes: Mapping[str, Any]) -> str:
+def guidance_argument(pipe: Any, takes: Mapping[str, Any]) -> str:
     """What the pipeline calls its guidance scale: Qwen-Image's takes two, and ignores one."""
     distilled = getattr(getattr(pipe, "transformer", None), "config", {}).get("guidance_embeds")
     return "true_cfg_scale" if "true_cfg_scale" in takes and not distilled else "guidance_scale"

@@ -1,0 +1,92 @@
+"""What `fc.accelerate` comes to after four pictures, on held-out prompts: docs/accelerate.md.
+
+python benchmarks/accelerate.py [zoo:NAME[@GUIDANCE] ...]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from diffusers.utils import logging
+from fidelity import Fidelity
+from measure import RESULTS, record
+
+import forecastcache as fc
+from forecastcache.accelerated.summary import Summary
+from forecastcache.sampling.loading import load
+from forecastcache.sampling.request import Request
+from forecastcache.spec import parse_predictor
+
+MODELS = (
+    "zoo:flux-digits", "zoo:qwen-digits", "zoo:dit-digits", "zoo:dit-digits@4",
+    "zoo:dit-digits@7", "zoo:hunyuan-digits",
+)  # fmt: skip
+PICTURES = 4
+COUNTS = (6, 9, 12, 18)
+HELD_OUT = 64
+FORMULAS = ("taylor:order=1", "taylor:order=2", "variable-order")
+
+
+def rows(name: str) -> list[dict[str, Any]]:
+    """Of one model: what was learned at each count, beside formulas at the default warp."""
+    model, _, guidance = name.partition("@")
+    asked: dict[str, Any] = {"guidance_scale": float(guidance)} if guidance else {}
+    pipe = load(model)
+    pipe.set_progress_bar_config(disable=True)
+    held_out = Fidelity(pipe, Request.of(model, count=HELD_OUT, **asked), HELD_OUT)
+    request = Request.of(model, split="calibration", seed=1000, count=PICTURES, **asked)
+    found = []
+    with TemporaryDirectory() as folder:
+        for count in COUNTS:
+            fast = fc.accelerate(
+                pipe, computed=count, pictures=PICTURES, folder=folder, progress=False
+            )
+            for part in request.split(pipe, 1):
+                seeds = [torch.Generator().manual_seed(seed) for seed in part.seeds]
+                fast(**part.arguments(pipe), generator=seeds)
+            file = Path(folder) / "learned"
+            fast.save(file)
+            chosen = fc.Calibration.load(file).choose(count)
+            summary = fast.summary()
+            row = {"model": name, "what": "accelerate", "count": count} | {
+                "latent_psnr_db": round(held_out.psnr(*chosen), 2),
+                "computed": list(chosen[0].steps),
+                "fit_plain_runs": round(summary.fit_plain_runs or 0, 2),
+                "fit_seconds_as_plain_runs": _in_plain_runs(summary),
+            }
+            print(row, flush=True)
+            found.append(row)
+            for spec in FORMULAS:
+                psnr = held_out.psnr(fc.Warped(count), parse_predictor(spec))
+                found.append(
+                    {"model": name, "what": spec, "count": count,
+                     "latent_psnr_db": round(psnr, 2)}
+                )  # fmt: skip
+                print(found[-1], flush=True)
+    return found
+
+
+def _in_plain_runs(summary: Summary) -> float | None:
+    if summary.fit_seconds is None or summary.plain_seconds is None:
+        return None
+    return round(summary.fit_seconds / summary.plain_seconds / PICTURES, 2)
+
+
+def main() -> None:
+    logging.set_verbosity_error()
+    names = sys.argv[1:] or list(MODELS)
+    path = RESULTS / "accelerate.json"
+    known = json.loads(path.read_text())["rows"] if path.exists() else []
+    for name in names:
+        fresh = rows(name)
+        known = [row for row in known if row["model"] != name] + fresh
+        record("accelerate", known)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One line for who wants no choice: a pipeline that calibrates itself."""

@@ -1,0 +1,87 @@
+"""accelerate(): a pipeline that learns from the first pictures it makes, and then is fast."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from forecastcache.accelerated.accelerated import Accelerated, Manner, OnUnknown
+from forecastcache.accelerated.goal import Goal, Quality
+from forecastcache.accelerated.kept import Kept, home
+from forecastcache.calibration.calibration import Calibration
+from forecastcache.calibration.subset import ELEMENTS
+from forecastcache.engine.attach import denoisers
+from forecastcache.errors import AttachError, OptionError
+
+
+def accelerate(
+    pipe: Any,
+    speedup: float | None = None,
+    *,
+    computed: int | None = None,
+    psnr: float | None = None,
+    quality: Quality | None = None,
+    pictures: int = 4,
+    fit_cost: float = 4.0,
+    eager: bool = False,
+    on_unknown: OnUnknown = "record",
+    calibration: str | PathLike[str] | None = None,
+    folder: str | PathLike[str] | None = None,
+    elements: int = ELEMENTS,
+    progress: bool = True,
+) -> Accelerated:
+    """Stand for a pipeline, and compute fewer of its steps.
+
+        fast = fc.accelerate(pipe, speedup=5)
+        image = fast("a fox in the snow").images[0]
+        print(fast.summary())
+
+    The first calls run as they always did and are recorded. After `pictures` of them the rows are
+    fitted in closed loop, for which they are sampled again with few steps computed, over and over;
+    from then on calls are fast. What was learned is kept, so that the next process is fast at
+    once, under all that it depends on: weights, adapters, scheduler, steps, guidance, size.
+
+    Args:
+        pipe: a diffusers pipeline with nothing attached.
+        speedup: times fewer computed steps; 5 where nothing else is asked.
+        computed: number of computed steps, instead.
+        psnr: latent PSNR to the plain run in dB, instead: the fewest computed steps are searched
+            that reach it on pictures that the rows were not fitted to.
+        quality: `near-lossless`, `balanced` or `fast`: 45, 38 or 30 dB of that.
+        pictures: number of samples to learn from.
+        fit_cost: as many plain runs of these samples as a fit may take.
+        eager: whether calls are fast before anything was learned, by a formula, and none is
+            recorded but by `fit(prompts=[...])`.
+        on_unknown: what becomes of calls with another guidance, size, number of steps, scheduler,
+            or weights than any that was learned: `record` learns them too, `formula` forecasts
+            them with `VariableOrder`, `raise` refuses them.
+        calibration: file, hub id or zoo:NAME of a calibration that was made before.
+        folder: folder to keep what is learned in; None for `FORECASTCACHE_HOME`, or the user's
+            cache folder.
+        elements: number of elements of each sample to look at; each takes four bytes of host
+            memory a step and picture until the fit is done.
+        progress: whether a fit shows how far it has come.
+
+    Raises:
+        AttachError: the target is no pipeline with a scheduler.
+        OptionError: an option is out of range, or two exclude each other.
+        CalibrationError: the calibration that is named cannot be read.
+    """
+    _, pipeline = denoisers(pipe)
+    if pipeline is None or not hasattr(pipe, "scheduler"):
+        raise AttachError(
+            f"{type(pipe).__name__} has no scheduler to learn from: give a diffusers pipeline, or "
+            "attach a schedule and a predictor to the model"
+        )
+    if on_unknown not in ("record", "formula", "raise"):
+        raise OptionError(f"on_unknown={on_unknown!r}: write 'record', 'formula' or 'raise'")
+    if pictures < 1 or fit_cost <= 0 or elements < 1:
+        raise OptionError("pictures, fit_cost and elements are numbers above 0")
+    return Accelerated(
+        pipe,
+        Goal.of(speedup, computed, psnr, quality),
+        Manner(pictures, fit_cost, eager, on_unknown, elements, progress),
+        Kept(home() if folder is None else Path(folder)),
+        None if calibration is None else Calibration.load(str(calibration)),
+    )

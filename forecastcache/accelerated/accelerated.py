@@ -1,0 +1,276 @@
+"""Accelerated: what stands for a pipeline, and learns."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any, Literal
+
+from forecastcache._util.progress import Progress, silent
+from forecastcache.accelerated.call import Call
+from forecastcache.accelerated.goal import Goal
+from forecastcache.accelerated.kept import Kept
+from forecastcache.accelerated.knowledge import Knowledge, Known
+from forecastcache.accelerated.learning import merged
+from forecastcache.accelerated.summary import Summary
+from forecastcache.calibration.calibration import Calibration
+from forecastcache.calibration.subset import Subset
+from forecastcache.engine.attach import attach
+from forecastcache.errors import CalibrationError, ForecastCacheWarning
+from forecastcache.predictor import Predictor
+from forecastcache.predictors.variable_order import VariableOrder
+from forecastcache.schedule import Schedule, Warped
+
+logger = logging.getLogger("forecastcache")
+OnUnknown = Literal["record", "formula", "raise"]
+BECOMES = {
+    "record": "is learned too",
+    "formula": "is forecast by a formula",
+    "raise": "is refused",
+}
+OWN = frozenset({"pipe", "goal"})
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How an accelerated pipeline learns; see `accelerate`."""
+
+    pictures: int
+    fit_cost: float
+    eager: bool
+    on_unknown: OnUnknown
+    elements: int
+    progress: bool
+
+
+@dataclass
+class Seen:
+    """What the calls have shown.
+
+    Attributes:
+        plain: seconds of each plain call.
+        fast: seconds of each accelerated call.
+        computed: computed steps of the newest accelerated call.
+        steps: number of its steps; None where there was none.
+        cache_bytes: bytes that its histories held.
+    """
+
+    plain: list[float] = field(default_factory=list)
+    fast: list[float] = field(default_factory=list)
+    computed: tuple[int, ...] = ()
+    steps: int | None = None
+    cache_bytes: int = 0
+
+
+class Accelerated:
+    """A pipeline that is called as it always was, and computes fewer of its steps.
+
+    Made by `accelerate`. Whatever it has not itself is the pipeline's, to read and to set. One
+    call runs at a time, since a pipeline has one scheduler.
+
+    Attributes:
+        pipe: pipeline that it stands for.
+        goal: what is asked of it.
+    """
+
+    def __init__(
+        self, pipe: Any, goal: Goal, manner: Manner, kept: Kept, given: Calibration | None
+    ) -> None:
+        self.pipe = pipe
+        self.goal = goal
+        self._manner = manner
+        becomes = BECOMES[manner.on_unknown]
+        self._knowledge = Knowledge(pipe, kept, given, Subset(manner.elements), becomes)
+        self._newest: Known | None = None
+        self._seen, self._turn = Seen(), threading.RLock()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the pipeline; what it returns is returned.
+
+        Raises:
+            OptionError: the goal asks for more steps than the call has.
+            CalibrationError: nothing is known of such calls, and `on_unknown` is `raise`.
+        """
+        with self._turn:
+            call = Call.of(self.pipe, args, kwargs)
+            known = self._newest = self._knowledge.of(call)
+
+            def make() -> Any:
+                return self.pipe(*args, **kwargs)
+
+            if known.calibration is not None:
+                count = self.goal.chosen(known.calibration)
+                if count is not None:
+                    chosen = known.calibration.choose(count, on_mismatch="taylor")
+                    return self._forecast(*chosen, make)
+            if self._manner.on_unknown == "raise":
+                raise CalibrationError(
+                    f"nothing was learned for such calls and {self.goal}: learn it by "
+                    "fit(prompts=[...]), or leave out on_unknown='raise'"
+                )
+            count = self.goal.count(call.steps)
+            if known.reason or self._manner.eager or self._manner.on_unknown == "formula":
+                return self._forecast(Warped(count), VariableOrder(), make)
+            return self._learn(known, call, make)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name in OWN:
+            raise AttributeError(name)
+        return getattr(self.pipe, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_") or name in OWN:
+            super().__setattr__(name, value)
+        else:
+            setattr(self.pipe, name, value)
+
+    def __repr__(self) -> str:
+        return f"Accelerated({type(self.pipe).__name__}, {self.goal})"
+
+    def fit(self, prompts: Sequence[str] = (), **arguments: Any) -> Calibration:
+        """Learn now: from what was recorded, and from plain runs of `prompts`, which are made.
+
+        Args:
+            prompts: prompts to sample, one by one.
+            arguments: further arguments of the pipeline's calls.
+
+        Raises:
+            CalibrationError: nothing was recorded, or a fit cannot be made of it.
+        """
+        with self._turn:
+            for prompt in prompts:
+                call = Call.of(self.pipe, (), {"prompt": prompt, **arguments})
+                self._newest = self._knowledge.of(call)
+                self._record(self._newest, call, call.made)
+            known = self._newest
+            if known is None:
+                raise CalibrationError("nothing was recorded: make some pictures, or give prompts")
+            if known.reason is not None:
+                raise CalibrationError(known.reason)
+            return self._fitted(known)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the calibration of the newest calls to a file, which `calibration=` takes.
+
+        Raises:
+            CalibrationError: there is none yet, or it cannot be written.
+        """
+        if self._newest is None or self._newest.calibration is None:
+            raise CalibrationError("nothing was learned yet: make some pictures, or call fit()")
+        self._newest.calibration.save(Path(path))
+
+    def summary(self) -> Summary:
+        """What was learned and done so far."""
+        known, seen = self._newest, self._seen
+        fits = () if known is None or known.calibration is None else known.calibration.fits
+        fit = next((it for it in fits if it.computed == seen.computed), None)
+        return Summary(
+            pipeline=type(self.pipe).__name__,
+            goal=str(self.goal),
+            state="not called yet" if known is None else known.in_words(self._manner.pictures),
+            computed=seen.computed,
+            steps=seen.steps,
+            latent_psnr_db=None if fit is None else fit.latent_psnr_db,
+            cache_bytes=seen.cache_bytes,
+            plain_seconds=_typical(seen.plain),
+            fast_seconds=_typical(seen.fast),
+            fit_seconds=None if known is None else known.fit_seconds,
+            fit_plain_runs=None if known is None else known.fit_plain_runs,
+        )
+
+    def _learn(self, known: Known, call: Call, make: Callable[[], Any]) -> Any:
+        output = self._record(known, call, make)
+        if known.reason is None and known.learning.samples >= self._manner.pictures:
+            try:
+                self._fitted(known)
+            except CalibrationError as error:
+                self._give_up(known, error)
+        return output
+
+    def _record(self, known: Known, call: Call, make: Callable[[], Any]) -> Any:
+        """Make a call plainly and record it; what it returns is not lost where that fails."""
+        made: list[Any] = []
+        started = perf_counter()
+        try:
+            known.learning.record(call, lambda: made.append(make()))
+        except CalibrationError as error:
+            if not made:
+                raise
+            self._give_up(known, error)
+        self._seen.plain.append(perf_counter() - started)
+        return made[0]
+
+    def _give_up(self, known: Known, error: Exception) -> None:
+        known.reason, known.learning = str(error), self._knowledge.nothing()
+        warnings.warn(
+            f"such calls cannot be learned from ({error}): they are forecast by a formula",
+            ForecastCacheWarning,
+            stacklevel=4,
+        )
+
+    def _fitted(self, known: Known) -> Calibration:
+        started, learning, cost = perf_counter(), known.learning, self._manner.fit_cost
+        logger.info(
+            "accelerate: fitting %s to %d samples takes %g plain runs of them at most",
+            self.goal, learning.samples, cost,
+        )  # fmt: skip
+        with _progress_bar(self._manner.progress) as progress:
+            found = learning.fit(self.goal, cost, progress)
+        known.calibration = merged(known.calibration, found)
+        known.fit_plain_runs = learning.spent / (learning.samples * found.recording.steps)
+        known.fit_seconds = perf_counter() - started
+        known.learning = self._knowledge.nothing()
+        self._knowledge.keep(known)
+        self._warn_of_a_goal_out_of_reach(known.calibration)
+        return known.calibration
+
+    def _warn_of_a_goal_out_of_reach(self, calibration: Calibration) -> None:
+        if self.goal.chosen(calibration) is not None:
+            return
+        most = max(fit.figure for fit in calibration.fits)
+        warnings.warn(
+            f"{self.goal} was not reached: {most:.1f} dB is the most that was rolled; ask for "
+            "less, or allow a larger fit_cost",
+            ForecastCacheWarning,
+            stacklevel=5,
+        )
+
+    def _forecast(self, schedule: Schedule, predictor: Predictor, make: Callable[[], Any]) -> Any:
+        started, seen = perf_counter(), self._seen
+        with attach(self.pipe, schedule, predictor) as session:
+            output = make()
+        seen.fast.append(perf_counter() - started)
+        seen.steps = len({call.step.index for call in session.calls})
+        computed = {call.step.index for call in session.calls if call.was_computed}
+        seen.computed, seen.cache_bytes = tuple(sorted(computed)), session.cache_bytes
+        return output
+
+
+def _typical(seconds: Sequence[float]) -> float | None:
+    """The median; the first of several, which also warms up, is left out."""
+    return median(seconds[1:] or seconds) if seconds else None
+
+
+@contextmanager
+def _progress_bar(shown: bool) -> Iterator[Progress]:
+    if not shown:
+        yield silent
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(desc="forecastcache", leave=False) as bar:
+
+        def progress(stage: str, done: int, of: int) -> None:
+            bar.set_description(f"forecastcache, {stage}")
+            bar.total, bar.n = of, done
+            bar.refresh()
+
+        yield progress

@@ -1,0 +1,88 @@
+"""Kept: what was learned, in a folder that the next process finds."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from forecastcache.accelerated.scope import Scope
+from forecastcache.calibration.calibration import Calibration
+from forecastcache.errors import CalibrationError, ForecastCacheWarning
+
+HOME = "FORECASTCACHE_HOME"
+ENDING = ".safetensors"
+ASIDE = ".set-aside"
+
+
+def home() -> Path:
+    """The folder: `FORECASTCACHE_HOME`, or where this system's programs keep such things."""
+    from platformdirs import user_cache_dir
+
+    return Path(os.environ.get(HOME) or user_cache_dir("forecastcache", appauthor=False))
+
+
+class Kept:
+    """Calibrations by the scope that they are of.
+
+    Args:
+        folder: folder of the files; made when the first is kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._writable = True
+
+    def path(self, scope: Scope) -> Path:
+        """Where the calibration of a scope is kept."""
+        return self.folder / f"{scope.name}{ENDING}"
+
+    def get(self, scope: Scope) -> Calibration | None:
+        """The calibration of a scope; None where there is none. What is damaged is set aside."""
+        path = self.path(scope)
+        if not path.exists():
+            return None
+        try:
+            return Calibration.load(path)
+        except (CalibrationError, OSError) as error:
+            _set_aside(path, error)
+            return None
+
+    def put(self, scope: Scope, calibration: Calibration) -> None:
+        """Keep a calibration, in full or not at all; where that cannot be, say so once."""
+        if not self._writable:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            calibration.save(self.path(scope))
+        except (CalibrationError, OSError) as error:
+            self._writable = False
+            warnings.warn(
+                f"what was learned is not kept ({error}): set {HOME} to a folder that can be "
+                "written, or it is learned again in the next process",
+                ForecastCacheWarning,
+                stacklevel=2,
+            )
+
+    def files(self) -> Iterator[Path]:
+        """The files that are kept, set-aside ones too."""
+        try:
+            found = sorted(self.folder.iterdir())
+        except OSError:
+            return
+        yield from (it for it in found if it.name.endswith((ENDING, ENDING + ASIDE)))
+
+
+def _set_aside(path: Path, error: Exception) -> None:
+    aside = path.with_name(path.name + ASIDE)
+    try:
+        os.replace(path, aside)
+        where = f"it is now {aside.name}"
+    except OSError:
+        where = "it is left where it is"
+    warnings.warn(
+        f"what was kept cannot be used ({error}); {where}, and is learned again",
+        ForecastCacheWarning,
+        stacklevel=3,
+    )

@@ -1,0 +1,113 @@
+"""Knowledge: what was learned of each scope, by this process or before it."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from forecastcache.accelerated.call import Call
+from forecastcache.accelerated.kept import Kept
+from forecastcache.accelerated.learning import Learning
+from forecastcache.accelerated.scope import Scope, Scopes
+from forecastcache.calibration.calibration import Calibration
+from forecastcache.calibration.identity import Identity
+from forecastcache.calibration.subset import Subset
+from forecastcache.errors import CalibrationError, ForecastCacheWarning
+
+SCALES = ("guidance_scale", "true_cfg_scale")
+
+
+@dataclass
+class Known:
+    """What is known of one scope.
+
+    Attributes:
+        scope: the scope.
+        learning: calls that were recorded.
+        calibration: what they came to; None until then.
+        reason: why they cannot come to anything; None where they can.
+        fit_seconds: seconds that the newest fit took; None where there was none.
+        fit_plain_runs: evaluations that it took, as plain runs of the samples learned from.
+    """
+
+    scope: Scope
+    learning: Learning
+    calibration: Calibration | None = None
+    reason: str | None = None
+    fit_seconds: float | None = None
+    fit_plain_runs: float | None = None
+
+    def in_words(self, pictures: int) -> str:
+        """What is known, where so many pictures are to be recorded."""
+        if self.reason is not None:
+            return f"forecast by a formula, since {self.reason}"
+        if self.calibration is not None:
+            return "learned"
+        return f"{self.learning.samples} of {pictures} pictures recorded"
+
+
+class Knowledge:
+    """Finds what is known of a call.
+
+    Args:
+        pipe: a diffusers pipeline.
+        kept: folder of what was learned before.
+        given: a calibration that was made before; None for none.
+        subset: elements of each sample that are looked at.
+        becomes: what becomes of calls of which nothing is known, in words.
+    """
+
+    def __init__(
+        self, pipe: Any, kept: Kept, given: Calibration | None, subset: Subset, becomes: str
+    ) -> None:
+        self._pipe, self._kept, self._given = pipe, kept, given
+        self._subset, self._becomes = subset, becomes
+        self._settings, self._known = Scopes(), dict[str, Known]()
+
+    def of(self, call: Call) -> Known:
+        """What is known of a call that is yet to be made."""
+        scope = self._settings.of(call)
+        known = self._known.get(scope.name)
+        if known is None:
+            known = Known(scope, self.nothing(), self._kept.get(scope))
+            if self._given is not None and self._is_of(self._given, scope):
+                known.calibration = self._given
+            self._say_what_differs(known)
+            self._known[scope.name] = known
+        return known
+
+    def nothing(self) -> Learning:
+        """A beginning."""
+        return Learning(self._pipe, self._subset)
+
+    def keep(self, known: Known) -> None:
+        """Keep what was learned for the next process."""
+        if known.calibration is not None:
+            self._kept.put(known.scope, known.calibration)
+
+    def _is_of(self, calibration: Calibration, scope: Scope) -> bool:
+        """Whether a calibration that was given holds for calls of a scope."""
+        identity, facts = calibration.identity, scope.facts
+        if calibration.recording.guided_outside and identity.guidance is not None:
+            if identity.guidance not in {facts.get(name) for name in SCALES}:
+                return False
+        mine = Identity.of(self._pipe, facts.get("num_inference_steps", identity.steps), None)
+        try:
+            identity.model_copy(update={"guidance": None}).require(mine)
+        except CalibrationError:
+            return False
+        return True
+
+    def _say_what_differs(self, known: Known) -> None:
+        learned = [it.scope for it in self._known.values() if it.calibration is not None]
+        if known.calibration is not None or not (learned or self._given):
+            return
+        differing = (it.differs(known.scope) for it in learned)
+        names = min(differing, key=len, default=["scope"])
+        warnings.warn(
+            f"such a call is of another {', '.join(names)} than what was learned: it "
+            f"{self._becomes}",
+            ForecastCacheWarning,
+            stacklevel=4,
+        )

@@ -1,0 +1,159 @@
+"""Learning: calls that are made anyway, and the calibration that they come to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from forecastcache._util.progress import Progress
+from forecastcache.accelerated.call import Call, twin
+from forecastcache.accelerated.goal import Goal
+from forecastcache.calibration.calibration import Calibration
+from forecastcache.calibration.distributed import Shard
+from forecastcache.calibration.fit import SizeFitter
+from forecastcache.calibration.fits import Fit, SizeFits
+from forecastcache.calibration.identity import Identity, versions
+from forecastcache.calibration.lock_step import LockStep, Sampled
+from forecastcache.calibration.output_cache import OutputCache
+from forecastcache.calibration.prompt_cache import prompts_encoded_once
+from forecastcache.calibration.recording import Recording, record
+from forecastcache.calibration.rolling import Rolls
+from forecastcache.calibration.schedule_search import Steps
+from forecastcache.calibration.subset import Subset
+from forecastcache.calibration.targets import FIT_ROLLS
+from forecastcache.errors import CalibrationError
+from forecastcache.sampling.request import guidance_argument
+
+LEAST_TRIES = 3  # schedules worth a search
+
+
+@dataclass
+class Learning:
+    """The recorded calls of one scope.
+
+    Attributes:
+        pipe: a diffusers pipeline.
+        subset: elements of each sample that are looked at.
+        calls: the calls.
+        recording: sums over all of them; None before the first.
+        spent: evaluations of the network that the newest fit took, for one sample each.
+    """
+
+    pipe: Any
+    subset: Subset
+    calls: list[Call] = field(default_factory=list)
+    recording: Recording | None = None
+    spent: int = 0
+    _plain: list[list[Tensor]] = field(default_factory=list)
+
+    @property
+    def samples(self) -> int:
+        """Number of samples that were recorded."""
+        return sum(call.samples for call in self.calls)
+
+    def record(self, call: Call, make: Callable[[], Any]) -> None:
+        """Make a call plainly, and take notes.
+
+        Raises:
+            CalibrationError: it cannot serve, though it was made.
+        """
+        recording, plain = record(self.pipe, make, call.samples, self.subset)
+        self.recording = recording if self.recording is None else self.recording + recording
+        self.calls.append(call)
+        self._plain.append(plain)
+
+    def fit(self, goal: Goal, cost: float, progress: Progress) -> Calibration:
+        """Fit what a goal asks for, in lock step over the calls.
+
+        Args:
+            goal: goal to reach.
+            cost: as many plain runs of every call as it may take.
+            progress: called with (stage, done, of).
+
+        Raises:
+            CalibrationError: nothing was recorded, the sampler is none that closed loop can serve,
+                or `cost` does not allow a single schedule.
+        """
+        recording = self.recording
+        if recording is None:
+            raise CalibrationError("nothing was recorded: make some pictures first")
+        identity = self._identity(recording)
+        recording.motion.require_first_order(identity.scheduler.name)
+        with prompts_encoded_once(self.pipe):
+            fitter = self._fitter(recording)
+            fits = self._fits(fitter, goal, cost * recording.steps * self.samples, progress)
+        self.spent = fitter.rolls.evaluations
+        size = SizeFits(self._size, recording, tuple(fits))
+        return Calibration(identity, (size,), versions())
+
+    def _fits(self, fitter: SizeFitter, goal: Goal, bound: float, progress: Progress) -> list[Fit]:
+        fits: dict[int, Fit] = {}
+        nearby: dict[Steps, float] = {}
+        total = fitter.recording.steps
+        while (count := goal.next_count(fits, total)) is not None:
+            left = bound - fitter.rolls.evaluations
+            tries = int(left // (count * self.samples)) - FIT_ROLLS
+            if tries < LEAST_TRIES:
+                if fits:
+                    break
+                raise CalibrationError(
+                    f"a fit of {count} of {total} steps takes "
+                    f"{count * (FIT_ROLLS + LEAST_TRIES) / total:.1f} plain runs at least: allow "
+                    "as many by fit_cost, or compute fewer steps"
+                )
+            if goal.psnr is not None:  # others may have to be tried
+                tries = max(LEAST_TRIES, tries // 2)
+            known = list(fits.values())
+            errors: dict[Steps, float] = {}
+            found = fitter.search(count, tries, known, nearby, {}, errors.__setitem__, progress)
+            fits[count] = fitter.fit(found.computed, refine=False, tick=progress)
+            nearby = errors or nearby
+        return list(fits.values())
+
+    def _identity(self, recording: Recording) -> Identity:
+        call = self.calls[0]
+        scale = call.arguments.get(guidance_argument(self.pipe, call.arguments))
+        found = Identity.of(self.pipe, recording.steps, None)
+        known = recording.guided_outside and scale is not None
+        return found.model_copy(update={"guidance": float(scale)}) if known else found
+
+    @property
+    def _size(self) -> str:
+        numbers = self.calls[0].numbers
+        sides = [numbers.get(name) for name in ("height", "width")]
+        return "x".join(map(str, sides)) if all(sides) else "the pipeline's own size"
+
+    def _fitter(self, recording: Recording) -> SizeFitter:
+        twins = [twin(self.pipe) for _ in self.calls]
+        lock_step = LockStep(
+            [
+                Sampled(own, partial(call.again, own), call.samples)
+                for call, own in zip(self.calls, twins)
+            ]
+        )
+        counts = tuple(call.samples for call in self.calls)
+        rolls = Rolls(
+            pipe=self.pipe,
+            run=lock_step.run,
+            plain=[torch.cat(each) for each in zip(*self._plain)],
+            motion=recording.motion,
+            shard=Shard(counts, len(counts)),
+            subset=self.subset,
+            lock_step=lock_step,
+        )
+        return SizeFitter(rolls, recording, torch.arange(sum(counts)), OutputCache())
+
+
+def merged(old: Calibration | None, new: Calibration) -> Calibration:
+    """A calibration with the fits of an older one of the same scope too."""
+    if old is None:
+        return new
+    computed = {fit.computed for fit in new.fits}
+    kept = tuple(fit for fit in old.sizes[0].fits if fit.computed not in computed)
+    size = new.sizes[0]
+    return replace(new, sizes=(replace(size, fits=(*kept, *size.fits)),))
