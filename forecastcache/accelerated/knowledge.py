@@ -63,11 +63,11 @@ class Knowledge:
     ) -> None:
         self._pipe, self._kept, self._given = pipe, kept, given
         self._subset, self._becomes = subset, becomes
-        self._settings, self._known = Scopes(), dict[str, Known]()
+        self._scopes, self._known = Scopes(), dict[str, Known]()
 
     def of(self, call: Call) -> Known:
         """What is known of a call that is yet to be made."""
-        scope = self._settings.of(call)
+        scope = self._scopes.of(call)
         known = self._known.get(scope.name)
         if known is None:
             known = Known(scope, self.nothing(), self._kept.get(scope))
@@ -89,9 +89,9 @@ class Knowledge:
     def _is_of(self, calibration: Calibration, scope: Scope) -> bool:
         """Whether a calibration that was given holds for calls of a scope."""
         identity, facts = calibration.identity, scope.facts
-        if calibration.recording.guided_outside and identity.guidance is not None:
-            if identity.guidance not in {facts.get(name) for name in SCALES}:
-                return False
+        guided = calibration.recording.guided_outside and identity.guidance is not None
+        if guided and identity.guidance not in {facts.get(name) for name in SCALES}:
+            return False
         mine = Identity.of(self._pipe, facts.get("num_inference_steps", identity.steps), None)
         try:
             identity.model_copy(update={"guidance": None}).require(mine)

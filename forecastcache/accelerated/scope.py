@@ -1,4 +1,4 @@
-"""Scope: all that what was learned of a pipeline depends on."""
+"""Scope: where what was learned of a pipeline holds."""
 
 from __future__ import annotations
 
