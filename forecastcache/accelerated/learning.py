@@ -25,11 +25,11 @@ from forecastcache.calibration.recording import Recording, record
 from forecastcache.calibration.rolling import Rolls
 from forecastcache.calibration.schedule_search import Steps
 from forecastcache.calibration.subset import Subset
-from forecastcache.calibration.targets import FIT_ROLLS
+from forecastcache.calibration.targets import FOLDS
 from forecastcache.errors import CalibrationError
 from forecastcache.sampling.request import guidance_argument
 
-LEAST_TRIES = 3  # schedules worth a search
+FEW = 3  # schedules to try at one count, where others may have to be tried
 
 
 @dataclass
@@ -97,17 +97,17 @@ class Learning:
         total = fitter.recording.steps
         while (count := goal.next_count(fits, total)) is not None:
             left = bound - fitter.rolls.evaluations
-            tries = int(left // (count * self.samples)) - FIT_ROLLS
-            if tries < LEAST_TRIES:
+            judging = min(FOLDS, self.samples) if self.samples > 1 else 0
+            tries = int(left // (count * self.samples)) - judging
+            if tries < 1:
                 if fits:
                     break
                 raise CalibrationError(
-                    f"a fit of {count} of {total} steps takes "
-                    f"{count * (FIT_ROLLS + LEAST_TRIES) / total:.1f} plain runs at least: allow "
-                    "as many by fit_cost, or compute fewer steps"
+                    f"a fit of {count} of {total} steps takes {count * (judging + 1) / total:.1f} "
+                    "plain runs at least: allow as many by fit_cost, or compute fewer steps"
                 )
-            if goal.psnr is not None:  # others may have to be tried
-                tries = max(LEAST_TRIES, tries // 2)
+            if goal.psnr is not None:
+                tries = min(tries, max(FEW, tries // 2))
             known = list(fits.values())
             errors: dict[Steps, float] = {}
             found = fitter.search(count, tries, known, nearby, {}, errors.__setitem__, progress)

@@ -1,6 +1,6 @@
 """What `fc.accelerate` comes to after four pictures, on held-out prompts: docs/accelerate.md.
 
-python benchmarks/accelerate.py [zoo:NAME[@GUIDANCE] ...]
+python benchmarks/accelerated.py [zoo:NAME[@GUIDANCE] ...]
 """
 
 from __future__ import annotations
@@ -80,12 +80,12 @@ def _in_plain_runs(summary: Summary) -> float | None:
 def main() -> None:
     logging.set_verbosity_error()
     names = sys.argv[1:] or list(MODELS)
-    path = RESULTS / "accelerate.json"
+    path = RESULTS / "accelerated.json"
     known = json.loads(path.read_text())["rows"] if path.exists() else []
     for name in names:
         fresh = rows(name)
         known = [row for row in known if row["model"] != name] + fresh
-        record("accelerate", known)
+        record("accelerated", known)
 
 
 if __name__ == "__main__":
