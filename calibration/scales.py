@@ -92,14 +92,14 @@ class AcrossScales(LinearPredictor):
                 f"the calibration is of guidance {scales_in_words(self.scales)}, but at which the "
                 "pipeline combines its branches cannot be told: use a calibration of one scale"
             )
-        if not low * (1 - SAME_SCALE) <= scale <= high * (1 + SAME_SCALE):
+        if any(abs(scale - its) <= SAME_SCALE * its for its in self.scales):
+            return self.nearest(scale)
+        if not low <= scale <= high:
             raise CalibrationError(
                 f"the calibration is of guidance {low:g} to {high:g}, but the pipeline combines "
                 f"its branches at {scale:.3g}: ask the pipeline for {low:g} to {high:g}, or "
                 f"calibrate at {scale:.3g} too"
             )
-        if any(abs(scale - its) <= SAME_SCALE * its for its in self.scales):
-            return self.nearest(scale)
         return self._mixed(scale)
 
     def nearest(self, scale: float | None) -> Learned:

@@ -13,10 +13,12 @@ import forecastcache as fc
 from forecastcache.calibration.calibrate import calibrate
 from forecastcache.calibration.calibrated import Calibrated
 from forecastcache.calibration.calibration import Calibration
+from forecastcache.calibration.expected import expected
 from forecastcache.calibration.guidance import require_seen, scales_of
 from forecastcache.calibration.hub import card
 from forecastcache.calibration.io import Header
 from forecastcache.calibration.scales import AcrossScales
+from forecastcache.calibration.targets import Effort
 from forecastcache.errors import CalibrationError, ForecastCacheWarning
 from forecastcache.predictor import Sampling
 from forecastcache.sampling.request import Request
@@ -178,8 +180,11 @@ def test_sizes_and_scales_at_once_are_refused():
 
 def test_guidance_that_the_model_is_told_is_refused_before_a_run():
     pipe = PIPELINES["flux"]().pipe
+    told = [asked(scale, prompts=["a"]) for scale in (4.0, 2.0)]
     with pytest.raises(CalibrationError, match="guidance 2, 4 .* is told it itself: it is not"):
-        calibrate(pipe, [asked(4.0, prompts=["a"]), asked(2.0, prompts=["a"])], None, [])
+        calibrate(pipe, told, None, [])
+    with pytest.raises(CalibrationError, match="guidance 2, 4 .* is told it itself: it is not"):
+        expected(pipe, told, Effort.within([3, 3], STEPS, []), micro_batch=8, elements=9)
     true = [asked(2.0, prompts=["a"], call={"true_cfg_scale": scale}) for scale in (2.0, 3.0)]
     with pytest.raises(CalibrationError, match="differ in true_cfg_scale, by which"):
         calibrate(pipe, true, None, [])
