@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,7 +21,9 @@ from forecastcache._util.fingerprint import as_json, digest
 from forecastcache._util.progress import Progress, silent
 from forecastcache.calibration.calibration import Calibration
 from forecastcache.calibration.distributed import ProcessGroup
+from forecastcache.calibration.fit import SizeFitter
 from forecastcache.calibration.fits import SizeFits
+from forecastcache.calibration.guidance import require_seen, scales_of
 from forecastcache.calibration.identity import Identity, versions
 from forecastcache.calibration.io import require_replaceable
 from forecastcache.calibration.part_files import Parts
@@ -57,8 +60,8 @@ def calibrate(
 
     Args:
         pipe: a diffusers pipeline with nothing attached.
-        requests: the samples to record, one request for each size; four to eight serve. Schedules
-            are searched for at the first and fitted at all.
+        requests: the samples to record, one request for each size, or for each guidance scale;
+            four to eight serve. Schedules are searched for at the first and fitted at all.
         out: path of the file; None to write none, and to keep nothing of what was recorded.
         schedules: schedules to fit in closed loop: objects, specs such as `every:7` or `0,6,12`,
             or `search:9` for the nine steps that suit best. None for searches of 4 to 18.
@@ -74,7 +77,8 @@ def calibrate(
 
     Raises:
         CalibrationError: no requests, a sampler that closed loop cannot serve, guidance that
-            changes during a run, `evaluations` below what is needed, `out` or the folder beside
+            changes during a run, requests that differ in guidance where rows cannot be mixed by
+            it, `evaluations` below what is needed, `out` or the folder beside
             it is something else or in use, or another process has ended or was asked for
             something else.
     """
@@ -88,13 +92,13 @@ def calibrate(
         recorder = RequestRecorder(
             pipe, bool(effort.targets), kept, group, micro_batch, depth, Subset(elements)
         )
-        stages = [_stage(request, len(requests)) for request in requests]
+        names = _names(requests, identity.scales)
         fitters = [
-            recorder.fitter(number, divided[number], partial(progress, stage))
-            for number, stage in enumerate(stages)
+            recorder.fitter(number, divided[number], partial(progress, _stage(name, len(names))))
+            for number, name in enumerate(names)
         ]
-        sizes = [SizeFits(_name(it), fitter.recording) for it, fitter in zip(requests, fitters)]
-        recorded = Calibration(identity, tuple(sizes), versions())
+        require_seen(pipe, [fitter.recording for fitter in fitters], identity.scales)
+        recorded = _recorded(identity, names, fitters)
         calibration = _with_fits(recorded, Work(fitters, effort, kept, group, progress))
         if group.is_main:
             calibration.save(place)
@@ -114,8 +118,18 @@ def _place(out: str | Path | None) -> Iterator[Path]:
         yield Path(folder) / "calibration"
 
 
-def _stage(request: Request, of: int) -> str:
-    return "recording" + f" {_name(request)}" * (of > 1)
+def _stage(name: str, of: int) -> str:
+    return "recording" + f" {name}" * (of > 1)
+
+
+def _recorded(
+    identity: Identity, names: Sequence[str], fitters: Sequence[SizeFitter]
+) -> Calibration:
+    sizes = [
+        SizeFits(name, fitter.recording, guidance=scale)
+        for name, fitter, scale in zip_longest(names, fitters, identity.scales)
+    ]
+    return Calibration(identity, tuple(sizes), versions())
 
 
 def _with_fits(calibration: Calibration, work: Work) -> Calibration:
@@ -150,10 +164,11 @@ def _listed(requests: Request | Sequence[Request]) -> list[Request]:
 
 
 def _identity(pipe: Any, requests: Sequence[Request]) -> Identity:
-    first, *others = (Identity.of(pipe, it.steps, it.guidance(pipe)) for it in requests)
+    first, *others = requests
+    identity = Identity.of(pipe, first.steps, first.guidance(pipe))
     for other in others:
-        first.require(other)
-    return first
+        identity.require_steps(other.steps)
+    return identity.model_copy(update={"scales": scales_of(pipe, requests)})
 
 
 def _divided(
@@ -190,12 +205,19 @@ def _note(
         "dtype": str(next(model.parameters()).dtype),
         "scheduler": f"{identity.scheduler.name} {identity.scheduler.config}",
         "steps": str(identity.steps),
-        "guidance": str(identity.guidance),
+        "guidance": str(identity.scales or identity.guidance),
         "prompts, seeds or sizes": digest(json.dumps([as_json(asdict(it)) for it in requests])),
         "--micro-batch": str(micro_batch),
         "depth": str(depth),
         "--elements": str(elements),
     }
+
+
+def _names(requests: Sequence[Request], scales: Sequence[float]) -> list[str]:
+    return [
+        _name(request) + ("" if scale is None else f" at guidance {scale:g}")
+        for request, scale in zip_longest(requests, scales)
+    ]
 
 
 def _name(request: Request) -> str:

@@ -10,15 +10,14 @@ import numpy as np
 from torch import nn
 
 from forecastcache.calibration.identity import Identity, Part
-from forecastcache.calibration.interpolate import Interpolated
+from forecastcache.calibration.scales import SAME_SCALE, AcrossScales
+from forecastcache.calibration.several import Rows
 from forecastcache.errors import CalibrationError, ForecastCacheWarning
 from forecastcache.predictor import LinearPredictor, Need, Predictor, Sampling
-from forecastcache.predictors.learned import Learned
 from forecastcache.predictors.taylor import Taylor
 from forecastcache.step import Step
 
 OnMismatch = Literal["raise", "warn", "taylor"]
-SAME_SCALE = 0.02  # of a guidance scale: how near one that is seen in bfloat16 comes to its own
 
 
 class Calibrated(LinearPredictor):
@@ -32,14 +31,14 @@ class Calibrated(LinearPredictor):
         learned: rows of the calibration.
         identity: identity of what was calibrated.
         guidance: scale at which the pipeline combined its branches; 1 where the model has a single
-            one, None where it is not known.
+            one, None where it is not known, or where the rows are of several scales.
         elements: least and greatest number of elements of one sample that was calibrated; None
             where they are not known.
         on_mismatch: what becomes of a run that the rows were not fitted for: `raise` refuses it,
             `warn` uses the rows all the same, `taylor` warns and forecasts with Taylor of order 1.
     """
 
-    learned: Learned | Interpolated
+    learned: Rows
     identity: Identity
     guidance: float | None = None
     elements: tuple[int, int] | None = None
@@ -90,6 +89,8 @@ class Calibrated(LinearPredictor):
                 )
             )
         self._warn_of_size(sampling.elements)
+        if isinstance(self.learned, AcrossScales):
+            return self._at(self.learned, sampling.guidance)
         mine, its = self.guidance, sampling.guidance
         if mine is None or its is None:
             return self
@@ -101,6 +102,14 @@ class Calibrated(LinearPredictor):
                 f"at {its:.3g}: ask the pipeline for {mine:g}, or calibrate at {its:.3g}"
             )
         )
+
+    def _at(self, across: AcrossScales, scale: float | None) -> Predictor:
+        """What forecasts a run of this scale."""
+        try:
+            return self.model_copy(update={"learned": across.at(scale)})
+        except CalibrationError as error:
+            nearest = self.model_copy(update={"learned": across.nearest(scale)})
+            return nearest._instead(error)
 
     def _warn_of_size(self, elements: int | None) -> None:
         if self.elements is None or elements is None:

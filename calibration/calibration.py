@@ -14,16 +14,15 @@ from forecastcache.calibration.calibrated import Calibrated, OnMismatch
 from forecastcache.calibration.fits import Fit, SizeFits
 from forecastcache.calibration.foretelling import Foretelling
 from forecastcache.calibration.gram import RIDGE, open_loop_rows
-from forecastcache.calibration.identity import Identity
-from forecastcache.calibration.interpolate import Interpolated
+from forecastcache.calibration.identity import Identity, as_seen
 from forecastcache.calibration.io import Header, read_file, write_file
 from forecastcache.calibration.offers import Loop, Offer
 from forecastcache.calibration.recording import Recording
+from forecastcache.calibration.several import Rows, joined
 from forecastcache.calibration.simulation import Simulated
 from forecastcache.errors import CalibrationError
 from forecastcache.predictor import LinearPredictor
 from forecastcache.predictors.explanation import Explanation, explain
-from forecastcache.predictors.learned import Learned
 from forecastcache.predictors.reuse import Reuse
 from forecastcache.predictors.row import Row
 from forecastcache.schedule import Listed, Schedule
@@ -36,7 +35,7 @@ class Calibration:
 
     Attributes:
         identity: model, scheduler, steps and guidance that were calibrated.
-        sizes: the fits of each size, first the one that schedules were searched at.
+        sizes: the fits of each size or guidance scale; schedules were searched at the first.
         versions: versions of the libraries that it was made with.
     """
 
@@ -66,8 +65,8 @@ class Calibration:
 
     def predictor(
         self, schedule: Schedule, loop: Loop = "closed", depth: int | None = None
-    ) -> Learned | Interpolated:
-        """The rows for `schedule`; of several sizes, mixed as the run's step times ask.
+    ) -> Rows:
+        """The rows for `schedule`; of several sizes or guidance scales, mixed as a run asks.
 
         Args:
             schedule: a schedule that knows its steps beforehand.
@@ -81,12 +80,8 @@ class Calibration:
                 be simulated of a sampler that is not of first order.
         """
         computed = schedule.computed(self.recording.steps)
-        rising = sorted(self.sizes, key=lambda size: float(size.recording.times.sum()))
-        rows = [self._rows(size, computed, loop, depth) for size in rising]
-        times = [tuple(size.recording.times.tolist()) for size in rising]
-        if len(rows) == 1:
-            return Learned(rows[0], times[0])
-        return Interpolated(fits=tuple(Learned(each) for each in rows), times=tuple(times))
+        rows = [self._rows(size, computed, loop, depth) for size in self.sizes]
+        return joined(self.sizes, rows)
 
     def _rows(
         self, size: SizeFits, computed: tuple[int, ...], loop: Loop, depth: int | None
@@ -175,7 +170,7 @@ class Calibration:
             on_mismatch=on_mismatch,
         )
 
-    def _chosen(self, offer: Offer) -> tuple[Listed, Learned | Interpolated | Reuse]:
+    def _chosen(self, offer: Offer) -> tuple[Listed, Rows | Reuse]:
         schedule = Listed(offer.computed)
         if offer.loop == "exact":  # no step is left to forecast
             return schedule, Reuse()
@@ -183,11 +178,14 @@ class Calibration:
 
     @property
     def _guidance_outside(self) -> float | None:
-        """The scale at which branches were combined outside the network; 1 for a single branch."""
+        """The scale that branches were combined at outside the network; 1 for a single branch.
+
+        None where it is not known, or where there are several.
+        """
         if not self.recording.guided_outside:
             return 1.0
-        asked = self.identity.guidance
-        return None if asked is None else max(asked, 1.0)  # up to 1 pipelines leave it out
+        asked = None if self.identity.scales else self.identity.guidance
+        return None if asked is None else as_seen(asked)
 
     @property
     def _elements(self) -> tuple[int, int] | None:

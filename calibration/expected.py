@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from forecastcache.calibration.guidance import scales_of
 from forecastcache.calibration.targets import Effort
 from forecastcache.engine.attach import denoisers
 from forecastcache.sampling.request import Request
@@ -47,7 +48,12 @@ class _SeenError(Exception):
 def expected(
     pipe: Any, requests: Sequence[Request], effort: Effort, micro_batch: int, elements: int
 ) -> Expected:
-    """What a calibration with this effort takes; samples two steps of the first micro-batch."""
+    """What a calibration with this effort takes; samples two steps of the first micro-batch.
+
+    Raises:
+        CalibrationError: the requests differ in guidance where rows cannot be mixed by it.
+    """
+    scales_of(pipe, requests)
     part = requests[0].split(pipe, micro_batch)[0]
     seconds, size = _step(pipe, part)
     looked_at = min(size, elements)

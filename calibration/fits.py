@@ -1,4 +1,4 @@
-"""Fits: what a calibration holds for each size of the samples."""
+"""Fits: what a calibration holds for each size of the samples, or each guidance scale."""
 
 from __future__ import annotations
 
@@ -55,15 +55,19 @@ class Fit(BaseModel):
 class SizeFits:
     """What was learned at one size of the samples, and so at one set of step times.
 
+    Where a calibration is of several guidance scales, it is what was learned at one of them.
+
     Attributes:
-        name: name of the size, such as 1024x1024.
+        name: name of the size, such as 1024x1024, and of the scale where there are several.
         recording: sums over the plain runs, from which any schedule is fitted in open loop.
         fits: schedules fitted in closed loop.
+        guidance: guidance scale that was asked for, where the calibration is of several.
     """
 
     name: str
     recording: Recording
     fits: tuple[Fit, ...] = ()
+    guidance: float | None = None
 
     def fit(self, computed: Sequence[int]) -> Fit | None:
         """The fit of these computed steps; None if there is none."""

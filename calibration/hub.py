@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forecastcache import zoo
+from forecastcache.calibration.scales import scales_in_words
 from forecastcache.errors import CalibrationError
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from forecastcache.calibration.calibration import Calibration
     from forecastcache.calibration.fits import Fit
+    from forecastcache.calibration.identity import Identity
 
 NAME = "calibration.safetensors"
 PAGE = "README.md"
@@ -139,7 +141,7 @@ def card(calibration: Calibration, repo: str) -> str:
         model=identity.model.name,
         scheduler=identity.scheduler.name,
         steps=identity.steps,
-        guidance="as the pipeline has it" if identity.guidance is None else identity.guidance,
+        guidance=_guidance(identity),
         prompts=sum(size.recording.prompts for size in calibration.sizes),
         sizes=", ".join(size.name for size in calibration.sizes),
         repo=repo,
@@ -147,6 +149,12 @@ def card(calibration: Calibration, repo: str) -> str:
         fits="\n".join(lines) or "| none | | |",
         versions=", ".join(f"{name} {number}" for name, number in calibration.versions.items()),
     )
+
+
+def _guidance(identity: Identity) -> str:
+    if identity.scales:
+        return scales_in_words(identity.scales)
+    return "as the pipeline has it" if identity.guidance is None else str(identity.guidance)
 
 
 def _nearness(fit: Fit) -> str:

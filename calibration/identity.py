@@ -46,6 +46,8 @@ class Identity(BaseModel):
         scheduler: class and configuration of the sampler.
         steps: number of steps of a trajectory.
         guidance: guidance scale that was asked for; None for the pipeline's own.
+        scales: guidance scales of all requests, the one above first; empty where it is the only
+            one.
         weights: fingerprint of the network's weights; None where they were not in memory.
     """
 
@@ -54,6 +56,7 @@ class Identity(BaseModel):
     scheduler: Part
     steps: Annotated[int, Field(gt=0)]
     guidance: FiniteFloat | None
+    scales: tuple[FiniteFloat, ...] = ()
     weights: str | None = None
 
     @classmethod
@@ -92,12 +95,7 @@ class Identity(BaseModel):
                     f"this one, or load the {what} that it was made with"
                 )
         self.require_steps(other.steps)
-        if self.guidance != other.guidance:
-            raise CalibrationError(
-                f"the calibration is of guidance {self.guidance}, but {other.guidance} is asked "
-                f"for: ask for {self.guidance}, or calibrate with "
-                f"--guidance-scale {other.guidance}"
-            )
+        self._require_guidance(other.guidance)
         if None not in (self.weights, other.weights) and self.weights != other.weights:
             warnings.warn(
                 f"the calibration is of other weights of {self.model.name}: its figures are not "
@@ -105,6 +103,20 @@ class Identity(BaseModel):
                 ForecastCacheWarning,
                 stacklevel=2,
             )
+
+    def _require_guidance(self, asked: float | None) -> None:
+        mine = str(self.guidance)
+        if self.scales:
+            low, high = min(self.scales), max(self.scales)
+            if asked is None or as_seen(low) <= as_seen(asked) <= as_seen(high):
+                return  # the scale that is seen in a run decides
+            mine = f"{low:g} to {high:g}"
+        elif self.guidance == asked:
+            return
+        raise CalibrationError(
+            f"the calibration is of guidance {mine}, but {asked} is asked for: ask for {mine}, "
+            f"or calibrate with --guidance-scale {asked}"
+        )
 
     def require_steps(self, steps: int) -> None:
         """Refuse trajectories of another length.
@@ -117,6 +129,11 @@ class Identity(BaseModel):
                 f"the calibration is of {self.steps} steps, but {steps} are asked for: ask for "
                 f"{self.steps}, or calibrate with --steps {steps}"
             )
+
+
+def as_seen(guidance: float) -> float:
+    """The scale that is seen of one that is asked for: up to 1, pipelines leave guidance out."""
+    return max(guidance, 1.0)
 
 
 def versions() -> dict[str, str]:

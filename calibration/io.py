@@ -11,12 +11,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from safetensors import SafetensorError
 
 from forecastcache._util.atomic_write import atomic_write
 from forecastcache.calibration.fits import Fit, SizeFits
-from forecastcache.calibration.identity import Identity
+from forecastcache.calibration.identity import Identity, as_seen
 from forecastcache.calibration.plausible import ARRAYS, complaint
 from forecastcache.calibration.recording import Recording
 from forecastcache.calibration.sealed import (
@@ -43,6 +51,7 @@ class SizeHeader(BaseModel):
     precision: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     sample_elements: Annotated[int, Field(gt=0)] | None = None
     fits: tuple[Fit, ...]
+    guidance: FiniteFloat | None = None
 
 
 class Header(BaseModel):
@@ -55,6 +64,18 @@ class Header(BaseModel):
     versions: dict[str, str]
     sizes: Annotated[tuple[SizeHeader, ...], Field(min_length=1)]
 
+    @field_validator("sizes")
+    @classmethod
+    def _of_the_scales(
+        cls, sizes: tuple[SizeHeader, ...], info: ValidationInfo
+    ) -> tuple[SizeHeader, ...]:
+        told = info.data["identity"].scales if "identity" in info.data else ()
+        if tuple(size.guidance for size in sizes) != (told or (None,) * len(sizes)):
+            raise ValueError("their guidance is not that of the identity")
+        if len({as_seen(scale) for scale in told}) < len(told):
+            raise ValueError("two are of the same guidance")
+        return sizes
+
     @classmethod
     def of(cls, identity: Identity, versions: dict[str, str], sizes: Sequence[SizeFits]) -> Header:
         """Header of a calibration file of these sizes."""
@@ -66,6 +87,7 @@ class Header(BaseModel):
                 precision=size.recording.precision,
                 sample_elements=size.recording.sample_elements,
                 fits=size.fits,
+                guidance=size.guidance,
             )
             for size in sizes
         ]
@@ -114,8 +136,8 @@ def read_file(path: Path) -> tuple[Header, tuple[SizeFits, ...]]:
     sizes = []
     for number, each in enumerate(header.sizes):
         held: dict[str, Any] = {name: arrays[f"{number}.{name}"] for name in ARRAYS}
-        recording = Recording(**held, **each.model_dump(exclude={"size", "fits"}))
-        sizes.append(SizeFits(each.size, recording, each.fits))
+        recording = Recording(**held, **each.model_dump(exclude={"size", "fits", "guidance"}))
+        sizes.append(SizeFits(each.size, recording, each.fits, each.guidance))
     return header, tuple(sizes)
 
 

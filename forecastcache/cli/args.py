@@ -96,11 +96,11 @@ def requests_fields(
     count: int | None,
     classes: str | None,
     prompts: Path | None,
-    guidance_scale: float | None,
+    guidance_scales: Sequence[float],
     sizes: Sequence[str] = (),
     usual_seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """The fields of a `Request`, from options of the same names, for each size asked for.
+    """The fields of a `Request`, from options of the same names, for each size or scale asked for.
 
     Prompts that are to be called alike go into one request.
 
@@ -109,23 +109,30 @@ def requests_fields(
     """
     if classes and prompts:
         raise OptionError("--classes and --prompts both say what to make: leave one out")
-    repeated = next((size for i, size in enumerate(sizes) if size in sizes[:i]), None)
-    if repeated:
-        raise OptionError(f"--size {repeated} is given twice: leave one out")
+    _require_different("--size", sizes)
+    _require_different("--guidance-scale", [f"{scale:g}" for scale in guidance_scales])
+    if len(sizes) > 1 and len(guidance_scales) > 1:
+        raise OptionError(
+            "--size and --guidance-scale are both given several times: calibrate at several sizes "
+            "or at several guidance scales, not both"
+        )
     lines = read_prompts(prompts) if prompts else []
-    require_said_once(lines, {"--size": sizes, "--seed": seed, "--guidance-scale": guidance_scale})
+    require_said_once(
+        lines, {"--size": sizes, "--seed": seed, "--guidance-scale": guidance_scales}
+    )
     common: dict[str, Any] = {
         "steps": steps,
         "seed": usual_seed if seed is None else seed,
         "count": count,
         "classes": [name.strip() for name in classes.split(",")] if classes else (),
-        "guidance_scale": guidance_scale,
     }
     calls = [_size(text) for text in sizes] or [{}]
+    scales = guidance_scales or (None,)
     return [
-        {**common, **asked, "call": {**asked["call"], **call}}
+        {**common, **asked, "call": {**asked["call"], **call}, "guidance_scale": scale}
         for asked in (_alike(lines) if lines else [{"call": {}}])
         for call in calls
+        for scale in scales
     ]
 
 
@@ -140,7 +147,8 @@ def request_fields(
 ) -> dict[str, Any]:
     """The fields of the one `Request` that all prompts make together."""
     sizes = [size] if size else []
-    fields, *others = requests_fields(steps, seed, count, classes, prompts, guidance_scale, sizes)
+    scales = [] if guidance_scale is None else [guidance_scale]
+    fields, *others = requests_fields(steps, seed, count, classes, prompts, scales, sizes)
     if others:
         raise OptionError(
             f"--prompts {prompts} asks for {1 + len(others)} kinds of call, and one can be had "
@@ -177,6 +185,12 @@ def _alike(prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
         }
         for group in groups.values()
     ]
+
+
+def _require_different(option: str, given: Sequence[str]) -> None:
+    repeated = next((text for i, text in enumerate(given) if text in given[:i]), None)
+    if repeated is not None:
+        raise OptionError(f"{option} {repeated} is given twice: leave one out")
 
 
 def _size(text: str) -> dict[str, int]:

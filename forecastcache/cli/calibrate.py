@@ -20,7 +20,7 @@ from forecastcache.cli.options import (
     DtypeOption,
     ElementsOption,
     EvaluationsOption,
-    GuidanceOption,
+    GuidanceScalesOption,
     JsonOption,
     MicroBatchOption,
     ModelArgument,
@@ -58,7 +58,7 @@ def calibrate_command(
     steps: StepsOption = 50,
     seed: CalibrationSeedOption = None,
     size: SizesOption = [],  # noqa: B006
-    guidance_scale: GuidanceOption = None,
+    guidance_scale: GuidanceScalesOption = [],  # noqa: B006
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",
     dry_run: DryRunOption = False,

@@ -137,6 +137,13 @@ MicroBatchOption = Annotated[
     int,
     typer.Option(min=1, max=MOST["samples"], help="samples that the network sees at once"),
 ]
+GuidanceScalesOption = Annotated[
+    list[float],
+    typer.Option(
+        "--guidance-scale", min=0, max=1000,
+        help="of guidance (the pipeline's own); repeated, rows serve what lies between as well",
+    ),
+]  # fmt: skip
 SizesOption = Annotated[
     Texts,
     typer.Option(

@@ -124,6 +124,20 @@ def test_sizes_between_two_calibrated_are_served(forecastcache, tmp_path):
     assert "lie between" not in forecastcache("run", *model, "--size", "64x64", *by_it)[2]
 
 
+def test_guidance_beyond_two_calibrated_is_refused_before_a_run(forecastcache, tmp_path):
+    out, model = tmp_path / "dit.cal", ("zoo:dit-digits", "--steps", 4)
+    code, printed, err = forecastcache(
+        "calibrate", *model, "--count", 2, "--schedule", "0,2", "--no-refine",
+        "--guidance-scale", 2, "--guidance-scale", 4, "--out", out, "--json",
+    )  # fmt: skip
+    figures = json.loads(printed)
+    assert (code, figures["identity"]["scales"]) == (0, [2, 4]), err
+    by_it = ("--calibration", out, "--computed", 2)
+    code, _, err = forecastcache("run", *model, "--guidance-scale", 7, *by_it)
+    assert code == 2
+    assert "the calibration is of guidance 2 to 4, but 7.0 is asked for" in err
+
+
 def test_prompts_come_with_seeds_and_arguments_of_their_own(forecastcache, tmp_path):
     prompts = tmp_path / "prompts.jsonl"
     lines = [

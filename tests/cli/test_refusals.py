@@ -114,6 +114,15 @@ COMMANDS = {
         ("calibrate", DIT, "--out", "c", "--size", "32x32", "--size", "32x32"),
         "--size 32x32 is given twice",
     ),
+    "a guidance scale twice": (
+        ("calibrate", DIT, "--out", "c", "--guidance-scale", 2, "--guidance-scale", "2.0"),
+        "--guidance-scale 2 is given twice",
+    ),
+    "sizes and guidance scales": (
+        ("calibrate", FLUX, "--out", "c", "--size", "32x32", "--size", "48x48",
+         "--guidance-scale", 2, "--guidance-scale", 4),
+        "--size and --guidance-scale are both given several times",
+    ),
     "no model": (("memory", " "), "an argument is empty"),
 }  # fmt: skip
 
