@@ -159,6 +159,12 @@ class Calibration:
         """
         offer = self.offer(count)
         offer.warn_if_foretold(count)
+        return self.taken(offer, on_mismatch)
+
+    def taken(
+        self, offer: Offer, on_mismatch: OnMismatch = "raise"
+    ) -> tuple[Listed, LinearPredictor]:
+        """Schedule and predictor of an offer, whatever its figure is worth; see `choose`."""
         schedule, predictor = self._chosen(offer)
         if isinstance(predictor, Reuse):
             return schedule, predictor

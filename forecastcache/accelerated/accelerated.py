@@ -19,7 +19,6 @@ from forecastcache.accelerated.call import Call
 from forecastcache.accelerated.goal import Goal
 from forecastcache.accelerated.kept import Kept
 from forecastcache.accelerated.knowledge import Knowledge, Known
-from forecastcache.accelerated.learning import merged
 from forecastcache.accelerated.summary import Summary
 from forecastcache.calibration.calibration import Calibration
 from forecastcache.calibration.subset import Subset
@@ -106,11 +105,9 @@ class Accelerated:
             def make() -> Any:
                 return self.pipe(*args, **kwargs)
 
-            if known.calibration is not None:
-                count = self.goal.chosen(known.calibration)
-                if count is not None:
-                    chosen = known.calibration.choose(count, on_mismatch="taylor")
-                    return self._forecast(*chosen, make)
+            learned = known.chosen(self.goal)
+            if learned is not None:
+                return self._forecast(*learned, make)
             if self._manner.on_unknown == "raise":
                 raise CalibrationError(
                     f"nothing was learned for such calls and {self.goal}: learn it by "
@@ -223,14 +220,14 @@ class Accelerated:
             self.goal, learning.samples, cost,
         )  # fmt: skip
         with _progress_bar(self._manner.progress) as progress:
-            found = learning.fit(self.goal, cost, progress)
-        known.calibration = merged(known.calibration, found)
+            found = learning.fit(self.goal, cost, progress, known.calibration)
+        known.calibration = found
         known.fit_plain_runs = learning.spent / (learning.samples * found.recording.steps)
         known.fit_seconds = perf_counter() - started
         known.learning = self._knowledge.nothing()
         self._knowledge.keep(known)
-        self._warn_of_a_goal_out_of_reach(known.calibration)
-        return known.calibration
+        self._warn_of_a_goal_out_of_reach(found)
+        return found
 
     def _warn_of_a_goal_out_of_reach(self, calibration: Calibration) -> None:
         if self.goal.chosen(calibration) is not None:

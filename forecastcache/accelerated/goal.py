@@ -93,6 +93,11 @@ class Goal:
         enough = [len(fit.computed) for fit in calibration.fits if fit.figure >= self.psnr]
         return min(enough, default=None)
 
+    def nearest(self, calibration: Calibration) -> int:
+        """The number of computed steps that came nearest to the plain run."""
+        best = max(calibration.fits, key=lambda fit: fit.figure)
+        return len(best.computed)
+
     def next_count(self, fits: dict[int, Fit], total: int) -> int | None:
         """The number of computed steps to fit next; None where no other is worth it.
 
@@ -100,10 +105,9 @@ class Goal:
             fits: fit of each number that was tried.
             total: number of steps of a trajectory.
         """
-        if not fits:
-            return min(self.count(total), total - 1)
-        if self.psnr is None:
-            return None
+        if self.psnr is None or not fits:
+            first = min(self.count(total), total - 1)
+            return None if first in fits else first
         near = {count for count, fit in fits.items() if fit.figure >= self.psnr}
         least, most = min(near, default=None), max(fits.keys() - near, default=None)
         if least is None:

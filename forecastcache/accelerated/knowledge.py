@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forecastcache.accelerated.call import Call
+from forecastcache.accelerated.goal import Goal
 from forecastcache.accelerated.kept import Kept
 from forecastcache.accelerated.learning import Learning
 from forecastcache.accelerated.scope import Scope, Scopes
@@ -14,6 +15,8 @@ from forecastcache.calibration.calibration import Calibration
 from forecastcache.calibration.identity import Identity
 from forecastcache.calibration.subset import Subset
 from forecastcache.errors import CalibrationError, ForecastCacheWarning
+from forecastcache.predictor import Predictor
+from forecastcache.schedule import Schedule
 
 SCALES = ("guidance_scale", "true_cfg_scale")
 
@@ -37,6 +40,20 @@ class Known:
     reason: str | None = None
     fit_seconds: float | None = None
     fit_plain_runs: float | None = None
+
+    def chosen(self, goal: Goal) -> tuple[Schedule, Predictor] | None:
+        """What forecasts a call; None where it is to be learned first.
+
+        Where this process has fitted in vain, it is what came nearest.
+        """
+        if self.calibration is None:
+            return None
+        count = goal.chosen(self.calibration)
+        if count is None and self.fit_seconds is not None:
+            count = goal.nearest(self.calibration)
+        if count is None:
+            return None
+        return self.calibration.taken(self.calibration.offer(count), on_mismatch="taylor")
 
     def in_words(self, pictures: int) -> str:
         """What is known, where so many pictures are to be recorded."""

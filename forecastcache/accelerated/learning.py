@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -67,13 +67,16 @@ class Learning:
         self.calls.append(call)
         self._plain.append(plain)
 
-    def fit(self, goal: Goal, cost: float, progress: Progress) -> Calibration:
+    def fit(
+        self, goal: Goal, cost: float, progress: Progress, before: Calibration | None = None
+    ) -> Calibration:
         """Fit what a goal asks for, in lock step over the calls.
 
         Args:
             goal: goal to reach.
             cost: as many plain runs of every call as it may take.
             progress: called with (stage, done, of).
+            before: what was fitted before in the same scope, which is kept.
 
         Raises:
             CalibrationError: nothing was recorded, the sampler is none that closed loop can serve,
@@ -86,13 +89,22 @@ class Learning:
         recording.motion.require_first_order(identity.scheduler.name)
         with prompts_encoded_once(self.pipe):
             fitter = self._fitter(recording)
-            fits = self._fits(fitter, goal, cost * recording.steps * self.samples, progress)
+            known = () if before is None else before.sizes[0].fits
+            bound = cost * recording.steps * self.samples
+            fits = self._fits(fitter, goal, bound, progress, known)
         self.spent = fitter.rolls.evaluations
         size = SizeFits(self._size, recording, tuple(fits))
         return Calibration(identity, (size,), versions())
 
-    def _fits(self, fitter: SizeFitter, goal: Goal, bound: float, progress: Progress) -> list[Fit]:
-        fits: dict[int, Fit] = {}
+    def _fits(
+        self,
+        fitter: SizeFitter,
+        goal: Goal,
+        bound: float,
+        progress: Progress,
+        before: Sequence[Fit],
+    ) -> list[Fit]:
+        fits = {len(fit.computed): fit for fit in sorted(before, key=lambda fit: fit.figure)}
         nearby: dict[Steps, float] = {}
         total = fitter.recording.steps
         while (count := goal.next_count(fits, total)) is not None:
@@ -147,13 +159,3 @@ class Learning:
             lock_step=lock_step,
         )
         return SizeFitter(rolls, recording, torch.arange(sum(counts)), OutputCache())
-
-
-def merged(old: Calibration | None, new: Calibration) -> Calibration:
-    """A calibration with the fits of an older one of the same scope too."""
-    if old is None:
-        return new
-    computed = {fit.computed for fit in new.fits}
-    kept = tuple(fit for fit in old.sizes[0].fits if fit.computed not in computed)
-    size = new.sizes[0]
-    return replace(new, sizes=(replace(size, fits=(*kept, *size.fits)),))

@@ -105,7 +105,7 @@ def test_other_calls_are_learned_on_their_own(learned, change, named):
 
 
 def test_other_weights_are_learned_on_their_own(learned):
-    fast, _, folder = learned
+    _, _, folder = learned
     other = accelerated(make_pipeline(seed=1), folder)
     call(other)
     assert other.summary().state == "1 of 2 pictures recorded"
@@ -124,7 +124,6 @@ def test_a_goal_that_was_not_learned_is_learned_beside(learned, tmp_path):
     more = accelerated(make_pipeline(), folder, computed=6)
     for label in (1, 2, 3):
         call(more, label)
-    assert len(more.summary().computed) == 6
     more.save(tmp_path / "after")
     counts = {len(it.computed) for it in fc.Calibration.load(tmp_path / "after").fits}
     assert counts == {4, 6}
@@ -173,8 +172,8 @@ def test_a_nearness_out_of_reach_says_what_is_the_most(tmp_path):
         call(fast)
     said = [str(it.message) for it in heard]
     assert any("150 dB was not reached: " in it and "is the most that was" in it for it in said)
-    call(fast, 2)  # is recorded, and not lost
-    assert fast.summary().state in ("learned", "1 of 1 pictures recorded")
+    call(fast, 2)
+    assert fast.summary().steps == STEPS  # by the nearest that there is
 
 
 def test_a_sampler_that_cannot_be_learned_falls_back_to_the_formula(tmp_path):
