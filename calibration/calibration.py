@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from forecastcache._util.deprecation import renamed_argument
 from forecastcache.calibration import hub, schedule_dp
@@ -27,6 +27,8 @@ from forecastcache.predictors.reuse import Reuse
 from forecastcache.predictors.row import Row
 from forecastcache.schedule import Listed, Schedule
 from forecastcache.step import Step
+
+Chosen: TypeAlias = tuple[Listed, LinearPredictor]
 
 
 @dataclass(frozen=True)
@@ -141,9 +143,7 @@ class Calibration:
         return Foretelling(self.recording, self.fits)
 
     @renamed_argument("computed", "count", since="0.2")
-    def choose(
-        self, count: int, on_mismatch: OnMismatch = "raise"
-    ) -> tuple[Listed, LinearPredictor]:
+    def choose(self, count: int, on_mismatch: OnMismatch = "raise") -> Chosen:
         """Schedule and predictor of `offer(count)`: `fc.attach(pipe, *calibration.choose(9))`.
 
         It is the best that was rolled of at most `count` computed steps, and so may compute
@@ -161,9 +161,7 @@ class Calibration:
         offer.warn_if_foretold(count)
         return self.taken(offer, on_mismatch)
 
-    def taken(
-        self, offer: Offer, on_mismatch: OnMismatch = "raise"
-    ) -> tuple[Listed, LinearPredictor]:
+    def taken(self, offer: Offer, on_mismatch: OnMismatch = "raise") -> Chosen:
         """Schedule and predictor of an offer, whatever its figure is worth; see `choose`."""
         schedule, predictor = self._chosen(offer)
         if isinstance(predictor, Reuse):
@@ -196,9 +194,8 @@ class Calibration:
     @property
     def _elements(self) -> tuple[int, int] | None:
         """The least and the greatest number of elements of one sample; None if unknown."""
-        known = [size.recording.sample_elements for size in self.sizes]
-        found = [it for it in known if it is not None]
-        return (min(found), max(found)) if len(found) == len(known) else None
+        known = [size.recording.sample_elements or 0 for size in self.sizes]
+        return (min(known), max(known)) if all(known) else None
 
     def explanations(self, count: int) -> list[Explanation]:
         """What each row of `choose(count)` does, at the first size.

@@ -251,3 +251,14 @@ def test_an_unconditional_pipeline_learns_too(tmp_path):
     torch.manual_seed(5)
     fast(batch_size=1, num_inference_steps=8, output_type="np")
     assert len(fast.summary().computed) == 3
+
+
+def test_what_forecasts_miss_is_told_and_beyond_a_bound_warned_of(learned):
+    fast, _, folder = learned
+    call(fast, 1)
+    drift = fast.summary().drift
+    assert set(drift) == set(fast.summary().computed[1:]) - {STEPS - 1}
+    assert all(0 < it < 3 for it in drift.values())  # it was learned from this picture
+    strict = accelerated(make_pipeline(), folder, guard=1e-3)
+    with pytest.warns(ForecastCacheWarning, match="times what they did on the pictures learned"):
+        call(strict, 5)
