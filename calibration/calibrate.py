@@ -120,7 +120,7 @@ def _stage(request: Request, of: int) -> str:
 
 def _with_fits(calibration: Calibration, work: Work) -> Calibration:
     for each in calibration.sizes if work.effort.targets else ():
-        each.recording.motion.require_first_order(calibration.identity.scheduler.name)
+        each.recording.motion.require_linear(calibration.identity.scheduler.name)
     for number, fits in enumerate(work.fits()):
         for size, fit in enumerate(fits):
             calibration = calibration.with_fits([fit], size)
@@ -150,7 +150,10 @@ def _listed(requests: Request | Sequence[Request]) -> list[Request]:
 
 
 def _identity(pipe: Any, requests: Sequence[Request]) -> Identity:
-    first, *others = (Identity.of(pipe, it.steps, it.guidance(pipe)) for it in requests)
+    first, *others = (
+        Identity.of(pipe, it.steps, it.guidance(pipe), float(it.call.get("eta") or 0.0))
+        for it in requests
+    )
     for other in others:
         first.require(other)
     return first
@@ -191,6 +194,7 @@ def _note(
         "scheduler": f"{identity.scheduler.name} {identity.scheduler.config}",
         "steps": str(identity.steps),
         "guidance": str(identity.guidance),
+        "eta": str(identity.eta),
         "prompts, seeds or sizes": digest(json.dumps([as_json(asdict(it)) for it in requests])),
         "--micro-batch": str(micro_batch),
         "depth": str(depth),

@@ -53,7 +53,7 @@ class Calibration:
     def evaluations(self) -> int:
         """Steps that the network computed to make it, for one sample each."""
         return sum(
-            size.recording.prompts * size.recording.steps + sum(f.evaluations for f in size.fits)
+            size.recording.evaluations + sum(fit.evaluations for fit in size.fits)
             for size in self.sizes
         )
 

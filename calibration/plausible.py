@@ -7,20 +7,24 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from forecastcache.calibration.fits import Fit
+from forecastcache.calibration.sampler import FIRST_ORDER, REGRESSORS
 
 ARRAYS = ("times", "gram", "branches", "products")
+NOT_IN_ALL = ("displacements",)
+# Regressors of a step and where it leads to; files of older versions have those of first order.
+SIZES = (len(REGRESSORS) + 1, FIRST_ORDER + 1)
 # Rounding of sums in double precision leaves some 1e-15 of a matrix's largest number.
 TOLERANCE = 1e-9
 
 
 def array_complaint(name: str, array: np.ndarray, steps: int) -> str | None:
-    """What is wrong with one of `ARRAYS` of a trajectory of so many steps; None if nothing is."""
+    """What is wrong with an array of a trajectory of so many steps; None if nothing is."""
+    regressors = next((size for size in SIZES if array.shape[-1:] == (size,)), SIZES[0])
     shape = {
         "times": (steps,),
         "gram": (steps, steps),
         "branches": (*array.shape[:1], steps, steps),
-        "products": (steps, 3, 3),
-    }[name]
+    }.get(name, (steps, regressors, regressors))
     if not array.size or array.shape != shape:
         return f"has the shape {array.shape}, but its header says {steps} steps"
     if array.dtype != np.float64:
@@ -80,7 +84,8 @@ def complaint(
     lacking = [key for key, _ in keys if key not in arrays]
     if lacking:
         return f"it lacks {', '.join(lacking)}"
-    for key, name in keys:
+    others = [(f"{number}.{name}", name) for number in range(len(fits)) for name in NOT_IN_ALL]
+    for key, name in (*keys, *(other for other in others if other[0] in arrays)):
         if wrong := array_complaint(name, arrays[key], steps):
             return f"{key} {wrong}"
     for number, each in enumerate(fits):

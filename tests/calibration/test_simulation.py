@@ -72,7 +72,8 @@ def three_steps(response: Response | None, first: float, between: float, second:
         second: inner product of those of steps 0 and 1.
     """
     gram = np.array([[first, second, 0], [second, between, 0], [0, 0, first]])
-    motion = Motion(keep=np.ones(3), move=np.array([-0.5, -0.3, -0.2]), missed=0.0)
+    moves = np.array([[-0.5], [-0.3], [-0.2]])
+    motion = Motion(keep=np.ones((3, 1)), move=moves, missed=0.0)
     given = {} if response is None else {"response": response}
     return simulate(gram, motion, (0, 2), ridge=1e-15, **given).error
 
