@@ -55,6 +55,9 @@ def calibrate(
 ) -> Calibration:
     """Record the prompts of every request, fit the schedules, write the file.
 
+    Closed loop serves every sampler that is linear in its samples and outputs, multistep and
+    stochastic ones too; clip_sample and thresholding are not.
+
     Args:
         pipe: a diffusers pipeline with nothing attached.
         requests: the samples to record, one request for each size; four to eight serve. Schedules
@@ -66,14 +69,16 @@ def calibrate(
         tries: number of schedules that a search looks at, at most.
         refine: whether rows are refined all together, where `evaluations` allow it.
         evaluations: most evaluations of the network, for one sample each; None for as many as 120
-            plain runs of every sample take.
+            plain runs of every sample take. A sampler that draws noise takes a quarter of a plain
+            run besides.
         elements: number of elements of each sample that are looked at, at most.
         depth: number of newest computed steps that closed-loop rows read; None for all.
         progress: called with (stage, done, of) as each stage goes on.
         group: processes that share the prompts; the main one writes the file.
 
     Raises:
-        CalibrationError: no requests, a sampler that closed loop cannot serve, guidance that
+        CalibrationError: no requests, a sampler that is not linear, noise that depends on how
+            samples lie in batches, guidance that
             changes during a run, `evaluations` below what is needed, `out` or the folder beside
             it is something else or in use, or another process has ended or was asked for
             something else.

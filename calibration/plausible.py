@@ -26,7 +26,7 @@ def array_complaint(name: str, array: np.ndarray, steps: int) -> str | None:
         "branches": (*array.shape[:1], steps, steps),
     }.get(name, (steps, regressors, regressors))
     if not array.size or array.shape != shape:
-        return f"has the shape {array.shape}, but its header says {steps} steps"
+        return f"has the shape {array.shape}, not {shape}"
     if array.dtype != np.float64:
         return f"is in {array.dtype}, not float64"
     if not np.isfinite(array).all():
@@ -71,24 +71,25 @@ def fits_complaint(fits: Sequence[Fit], steps: int) -> str | None:
 
 
 def complaint(
-    arrays: Mapping[str, np.ndarray], fits: Sequence[Sequence[Fit]], steps: int
+    arrays: Mapping[str, np.ndarray], fits: Sequence[Sequence[Fit]], asked: int
 ) -> str | None:
     """What is wrong with the sizes of a file; None if nothing is.
 
     Args:
         arrays: arrays of all sizes, such as `0.gram` for the first.
         fits: fits of each size.
-        steps: number of steps of a trajectory.
+        asked: number of steps that were asked for.
     """
-    keys = [(f"{number}.{name}", name) for number in range(len(fits)) for name in ARRAYS]
-    lacking = [key for key, _ in keys if key not in arrays]
-    if lacking:
-        return f"it lacks {', '.join(lacking)}"
-    others = [(f"{number}.{name}", name) for number in range(len(fits)) for name in NOT_IN_ALL]
-    for key, name in (*keys, *(other for other in others if other[0] in arrays)):
-        if wrong := array_complaint(name, arrays[key], steps):
-            return f"{key} {wrong}"
     for number, each in enumerate(fits):
+        held = {name: arrays.get(f"{number}.{name}") for name in (*ARRAYS, *NOT_IN_ALL)}
+        lacking = [f"{number}.{name}" for name in ARRAYS if held[name] is None]
+        if lacking:
+            return f"it lacks {', '.join(lacking)}"
+        # Some schedulers, such as PNDM's, make more steps than they are asked for.
+        steps = max(asked, arrays[f"{number}.times"].size)
+        for name, array in held.items():
+            if array is not None and (wrong := array_complaint(name, array, steps)):
+                return f"{number}.{name} {wrong}"
         if wrong := fits_complaint(each, steps):
             return f"size {number}: {wrong}"
     return None

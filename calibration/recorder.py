@@ -73,7 +73,7 @@ class RequestRecorder:
             progress(done, len(parts))
         together = self._with_motion(recorded, mine, names, len(parts))
         request = Request.joined(mine)
-        told = together.motion.first_order
+        told = together.motion.tells_outputs
         starts = self.group.own(np.cumsum([0, *map(len, parts[:-1])]).tolist())
         return SizeFitter(
             rolls=Rolls(
@@ -110,7 +110,7 @@ class RequestRecorder:
 
     def _record(self, part: Request, name: str) -> _Recorded:
         recording, seen = record(self.pipe, lambda: part.run(self.pipe), len(part), self.subset)
-        told = recording.motion.first_order or not self.keep_samples
+        told = recording.motion.tells_outputs or not self.keep_samples
         recorded = _Recorded(
             recording,
             torch.stack(seen.samples),

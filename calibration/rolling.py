@@ -33,7 +33,7 @@ from forecastcache.calibration.distributed import Shard
 from forecastcache.calibration.gram import RIDGE, least_weights
 from forecastcache.calibration.microbatch import in_microbatches
 from forecastcache.calibration.output_cache import OutputCache, played_back
-from forecastcache.calibration.sampler import LAGS, ROUNDINGS, Motion
+from forecastcache.calibration.sampler import LAGS, ROUNDINGS, UNREAD, Motion
 from forecastcache.calibration.subset import Subset
 from forecastcache.engine.attach import attach, denoisers
 from forecastcache.errors import CalibrationError
@@ -82,8 +82,8 @@ class Rolls:
         run: function that has it sample all of them, as one batch.
         plain: what was looked at of x_0 to x_T, sampled plainly, `(samples, elements)` each.
         motion: motion of the sampler, a linear one.
-        guided: what was looked at of the plain guided outputs g_0 to g_{T-1}, likewise; empty for
-            a sampler of first order, whose motion tells them from `plain`.
+        guided: what was looked at of the plain guided outputs g_0 to g_{T-1}, likewise; empty
+            where `plain` tells them, as it does of a sampler of first order.
         shard: share of all processes' samples that these are; None for all there are.
         subset: elements that are looked at.
         depth: number of newest computed steps that rows read; None for all.
@@ -244,7 +244,7 @@ class _RowFitter:
         rolls, seen = self._rolls, self._trajectory
         samples, outputs = (each[step] for each in rolls.motion.carried)
         wanted = rolls.plain_guided(step)
-        if not outputs[0]:  # the sampler never reads it
+        if abs(outputs[0]) <= UNREAD * np.abs(rolls.motion.sensitivity).max():
             return wanted
         for lag in range(min(step + 1, LAGS)):
             if samples[lag]:

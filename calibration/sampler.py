@@ -31,6 +31,7 @@ TOLERANCE = 1e-4  # relative residual above which a sampler is not linear
 FLOAT32 = float(np.finfo(np.float32).eps)
 ROUNDINGS = 4  # of float32 in a sample, that a residual may come to
 NEAR = 1.5  # times the least residual of any regressors: as good as it
+UNREAD = 1e-6  # of the largest factor: an output of a smaller one moves nothing
 SINGULAR = 1e-13  # share of the largest eigenvalue below which a direction is rounding
 
 
@@ -63,6 +64,12 @@ class Motion:
         earlier = self.keep[:, 1:].any() or self.move[:, 1:].any()
         return self.is_linear and not self.noisy and not earlier
 
+    @property
+    def tells_outputs(self) -> bool:
+        """Whether x_s and x_{s+1} tell g_s at every step."""
+        moves = np.abs(self.move[:, 0])
+        return self.first_order and bool((moves > UNREAD * moves.max()).all())
+
     def require_linear(self, sampler: str) -> None:
         """Refuse a sampler that does more, by name.
 
@@ -90,7 +97,7 @@ class Motion:
             )
 
     def guided(self, samples: Sequence[Tensor], step: int) -> Tensor:
-        """Guided output of one step, float64, which a sampler of first order tells by its move.
+        """Guided output of one step, float64, where the samples tell it (`tells_outputs`).
 
         Args:
             samples: x_0 to x_T, any shape.

@@ -15,6 +15,7 @@ from forecastcache.calibration.part_files import Parts
 from forecastcache.errors import CalibrationError
 from forecastcache.sampling.trajectory import trajectory_of
 
+from ..conftest import make_unconditional
 from .toys import STEPS, Guided
 
 COMPUTED = (0, 3, 6, 9)
@@ -72,6 +73,19 @@ def test_the_file_knows_the_motion(tmp_path):
     assert {offer.loop for offer in again.offers()} == {"open", "closed", "exact"}
     with pytest.raises(CalibrationError, match="DDPMScheduler is stochastic .* loop='open'"):
         again.predictor(fc.Listed((0, 5)), "simulated")
+
+
+def test_ddim_is_served_at_the_eta_that_it_was_calibrated_at():
+    pipe = make_unconditional()
+    pipe.scheduler = diffusers.DDIMScheduler(clip_sample=False)
+    noisy = fc.Request(steps=6, count=4, call={"eta": 0.5})
+    made = fc.calibrate(pipe, noisy, schedules=["0,2,4"], refine=False)
+    assert made.identity.eta == 0.5
+    assert made.recording.motion.noisy
+    with fc.attach(pipe, *made.choose(3)):
+        noisy.run(pipe)
+        with pytest.raises(CalibrationError, match="of eta=0.5, .* by eta=0: ask for eta=0.5"):
+            fc.Request(steps=6, count=4).run(pipe)
 
 
 def test_open_loop_runs_nothing_beside_the_plain_run():

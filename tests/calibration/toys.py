@@ -67,7 +67,7 @@ def starts(count: int, seed: int = 0, size: int = 6) -> Tensor:
 def rolls_of(pipe: Toy, start: Tensor, **options) -> tuple[Recording, Rolls]:
     """A plain run of these starts, and what rolls them again."""
     recording, seen = record(pipe, lambda: pipe(start), len(start))
-    if not recording.motion.first_order:
+    if not recording.motion.tells_outputs:
         options = {"guided": seen.guided} | options
     return recording, Rolls(pipe, lambda: pipe(start), seen.samples, recording.motion, **options)
 
