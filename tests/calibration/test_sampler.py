@@ -11,13 +11,17 @@ import pytest
 import torch
 
 import forecastcache as fc
+from forecastcache.calibration.distributed import ProcessGroup
 from forecastcache.calibration.gram import RIDGE, least_weights
+from forecastcache.calibration.part_files import Parts
+from forecastcache.calibration.recorder import RequestRecorder
 from forecastcache.calibration.recording import record
 from forecastcache.calibration.sampler import LAGS, Motion
+from forecastcache.calibration.subset import Subset
 from forecastcache.errors import CalibrationError
 from forecastcache.sampling.trajectory import Trajectory, trajectory_of
 
-from .toys import STEPS, Toy, curved, rolls_of, starts
+from .toys import STEPS, Guided, Toy, curved, rolls_of, starts
 
 COMPUTED = (0, 3, 6, 9)
 FLOW = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
@@ -139,3 +143,33 @@ def test_nonlinear_samplers_are_refused_by_name():
         motion = record(pipe, lambda: pipe(start), 8)[0].motion  # noqa: B023
         with pytest.raises(CalibrationError, match="DDIMScheduler is not linear .* clip_sample"):
             motion.require_linear("DDIMScheduler")
+
+
+def test_a_scheduler_that_makes_more_steps_than_asked_is_served(tmp_path):
+    """PNDM repeats its second step."""
+    pipe = Guided(lambda step: [1.0, -0.5])
+    pipe.scheduler = diffusers.PNDMScheduler(skip_prk_steps=True)
+    asked = fc.Request(steps=6, count=4)
+    made = fc.calibrate(pipe, asked, tmp_path / "toy.cal", schedules=["0,2,4"], refine=False)
+    assert made.recording.steps == 7
+    assert made.offer(4) == made.offer(3)
+    with fc.attach(pipe, *fc.Calibration.load(tmp_path / "toy.cal").choose(3)) as session:
+        asked.run(pipe)
+    assert sum(call.was_computed for call in session.calls) == 3 * 2  # branches
+
+
+@pytest.mark.parametrize("name", ["flow-matching Euler", "DPM++ 2M, flow"])
+def test_outputs_are_kept_where_the_samples_do_not_tell_them(name, tmp_path):
+    pipe, group = Guided(lambda step: [1.0]), ProcessGroup()
+    pipe.scheduler = LINEAR[name][0]()
+    parts = fc.Request(steps=STEPS, count=5).split(pipe, 3)
+    with Parts.of(tmp_path / "toy.cal", {}, group) as kept:
+        recorder = RequestRecorder(pipe, True, kept, group, 3, None, Subset())
+        made, read = (recorder.fitter(0, parts, lambda *_: None).rolls for _ in range(2))
+    told = name == "flow-matching Euler"
+    assert len(made.guided) == len(read.guided) == (0 if told else STEPS)
+    with trajectory_of(pipe, 5) as seen:
+        fc.Request(steps=STEPS, count=5).run(pipe)
+    for step, guided in enumerate(seen.guided):
+        torch.testing.assert_close(made.plain_guided(step).float(), guided, rtol=1e-4, atol=1e-4)
+        assert torch.equal(read.plain_guided(step), made.plain_guided(step))
