@@ -168,7 +168,7 @@ class _Recorded:
         if len(self.guided):
             return self.guided
         motion, steps = self.recording.motion, range(self.recording.steps)
-        return torch.stack([motion.guided(self.samples, step).float() for step in steps])
+        return torch.stack([motion.guided([*self.samples], step).float() for step in steps])
 
 
 def _guided(recorded: Sequence[_Recorded]) -> list[Tensor]:

@@ -103,8 +103,8 @@ class Motion:
             samples: x_0 to x_T, any shape.
             step: step of the output.
         """
-        stays = self.keep[step, 0] * samples[step].double()
-        return (samples[step + 1].double() - stays) / self.move[step, 0]
+        keep, move = float(self.keep[step, 0]), float(self.move[step, 0])
+        return (samples[step + 1].double() - keep * samples[step].double()) / move
 
     @cached_property
     def carried(self) -> tuple[np.ndarray, np.ndarray]:
@@ -187,7 +187,8 @@ class MotionSum:
     def _solved(
         self, counts: Sequence[int], elements: int, precision: float, sizes: np.ndarray | None
     ) -> Motion:
-        factors, missed = np.zeros((2, len(self.products), LAGS)), []
+        keep, move = np.zeros((2, len(self.products), LAGS))
+        missed = []
         worth = ROUNDINGS * max(FLOAT32, precision) / max(TOLERANCE, precision)
         for step, products in enumerate(self.products):
             moved = float(products[-1, -1]) ** 0.5
@@ -196,10 +197,10 @@ class MotionSum:
             enough = max(ROUNDINGS * FLOAT32 * length, NEAR * min(left for _, left in fits))
             found, left = next(fit for fit in fits if fit[1] <= enough)
             for (what, lag), factor in zip(REGRESSORS, found):
-                factors["xg".index(what), step, lag] = factor
+                (keep if what == "x" else move)[step, lag] = factor
             known = moved if sizes is None else max(moved, worth * length)
             missed.append(left / max(known, 1e-150))
-        return Motion(*factors, max(missed), precision, noisy=sizes is not None)
+        return Motion(keep, move, max(missed), precision, noisy=sizes is not None)
 
 
 def _least_squares(products: np.ndarray, count: int, elements: int) -> tuple[np.ndarray, float]:

@@ -30,10 +30,10 @@ def noise_seeded(pipe: Any, generators: Sequence[torch.Generator]) -> Iterator[N
         torch.manual_seed(generators[0].initial_seed())
         scheduler = getattr(pipe, "scheduler", None)
         step = getattr(scheduler, "step", None)
-        signature = inspect.signature(step) if step else inspect.Signature()
-        if "generator" not in signature.parameters:
+        if step is None or "generator" not in inspect.signature(step).parameters:
             yield
             return
+        signature = inspect.signature(step)
 
         def seeded(model_output: Tensor, *args: Any, **kwargs: Any) -> Any:
             given = signature.bind_partial(model_output, *args, **kwargs)
