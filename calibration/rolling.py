@@ -83,7 +83,8 @@ class Rolls:
         plain: what was looked at of x_0 to x_T, sampled plainly, `(samples, elements)` each.
         motion: motion of the sampler, a linear one.
         guided: what was looked at of the plain guided outputs g_0 to g_{T-1}, likewise; empty
-            where `plain` tells them, as it does of a sampler of first order.
+            where `plain` tells them, as it does of a sampler of first order; they take as much
+            memory as `plain`.
         shard: share of all processes' samples that these are; None for all there are.
         subset: elements that are looked at.
         depth: number of newest computed steps that rows read; None for all.
