@@ -54,7 +54,7 @@ class Calibration:
     def evaluations(self) -> int:
         """Steps that the network computed to make it, for one sample each."""
         return sum(
-            size.recording.prompts * size.recording.steps + sum(f.evaluations for f in size.fits)
+            size.recording.evaluations + sum(fit.evaluations for fit in size.fits)
             for size in self.sizes
         )
 
@@ -79,7 +79,7 @@ class Calibration:
 
         Raises:
             CalibrationError: the file has no closed-loop rows for this schedule, or a loop is to
-                be simulated of a sampler that is not of first order.
+                be simulated of a sampler that is stochastic or of higher order.
         """
         computed = schedule.computed(self.recording.steps)
         rows = [self._rows(size, computed, loop, depth) for size in self.sizes]
@@ -121,8 +121,8 @@ class Calibration:
         `count` steps or fewer. Where none was rolled it is foretold: rows of a simulated loop, at
         the steps of the nearest count that was rolled, stretched, or those that end nearest in
         that loop; or open-loop rows at the steps at which they cost least, for a sampler that is
-        not of first order and for guidance outside the network where its answer to displaced
-        samples was not measured.
+        stochastic or of higher order and for guidance outside the network where its answer to
+        displaced samples was not measured.
 
         Raises:
             CalibrationError: a trajectory cannot have so many computed steps.

@@ -16,6 +16,7 @@ from forecastcache import zoo
 from forecastcache._util.out_of_memory import is_out_of_memory
 from forecastcache.errors import ForecastCacheError, ForecastCacheWarning, RequestError
 from forecastcache.sampling.loading import in_a_line
+from forecastcache.sampling.noise import noise_seeded
 
 COUNT = 10  # samples where nothing says how many
 STRIDE = 11  # through the classes: in the zoo's order of ten digits an ink, both change
@@ -193,7 +194,8 @@ class Request:
         )
         generators = [torch.Generator().manual_seed(seed) for seed in self._seeds(count)]
         try:
-            return pipe(**arguments, generator=generators)
+            with noise_seeded(pipe, generators):
+                return pipe(**arguments, generator=generators)
         except ForecastCacheError:
             raise
         except (ValueError, TypeError, IndexError, RuntimeError) as error:
