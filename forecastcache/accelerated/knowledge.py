@@ -117,8 +117,10 @@ class Knowledge:
     def _is_of(self, calibration: Calibration, scope: Scope) -> bool:
         """Whether a calibration that was given holds for calls of a scope."""
         identity, facts = calibration.identity, scope.facts
-        guided = calibration.recording.guided_outside and identity.guidance is not None
-        if guided and identity.guidance not in {facts.get(name) for name in SCALES}:
+        known = identity.scales or [it for it in (identity.guidance,) if it is not None]
+        asked = [facts[name] for name in SCALES if facts.get(name) is not None]
+        guided = calibration.recording.guided_outside and known and asked
+        if guided and not any(min(known) <= scale <= max(known) for scale in asked):
             return False
         mine = Identity.of(self._pipe, facts.get("num_inference_steps", identity.steps), None)
         try:

@@ -146,8 +146,9 @@ class Learning:
         scale = call.arguments.get(guidance_argument(self.pipe, call.arguments))
         eta = float(call.arguments.get("eta") or 0.0)
         found = Identity.of(self.pipe, recording.steps, None, eta)
-        known = recording.guided_outside and scale is not None
-        return found.model_copy(update={"guidance": float(scale)}) if known else found
+        if scale is None or not recording.guided_outside:
+            return found
+        return found.model_copy(update={"guidance": float(scale)})
 
     @property
     def _size(self) -> str:

@@ -78,7 +78,7 @@ class Watched(Listed):
         return frozenset({"output"})
 
     def compute(self, step: Step, state: State) -> bool:
-        seen: dict[int, Tensor] = state.memory
+        seen = state.memory.setdefault("seen", dict[int, Tensor]())
         if state.computed and state.computed_output is not None:
             newest = state.computed[-1].index
             if newest not in seen:
