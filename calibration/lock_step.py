@@ -140,12 +140,14 @@ class LockStep:
             self._here, self._met = 0, self._met + 1
             self._turn.notify_all()
             return
+        drawn = random_states()
         while self._met == met and self._failed is None:
             self._require_all()
             self._turn.wait()
         if self._failed is not None:
             raise _LeftError
         self.now = number
+        set_random_states(drawn)  # others have drawn from the global generators meanwhile
 
     def _require_all(self) -> None:
         if self._away < len(self.calls):
@@ -173,6 +175,20 @@ class LockStep:
     def _fail(self, error: BaseException) -> None:
         self._failed = self._failed or error
         self._turn.notify_all()
+
+
+def random_states() -> list[Tensor]:
+    """States of the global generators: the host's, then those of all GPUs in use."""
+    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return [torch.get_rng_state(), *gpus]
+
+
+def set_random_states(states: Sequence[Tensor]) -> None:
+    """Put the global generators back into these states."""
+    host, *gpus = states
+    torch.set_rng_state(host)
+    if gpus:
+        torch.cuda.set_rng_state_all(gpus)
 
 
 def _autocast_here() -> list[tuple[str, torch.dtype]]:

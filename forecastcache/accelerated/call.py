@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from forecastcache.calibration.lock_step import random_states, set_random_states
+
 # What says how many samples are made, or how they are returned, and not how they are sampled.
 BESIDE = frozenset(
     {"num_images_per_prompt", "num_videos_per_prompt", "batch_size", "return_dict", "output_type"}
@@ -29,11 +31,13 @@ class Call:
         pipe: pipeline that was called.
         arguments: every argument by name, defaults included.
         generators: states of the generators that it was given, or of the device's own.
+        world: states of the global generators, from which some pipelines take noise.
     """
 
     pipe: Any
     arguments: Mapping[str, Any]
     generators: Sequence[tuple[torch.device, Tensor]]
+    world: Sequence[Tensor]
 
     @classmethod
     def of(cls, pipe: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:
@@ -54,7 +58,8 @@ class Call:
             None,
         )
         given |= given.pop(others, {}) if others else {}
-        return cls(pipe, given, _states(given.get("generator"), _device(pipe)))
+        states = _states(given.get("generator"), _device(pipe))
+        return cls(pipe, given, states, random_states())
 
     @property
     def samples(self) -> int:
@@ -107,7 +112,12 @@ class Call:
             several = isinstance(given["generator"], (list, tuple))
             found = [_generator(device, state) for device, state in self.generators]
             given["generator"] = found if several else found[0]
-        return pipe(**given)
+        before = random_states()
+        set_random_states(self.world)
+        try:
+            return pipe(**given)
+        finally:
+            set_random_states(before)
 
 
 def twin(pipe: Any) -> Any:

@@ -11,6 +11,7 @@ import torch
 from diffusers import (
     DDIMPipeline,
     DDIMScheduler,
+    DDPMScheduler,
     DiTPipeline,
     DPMSolverMultistepScheduler,
     UniPCMultistepScheduler,
@@ -274,13 +275,18 @@ def test_what_forecasts_miss_is_told_and_beyond_a_bound_warned_of(learned):
 
 def multistep(scheduler: type) -> DiTPipeline:
     pipe = make_pipeline()
-    pipe.scheduler = scheduler.from_config(pipe.scheduler.config)
+    pipe.scheduler = scheduler.from_config(pipe.scheduler.config, clip_sample=False)
     return pipe
 
 
 def noisy(pipe, seed: int) -> torch.Tensor:
     asked = {"batch_size": 1, "num_inference_steps": STEPS, "output_type": "np", "eta": 0.5}
     return torch.from_numpy(pipe(generator=torch.Generator().manual_seed(seed), **asked).images)
+
+
+def drawn(pipe, seed: int) -> torch.Tensor:
+    torch.manual_seed(seed)  # from which DiT's pipeline takes the noise of its steps
+    return call(pipe, seed)
 
 
 def unclipped() -> DDIMPipeline:
@@ -295,8 +301,9 @@ def unclipped() -> DDIMPipeline:
         (partial(multistep, DPMSolverMultistepScheduler), call),
         (partial(multistep, UniPCMultistepScheduler), call),
         (unclipped, noisy),
+        (partial(multistep, DDPMScheduler), drawn),
     ],
-    ids=["DPM++", "UniPC", "DDIM with noise"],
+    ids=["DPM++", "UniPC", "DDIM with noise", "DDPM with noise of the global generator"],
 )
 def test_other_samplers_are_learned_too(tmp_path, pipeline, picture):
     fast = accelerated(pipeline(), tmp_path)
