@@ -186,14 +186,23 @@ class Request:
         """Sample for what is seen on the way; where the pipeline can, nothing is decoded."""
         self._call(pipe, {**changes, "output_type": "latent"})
 
-    def _call(self, pipe: Any, changes: Mapping[str, Any]) -> Any:
-        arguments = {**self.arguments(pipe), **changes}
+    def keywords(self, pipe: Any) -> dict[str, Any]:
+        """The keyword arguments of the pipeline's call, with a generator for each sample.
+
+        Raises:
+            RequestError: as `arguments`, or there are fewer seeds than samples.
+        """
+        arguments = self.arguments(pipe)
         count = len(arguments.get("class_labels", arguments.get("prompt", ()))) or int(
             arguments["batch_size"]
         )
         generators = [torch.Generator().manual_seed(seed) for seed in self._seeds(count)]
+        return {**arguments, "generator": generators}
+
+    def _call(self, pipe: Any, changes: Mapping[str, Any]) -> Any:
+        keywords = {**self.keywords(pipe), **changes}
         try:
-            return pipe(**arguments, generator=generators)
+            return pipe(**keywords)
         except ForecastCacheError:
             raise
         except (ValueError, TypeError, IndexError, RuntimeError) as error:
