@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from forecastcache import _moved as _moved
 from forecastcache import errors
+from forecastcache.accelerated.attach import attach
 from forecastcache.adapter import Adapter, Site, Skip, Trunk
-from forecastcache.engine.attach import attach, detach
+from forecastcache.config import Config
+from forecastcache.engine.attach import detach
 from forecastcache.engine.report import CallRecord, Report
 from forecastcache.engine.session import Session
 from forecastcache.errors import ForecastCacheError, ForecastCacheWarning
@@ -84,6 +86,7 @@ __all__ = [
     "Blend",
     "Calibration",
     "CallRecord",
+    "Config",
     "Evaluation",
     "Every",
     "Explanation",
