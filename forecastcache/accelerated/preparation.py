@@ -121,10 +121,16 @@ class Preparation:
         return prepared
 
     def _prepared(self, samples: int = 0, *spent: float) -> Prepared | None:
-        known = self._known
-        chosen = known.chosen(self._goal)
-        if chosen is None or known.calibration is None:
+        calibration, goal = self._known.calibration, self._goal
+        if calibration is None:
             return None
-        path = self._kept.path(known.scope)
+        count = goal.chosen(calibration)
+        if count is None and samples:  # fitted in vain
+            count = goal.nearest(calibration)
+        if count is None:
+            return None
+        # Calls whose scope is the same are of the same everything: nothing is left to mismatch.
+        chosen = calibration.taken(calibration.offer(count))
+        path = self._kept.path(self._known.scope)
         file = path if path.exists() else None
-        return Prepared(*chosen, known.calibration, self._goal, file, samples, *spent)
+        return Prepared(*chosen, calibration, goal, file, samples, *spent)

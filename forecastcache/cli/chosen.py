@@ -5,11 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecastcache.adapter import GRANULARITIES, Granularity
 from forecastcache.cli.args import choose, predictor_from, schedule_from
 from forecastcache.cli.console import plainly_warned, progress_bars
+from forecastcache.config import Config
 from forecastcache.errors import OptionError
 from forecastcache.predictor import Predictor
 from forecastcache.schedule import Schedule
@@ -36,6 +38,7 @@ class Chosen:
         predictor: predictor of the others.
         site: granularity of what is forecast.
         identity: identity of what it was calibrated on; None if it was not.
+        config: set-up that holds the further options of the session; None for their defaults.
         learned: what was learned for it, ready for JSON; None if nothing was.
     """
 
@@ -43,6 +46,7 @@ class Chosen:
     predictor: Predictor
     site: Granularity = "output"
     identity: Identity | None = None
+    config: Config | None = None
     learned: Mapping[str, Any] | None = None
 
     @property
@@ -70,6 +74,7 @@ class Said:
     first: int | None
     schedule: str | None
     site: str | None
+    config: Path | None
     calibration: str | None
     speedup: float | None
     computed: int | None
@@ -83,7 +88,9 @@ class Said:
         """
         site: Granularity = choose("site", self.site or "output", SITES)
         goal, chooser = self._goal(), next(iter(self._given(("calibration", *GOALS))), None)
-        if chooser is None:
+        if self.config is not None:
+            chosen = self._configured(self.config)
+        elif chooser is None:
             chosen = self._formula(site)
         else:
             self._refuse_beside(chooser, site)
@@ -121,6 +128,16 @@ class Said:
                 f"{chooser} has rows of the model's output, and none of --site {site}: leave out "
                 "--site"
             )
+
+    def _configured(self, path: Path) -> Chosen:
+        others = self._given((*FORMULA, "site", "calibration", *GOALS))
+        if others:
+            raise OptionError(
+                f"--config holds the whole set-up, and {' and '.join(others)} would change it: "
+                f"leave out --config or {others[0]}, or write it in {path}"
+            )
+        config = Config.from_yaml(path)
+        return Chosen(config.schedule, config.predictor, config.site, config=config)
 
     def _formula(self, site: Granularity) -> Chosen:
         made = predictor_from(self.predictor or "taylor", self.order, self.settings)

@@ -66,6 +66,9 @@ ScheduleOption = Annotated[
 ]
 IntervalOption = Annotated[int | None, typer.Option(help="between computed steps (5)")]
 FirstOption = Annotated[int | None, typer.Option(help="leading computed steps (3)")]
+ConfigOption = Annotated[
+    Path | None, typer.Option(help="YAML: schedule, predictor, site and how features are kept")
+]
 CalibrationOption = Annotated[
     str | None, typer.Option(help="file, zoo:NAME or hub id: it gives schedule and predictor")
 ]

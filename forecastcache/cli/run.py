@@ -15,6 +15,7 @@ from forecastcache.cli.options import (
     CalibrationOption,
     ClassesOption,
     ComputedOption,
+    ConfigOption,
     DeviceOption,
     DtypeOption,
     FirstOption,
@@ -51,6 +52,7 @@ def run_command(
     interval: IntervalOption = None,
     first: FirstOption = None,
     schedule: ScheduleOption = None,
+    config: ConfigOption = None,
     calibration: CalibrationOption = None,
     speedup: SpeedupOption = None,
     computed: ComputedOption = None,
@@ -71,7 +73,7 @@ def run_command(
     """Sample MODEL plainly and with forecasting, side by side, with the figures."""
     chosen_dtype = choose("dtype", dtype, DTYPES)
     asked = Said(
-        predictor, order, settings, interval, first, schedule, site,
+        predictor, order, settings, interval, first, schedule, site, config,
         calibration, speedup, computed, psnr,
     ).chosen(steps)  # fmt: skip
     sheet = out / f"{_stem(model)}-{asked.name}.png"
@@ -103,7 +105,7 @@ def _measure_and_show(
     )  # fmt: skip
     method = Forecast(
         chosen.predictor, chosen.schedule, chosen.site, str(chosen.predictor),
-        str(chosen.schedule), chosen.identity,
+        str(chosen.schedule), chosen.identity, config=chosen.config,
     )  # fmt: skip
     with method.apply(pipe, request):
         pass

@@ -310,6 +310,26 @@ def test_run_learns_from_the_first_prompts_with_other_noise():
     assert flux == fc.Request.of("zoo:flux-digits", "calibration", seed=1000, count=4)
 
 
+def test_run_takes_a_set_up_and_nothing_that_would_change_it(
+    forecastcache, tmp_path, unconditional
+):
+    path = tmp_path / "fast.yaml"
+    path.write_text("schedule: 0,1,4\npredictor: reuse\ndtype: float64\n")
+    run = ("run", unconditional, "--steps", 6, "--count", 1, "--out", tmp_path, "--config", path)
+    code, out, err = forecastcache(*run, "--json")
+    figures = json.loads(out)
+    assert code == 0, err
+    assert (figures["computed"], figures["predictor"]) == ([0, 1, 4], "Reuse()")
+    assert figures["cache_bytes"] == 3 * 16 * 16 * 8
+    code, _, err = forecastcache(*run, "--site", "output", "--speedup", 2)
+    assert code == 2
+    assert "and --site and --speedup would change it: leave out --config or --site" in err
+    path.write_text("schedule: 0,1,4\npredictor: reuse\nsite: roof\n")
+    code, _, err = forecastcache(*run)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "fast.yaml, line 3: Config: site='roof', but" in err
+
+
 def test_a_folder_that_is_no_pipeline_is_refused(forecastcache, tmp_path):
     code, _, err = forecastcache("run", tmp_path)
     assert code == 2
