@@ -32,6 +32,7 @@ from forecastcache.predictors.newton import Newton
 from forecastcache.predictors.reuse import Reuse
 from forecastcache.predictors.taylor import Taylor
 from forecastcache.predictors.variable_order import VariableOrder
+from forecastcache.presets import Preset
 from forecastcache.registry import register_adapter, register_predictor, register_schedule
 from forecastcache.schedule import Every, Listed, Schedule, State, Warped
 from forecastcache.step import Step
@@ -104,6 +105,7 @@ __all__ = [
     "Newton",
     "Offer",
     "Predictor",
+    "Preset",
     "Report",
     "Request",
     "Reuse",

@@ -27,7 +27,9 @@ from forecastcache.schedule import Listed, Schedule
 from forecastcache.spec import as_text, from_data, parse_schedule
 
 Read = TypeVar("Read")
-DTYPES = {name: getattr(torch, name) for name in ("float64", "float32", "bfloat16", "float16")}
+DTYPES: dict[str, torch.dtype] = {
+    name: getattr(torch, name) for name in ("float64", "float32", "bfloat16", "float16")
+}
 # Plain text that YAML reads as the text that it is; other text stands in quotes.
 PLAIN = re.compile(
     r"(?!(?i:true|false|yes|no|on|off|null|y|n)$)[A-Za-z](?:[\w.:=,()+-]*[\w)])?", re.A
@@ -60,8 +62,8 @@ def _schedule(value: Any) -> Schedule:
 
 
 def _dtype(value: Any) -> torch.dtype | None:
-    if value is None or value in DTYPES.values():
-        return value
+    if value is None:
+        return None
     name = str(value).removeprefix("torch.")
     if name not in DTYPES:
         raise OptionError(

@@ -35,7 +35,7 @@ FLOORS = (
         "sampling.trajectory",
     ),
     ("schedule", "engine.clock", "memory.shapes"),
-    ("predictor", "memory.without_data"),
+    ("predictor", "presets", "memory.without_data"),
     ("adapter", "engine.branches"),
     ("registry", "engine.taps", "memory.twin"),
     ("spec", "memory.dry_run", "engine.probe"),
