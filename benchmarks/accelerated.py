@@ -1,12 +1,14 @@
 """What `fc.accelerate` comes to after four pictures, on held-out prompts: docs/accelerate.md.
 
-python benchmarks/accelerated.py [zoo:NAME[@GUIDANCE] ...]
+python benchmarks/accelerated.py [zoo:NAME[@GUIDANCE] ...]   measures and writes
+python benchmarks/accelerated.py --report                    writes the table of what was measured
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,6 +31,8 @@ MODELS = (
 PICTURES = 4
 COUNTS = (6, 9, 12, 18)
 HELD_OUT = 64
+DOCUMENT = Path(__file__).parents[1] / "docs" / "accelerate.md"
+START, END = "<!-- table -->", "<!-- end of table -->"
 FORMULAS = ("taylor:order=1", "taylor:order=2", "variable-order")
 
 
@@ -77,15 +81,40 @@ def _in_plain_runs(summary: Summary) -> float | None:
     return round(summary.fit_seconds / summary.plain_seconds / PICTURES, 2)
 
 
+def table(found: Sequence[dict[str, Any]]) -> str:
+    """One row for each model and count: PSNR in dB, and what the fit took."""
+    lines = [
+        "| | computed | `accelerate` | Taylor 1 | Taylor 2 | `variable-order` "
+        "| plain runs | steps |",
+        "|---|---:|---:|---:|---:|---:|---:|---|",
+    ]
+    for name, count in dict.fromkeys((row["model"], row["count"]) for row in found):
+        own = {row["what"]: row for row in found if (row["model"], row["count"]) == (name, count)}
+        values = [f"{own[what]['latent_psnr_db']:.1f}" for what in ("accelerate", *FORMULAS)]
+        learned = own["accelerate"]
+        steps = " ".join(map(str, learned["computed"]))
+        cells = [f"`{name}`", str(count), *values, f"{learned['fit_plain_runs']:.1f}", steps]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def report(found: Sequence[dict[str, Any]]) -> None:
+    before, _, rest = DOCUMENT.read_text().partition(START)
+    after = rest.partition(END)[2]
+    DOCUMENT.write_text(f"{before}{START}\n\n{table(found)}\n\n{END}{after}")
+
+
 def main() -> None:
     logging.set_verbosity_error()
-    names = sys.argv[1:] or list(MODELS)
+    only_report = "--report" in sys.argv
+    names = [] if only_report else sys.argv[1:] or list(MODELS)
     path = RESULTS / "accelerated.json"
     known = json.loads(path.read_text())["rows"] if path.exists() else []
     for name in names:
         fresh = rows(name)
         known = [row for row in known if row["model"] != name] + fresh
         record("accelerated", known)
+    report(sorted(known, key=lambda row: MODELS.index(row["model"])))
 
 
 if __name__ == "__main__":

@@ -58,6 +58,9 @@ def calibrate(
 ) -> Calibration:
     """Record the prompts of every request, fit the schedules, write the file.
 
+    Closed loop serves every sampler that is linear in its samples and outputs, multistep and
+    stochastic ones too; clip_sample and thresholding are not.
+
     Args:
         pipe: a diffusers pipeline with nothing attached.
         requests: the samples to record, one request for each size, or for each guidance scale;
@@ -69,18 +72,19 @@ def calibrate(
         tries: number of schedules that a search looks at, at most.
         refine: whether rows are refined all together, where `evaluations` allow it.
         evaluations: most evaluations of the network, for one sample each; None for as many as 120
-            plain runs of every sample take.
+            plain runs of every sample take. A sampler that draws noise takes a quarter of a plain
+            run besides.
         elements: number of elements of each sample that are looked at, at most.
         depth: number of newest computed steps that closed-loop rows read; None for all.
         progress: called with (stage, done, of) as each stage goes on.
         group: processes that share the prompts; the main one writes the file.
 
     Raises:
-        CalibrationError: no requests, a sampler that closed loop cannot serve, guidance that
-            changes during a run, requests that differ in guidance where rows cannot be mixed by
-            it, `evaluations` below what is needed, `out` or the folder beside
-            it is something else or in use, or another process has ended or was asked for
-            something else.
+        CalibrationError: no requests, a sampler that is not linear, noise that depends on how
+            samples lie in batches, guidance that changes during a run, requests that differ in
+            guidance where rows cannot be mixed by it, `evaluations` below what is needed, `out` or
+            the folder beside it is something else or in use, or another process has ended or was
+            asked for something else.
     """
     requests = _listed(requests)
     effort = _effort(requests, schedules, tries, refine, evaluations)
@@ -134,7 +138,7 @@ def _recorded(
 
 def _with_fits(calibration: Calibration, work: Work) -> Calibration:
     for each in calibration.sizes if work.effort.targets else ():
-        each.recording.motion.require_first_order(calibration.identity.scheduler.name)
+        each.recording.motion.require_linear(calibration.identity.scheduler.name)
     for number, fits in enumerate(work.fits()):
         for size, fit in enumerate(fits):
             calibration = calibration.with_fits([fit], size)
@@ -165,10 +169,15 @@ def _listed(requests: Request | Sequence[Request]) -> list[Request]:
 
 def _identity(pipe: Any, requests: Sequence[Request]) -> Identity:
     first, *others = requests
-    identity = Identity.of(pipe, first.steps, first.guidance(pipe))
+    identity = Identity.of(pipe, first.steps, first.guidance(pipe), _eta(first))
     for other in others:
         identity.require_steps(other.steps)
+        identity.require_eta(_eta(other))
     return identity.model_copy(update={"scales": scales_of(pipe, requests)})
+
+
+def _eta(request: Request) -> float:
+    return float(request.call.get("eta") or 0.0)
 
 
 def _divided(
@@ -206,6 +215,7 @@ def _note(
         "scheduler": f"{identity.scheduler.name} {identity.scheduler.config}",
         "steps": str(identity.steps),
         "guidance": str(identity.scales or identity.guidance),
+        "eta": str(identity.eta),
         "prompts, seeds or sizes": digest(json.dumps([as_json(asdict(it)) for it in requests])),
         "--micro-batch": str(micro_batch),
         "depth": str(depth),

@@ -23,9 +23,9 @@ OnMismatch = Literal["raise", "warn", "taylor"]
 class Calibrated(LinearPredictor):
     """The rows of a calibration, for the model, scheduler and guidance that it is of.
 
-    Another model or scheduler is found at a run's first call. Guidance and size are not asked for
-    but seen: in what the scheduler is given at the first step, beside what the model returned. A
-    negative prompt is seen as guidance is; what it and the prompt say is not.
+    Another model or scheduler is found at a run's first call. Guidance, eta and size are not asked
+    for but seen: in what the scheduler is given at the first step, beside what the model
+    returned. A negative prompt is seen as guidance is; what it and the prompt say is not.
 
     Args:
         learned: rows of the calibration.
@@ -81,13 +81,10 @@ class Calibrated(LinearPredictor):
         return self
 
     def for_sampling(self, sampling: Sampling) -> Predictor:
-        if sampling.eta:
-            return self._instead(
-                CalibrationError(
-                    f"the sampler draws noise at every step (eta={sampling.eta:g}), of which no "
-                    "row can know: leave out eta"
-                )
-            )
+        try:
+            self.identity.require_eta(sampling.eta)
+        except CalibrationError as error:
+            return self._instead(error)
         self._warn_of_size(sampling.elements)
         if isinstance(self.learned, AcrossScales):
             return self._at(self.learned, sampling.guidance)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from forecastcache._util.deprecation import renamed_argument
 from forecastcache.calibration import hub, schedule_dp
@@ -27,6 +27,8 @@ from forecastcache.predictors.reuse import Reuse
 from forecastcache.predictors.row import Row
 from forecastcache.schedule import Listed, Schedule
 from forecastcache.step import Step
+
+Chosen: TypeAlias = tuple[Listed, LinearPredictor]
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Calibration:
     def evaluations(self) -> int:
         """Steps that the network computed to make it, for one sample each."""
         return sum(
-            size.recording.prompts * size.recording.steps + sum(f.evaluations for f in size.fits)
+            size.recording.evaluations + sum(fit.evaluations for fit in size.fits)
             for size in self.sizes
         )
 
@@ -77,7 +79,7 @@ class Calibration:
 
         Raises:
             CalibrationError: the file has no closed-loop rows for this schedule, or a loop is to
-                be simulated of a sampler that is not of first order.
+                be simulated of a sampler that is stochastic or of higher order.
         """
         computed = schedule.computed(self.recording.steps)
         rows = [self._rows(size, computed, loop, depth) for size in self.sizes]
@@ -119,8 +121,8 @@ class Calibration:
         `count` steps or fewer. Where none was rolled it is foretold: rows of a simulated loop, at
         the steps of the nearest count that was rolled, stretched, or those that end nearest in
         that loop; or open-loop rows at the steps at which they cost least, for a sampler that is
-        not of first order and for guidance outside the network where its answer to displaced
-        samples was not measured.
+        stochastic or of higher order and for guidance outside the network where its answer to
+        displaced samples was not measured.
 
         Raises:
             CalibrationError: a trajectory cannot have so many computed steps.
@@ -141,9 +143,7 @@ class Calibration:
         return Foretelling(self.recording, self.fits)
 
     @renamed_argument("computed", "count", since="0.2")
-    def choose(
-        self, count: int, on_mismatch: OnMismatch = "raise"
-    ) -> tuple[Listed, LinearPredictor]:
+    def choose(self, count: int, on_mismatch: OnMismatch = "raise") -> Chosen:
         """Schedule and predictor of `offer(count)`: `fc.attach(pipe, *calibration.choose(9))`.
 
         It is the best that was rolled of at most `count` computed steps, and so may compute
@@ -161,9 +161,7 @@ class Calibration:
         offer.warn_if_foretold(count)
         return self.taken(offer, on_mismatch)
 
-    def taken(
-        self, offer: Offer, on_mismatch: OnMismatch = "raise"
-    ) -> tuple[Listed, LinearPredictor]:
+    def taken(self, offer: Offer, on_mismatch: OnMismatch = "raise") -> Chosen:
         """Schedule and predictor of an offer, whatever its figure is worth; see `choose`."""
         schedule, predictor = self._chosen(offer)
         if isinstance(predictor, Reuse):
@@ -196,9 +194,8 @@ class Calibration:
     @property
     def _elements(self) -> tuple[int, int] | None:
         """The least and the greatest number of elements of one sample; None if unknown."""
-        known = [size.recording.sample_elements for size in self.sizes]
-        found = [it for it in known if it is not None]
-        return (min(found), max(found)) if len(found) == len(known) else None
+        known = [size.recording.sample_elements or 0 for size in self.sizes]
+        return (min(known), max(known)) if all(known) else None
 
     def explanations(self, count: int) -> list[Explanation]:
         """What each row of `choose(count)` does, at the first size.

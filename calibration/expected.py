@@ -24,9 +24,11 @@ class Expected:
     """What a calibration takes, at most.
 
     Attributes:
-        evaluations: steps that the network computes, for one sample each.
+        evaluations: steps that the network computes, for one sample each; a sampler that draws
+            noise takes a quarter of a plain run besides.
         seconds_per_evaluation: time of one, measured at the second step of a micro-batch.
-        kept_bytes: bytes on the host of what is kept of the plain samples.
+        kept_bytes: bytes on the host of what is kept of the plain samples; outputs take as many
+            where the sampler is not of first order.
         refined_bytes: bytes on the host while the rows of one schedule are refined.
     """
 

@@ -101,7 +101,7 @@ class SizeFitter:
             seeds.append(resampled(fit.computed, count, total))
             if len(fit.computed) == count - 1:
                 seeds += with_one_more(fit.computed, total)
-        if count >= SIMULATED_FROM:
+        if count >= SIMULATED_FROM and self.recording.motion.first_order:
             seeds.append(Foretelling(self.recording, fits).nearest(count))
         return seeds
 
@@ -176,10 +176,11 @@ class SizeFitter:
     def unrolled_gap(self, fits: Sequence[Fit], count: int) -> float | None:
         """What comes of the offer of `count` steps where only others were rolled, less its figure.
 
-        In dB, of all samples; None where no other count was rolled.
+        In dB, of all samples; None where no other count was rolled, and for samplers that the
+        simulated loop does not know.
         """
         others = Foretelling(self.recording, fits).without(count)
-        if not others.rolled:
+        if not (others.rolled and self.recording.motion.first_order):
             return None
         steps = others.unrolled(count)
         simulated = others.simulated(steps)
@@ -191,12 +192,10 @@ class SizeFitter:
 
         The sample has moved by d from the plain one, and the network's answer by r.
         """
-        plain, motion = self.rolls.plain, self.rolls.motion
         found = []
         for step, guided in zip(rolled.computed, rolled.guided):
-            moved = rolled.samples[step].double() - plain[step].double()
-            away = plain[step + 1].double() - motion.keep[step] * plain[step].double()
-            answer = guided.double() - away / motion.move[step]
+            moved = rolled.samples[step].double() - self.rolls.plain[step].double()
+            answer = guided.double() - self.rolls.plain_guided(step)
             pairs = ((moved, moved), (moved, answer), (answer, answer))
             sums = self.rolls.share.sum(partial(_inner_products, pairs))
             dd, dr, rr = (sums / self.recording.elements).tolist()

@@ -40,8 +40,9 @@ class Foretelling:
         offered only once it was measured.
         """
         recording = self._recording
-        known = self._response is not None or not recording.guided_outside
-        return recording.motion.first_order and known
+        if not recording.motion.first_order:
+            return False
+        return self._response is not None or not recording.guided_outside
 
     @property
     def rolled(self) -> bool:
@@ -108,7 +109,8 @@ class Foretelling:
     def in_open_loop(self, most: int) -> list[Offer]:
         """Offers of 1 to `most` computed steps; no roll tells how far these figures are out."""
         gram = self._recording.gram / self._recording.elements
-        planned = schedule_dp.cheapest_with_costs(gram, self._weight, most)
+        weight = self._recording.motion.sensitivity
+        planned = schedule_dp.cheapest_with_costs(gram, weight, most)
         return [Offer(computed, "open", None, decibels(error)) for computed, error in planned]
 
     @cached_property
@@ -127,11 +129,6 @@ class Foretelling:
         """What came of each count as if it had not been rolled, less what was simulated, in dB."""
         every = {count: fit.unrolled_gap_db for count, fit in self._best_by_count.items()}
         return {count: gap for count, gap in every.items() if gap is not None}
-
-    @property
-    def _weight(self) -> np.ndarray:
-        motion = self._recording.motion
-        return schedule_dp.sensitivities(motion.keep, motion.move)
 
 
 def interpolated(count: int, gaps: Mapping[int, float]) -> float:

@@ -127,12 +127,20 @@ def open_loop_rows(
 
     Reference: L2P (2604.26365); solved in closed form instead of by gradient descent.
     """
-    rows = []
-    for step in sorted(set(range(len(gram))) - set(computed)):
-        seen = [c for c in computed if c < step][-(depth or len(gram)) :]
-        weights, _ = solve(gram[np.ix_(seen, seen)], gram[seen, step], ridge)
-        rows.append(Row(target=step, computed=tuple(seen), weights=tuple(weights.tolist())))
-    return tuple(rows)
+    newest = slice(-(depth or len(gram)), None)
+    return tuple(
+        open_loop_row(gram, [c for c in computed if c < step][newest], step, ridge)
+        for step in sorted(set(range(len(gram))) - set(computed))
+    )
+
+
+def open_loop_row(
+    gram: np.ndarray, computed: Sequence[int], step: int, ridge: float = RIDGE
+) -> Row:
+    """The row of one step over these computed ones; see `open_loop_rows`."""
+    seen = list(computed)
+    weights, _ = solve(gram[np.ix_(seen, seen)], gram[seen, step], ridge)
+    return Row(target=step, computed=tuple(seen), weights=tuple(weights.tolist()))
 
 
 def residual(gram: np.ndarray, row: Row) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import warnings
 from importlib.metadata import version
@@ -48,6 +49,8 @@ class Identity(BaseModel):
         guidance: guidance scale that was asked for; None for the pipeline's own.
         scales: guidance scales of all requests, the one above first; empty where it is the only
             one.
+        eta: part of the noise of a DDPM step that the sampler draws at each of its own, as DDIM
+            does when it is asked to.
         weights: fingerprint of the network's weights; None where they were not in memory.
     """
 
@@ -58,10 +61,15 @@ class Identity(BaseModel):
     guidance: FiniteFloat | None
     scales: tuple[FiniteFloat, ...] = ()
     weights: str | None = None
+    eta: Annotated[FiniteFloat, Field(ge=0)] = 0.0
 
     @classmethod
-    def of(cls, pipe: Any, steps: int, guidance: float | None) -> Identity:
-        """The identity of a pipeline and what it is asked for."""
+    def of(cls, pipe: Any, steps: int, guidance: float | None, eta: float = 0.0) -> Identity:
+        """The identity of a pipeline and what it is asked for.
+
+        Eta is 0 for a scheduler that takes none: pipelines do not hand it on to such.
+        """
+        taken = "eta" in inspect.signature(pipe.scheduler.step).parameters
         models, _ = denoisers(pipe)
         return cls(
             model=Part.of(models[0]),
@@ -69,6 +77,7 @@ class Identity(BaseModel):
             steps=steps,
             guidance=guidance,
             weights=weights_fingerprint(*models),
+            eta=eta if taken else 0.0,
         )
 
     def require(self, other: Identity) -> None:
@@ -96,6 +105,7 @@ class Identity(BaseModel):
                 )
         self.require_steps(other.steps)
         self._require_guidance(other.guidance)
+        self.require_eta(other.eta)
         if None not in (self.weights, other.weights) and self.weights != other.weights:
             warnings.warn(
                 f"the calibration is of other weights of {self.model.name}: its figures are not "
@@ -128,6 +138,19 @@ class Identity(BaseModel):
             raise CalibrationError(
                 f"the calibration is of {self.steps} steps, but {steps} are asked for: ask for "
                 f"{self.steps}, or calibrate with --steps {steps}"
+            )
+
+    def require_eta(self, eta: float) -> None:
+        """Refuse a sampler that draws another part of noise.
+
+        Raises:
+            CalibrationError: it does.
+        """
+        if self.eta != eta:
+            raise CalibrationError(
+                f"the calibration is of eta={self.eta:g}, but the sampler is asked for noise at "
+                f"every step by eta={eta:g}: ask for eta={self.eta:g}, or calibrate with "
+                f"eta={eta:g}"
             )
 
 

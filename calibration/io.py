@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from forecastcache._util.atomic_write import atomic_write
 from forecastcache.calibration.fits import Fit, SizeFits
 from forecastcache.calibration.identity import Identity, as_seen
-from forecastcache.calibration.plausible import ARRAYS, complaint
+from forecastcache.calibration.plausible import ARRAYS, NOT_IN_ALL, complaint
 from forecastcache.calibration.recording import Recording
 from forecastcache.calibration.sealed import (
     SEAL,
@@ -101,9 +101,10 @@ def write_file(path: Path, header: Header, sizes: Sequence[SizeFits]) -> None:
         CalibrationError: it cannot be written, or could not be read again.
     """
     arrays = {
-        f"{number}.{name}": np.asarray(getattr(size.recording, name))
+        f"{number}.{name}": np.asarray(array)
         for number, size in enumerate(sizes)
-        for name in ARRAYS
+        for name in (*ARRAYS, *NOT_IN_ALL)
+        if (array := getattr(size.recording, name)) is not None
     }
     wrong = complaint(arrays, [size.fits for size in sizes], header.identity.steps)
     if wrong:
@@ -135,7 +136,8 @@ def read_file(path: Path) -> tuple[Header, tuple[SizeFits, ...]]:
         raise CalibrationError(f"{path} is damaged: {wrong}; calibrate again")
     sizes = []
     for number, each in enumerate(header.sizes):
-        held: dict[str, Any] = {name: arrays[f"{number}.{name}"] for name in ARRAYS}
+        names = (*ARRAYS, *NOT_IN_ALL)
+        held: dict[str, Any] = {name: arrays.get(f"{number}.{name}") for name in names}
         recording = Recording(**held, **each.model_dump(exclude={"size", "fits", "guidance"}))
         sizes.append(SizeFits(each.size, recording, each.fits, each.guidance))
     return header, tuple(sizes)

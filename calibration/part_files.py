@@ -30,7 +30,7 @@ logger = logging.getLogger("forecastcache")
 FORMAT = "parts of a forecastcache calibration"
 NOTE, LOCK = "of.json", "lock"
 OURS = re.compile(
-    r"(of\.json|\d+-\d{4,}\.safetensors|(fit|search|check)-\w+\.json)(\.[0-9a-f]{8}\.partial)?"
+    r"(of\.json|(displaced-)?\d+-\d{4,}\.safetensors|(fit|search|check)-\w+\.json)(\.[0-9a-f]{8}\.partial)?"
 )
 Arrays = dict[str, np.ndarray]
 Found = tuple[dict[str, Any], Arrays]

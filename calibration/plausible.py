@@ -7,22 +7,26 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from forecastcache.calibration.fits import Fit
+from forecastcache.calibration.sampler import FIRST_ORDER, REGRESSORS
 
 ARRAYS = ("times", "gram", "branches", "products")
+NOT_IN_ALL = ("displacements",)
+# Regressors of a step and where it leads to; files of older versions have those of first order.
+SIZES = (len(REGRESSORS) + 1, FIRST_ORDER + 1)
 # Rounding of sums in double precision leaves some 1e-15 of a matrix's largest number.
 TOLERANCE = 1e-9
 
 
 def array_complaint(name: str, array: np.ndarray, steps: int) -> str | None:
-    """What is wrong with one of `ARRAYS` of a trajectory of so many steps; None if nothing is."""
+    """What is wrong with an array of a trajectory of so many steps; None if nothing is."""
+    regressors = next((size for size in SIZES if array.shape[-1:] == (size,)), SIZES[0])
     shape = {
         "times": (steps,),
         "gram": (steps, steps),
         "branches": (*array.shape[:1], steps, steps),
-        "products": (steps, 3, 3),
-    }[name]
+    }.get(name, (steps, regressors, regressors))
     if not array.size or array.shape != shape:
-        return f"has the shape {array.shape}, but its header says {steps} steps"
+        return f"has the shape {array.shape}, not {shape}"
     if array.dtype != np.float64:
         return f"is in {array.dtype}, not float64"
     if not np.isfinite(array).all():
@@ -67,23 +71,25 @@ def fits_complaint(fits: Sequence[Fit], steps: int) -> str | None:
 
 
 def complaint(
-    arrays: Mapping[str, np.ndarray], fits: Sequence[Sequence[Fit]], steps: int
+    arrays: Mapping[str, np.ndarray], fits: Sequence[Sequence[Fit]], asked: int
 ) -> str | None:
     """What is wrong with the sizes of a file; None if nothing is.
 
     Args:
         arrays: arrays of all sizes, such as `0.gram` for the first.
         fits: fits of each size.
-        steps: number of steps of a trajectory.
+        asked: number of steps that were asked for.
     """
-    keys = [(f"{number}.{name}", name) for number in range(len(fits)) for name in ARRAYS]
-    lacking = [key for key, _ in keys if key not in arrays]
-    if lacking:
-        return f"it lacks {', '.join(lacking)}"
-    for key, name in keys:
-        if wrong := array_complaint(name, arrays[key], steps):
-            return f"{key} {wrong}"
     for number, each in enumerate(fits):
+        held = {name: arrays.get(f"{number}.{name}") for name in (*ARRAYS, *NOT_IN_ALL)}
+        lacking = [f"{number}.{name}" for name in ARRAYS if held[name] is None]
+        if lacking:
+            return f"it lacks {', '.join(lacking)}"
+        # Some schedulers, such as PNDM's, make more steps than they are asked for.
+        steps = max(asked, arrays[f"{number}.times"].size)
+        for name, array in held.items():
+            if array is not None and (wrong := array_complaint(name, array, steps)):
+                return f"{number}.{name} {wrong}"
         if wrong := fits_complaint(each, steps):
             return f"size {number}: {wrong}"
     return None

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from forecastcache._util.swap import swapped
+from forecastcache.calibration.displaced import computed_count
 from forecastcache.calibration.gram import GramSum
 from forecastcache.calibration.sampler import Motion, MotionSum
 from forecastcache.calibration.subset import Subset
@@ -22,7 +23,7 @@ from forecastcache.engine.report import CallRecord
 from forecastcache.errors import CalibrationError
 from forecastcache.history import is_feature
 from forecastcache.predictors.reuse import Reuse
-from forecastcache.sampling.trajectory import trajectory_of
+from forecastcache.sampling.trajectory import Trajectory, trajectory_of
 from forecastcache.schedule import Every
 
 SAME_OUTPUT = 1e-3  # relative difference of inner products that a cast to bfloat16 may make
@@ -37,11 +38,14 @@ class Recording:
         gram: Gram matrix of the guided outputs, `(T, T)`.
         branches: Gram matrices of what the model returned at each call of a step,
             `(branches, T, T)`.
-        products: inner products of (x_s, g_s, x_{s+1}), `(T, 3, 3)`.
+        products: inner products of x_s and g_s, those of the steps before, and x_{s+1}, as
+            `MotionSum` has them, `(T, n, n)`.
         prompts: number of prompts that were sampled.
         elements: number of elements that were looked at in all their samples.
         precision: relative precision of the samples as the pipeline held them.
         sample_elements: number of elements of one whole sample; None in files of older versions.
+        displacements: the same products of the difference of an accelerated run from the plain
+            one, where plain runs alone do not explain how the samples move, `(T, n, n)`.
     """
 
     times: np.ndarray
@@ -52,6 +56,7 @@ class Recording:
     elements: int
     precision: float
     sample_elements: int | None = None
+    displacements: np.ndarray | None = None
 
     def __add__(self, other: Recording) -> Recording:
         """Raises CalibrationError: they are of other steps, times or branches."""
@@ -79,6 +84,12 @@ class Recording:
         return len(self.times)
 
     @property
+    def evaluations(self) -> int:
+        """Steps that the network computed to make it, for one sample each."""
+        displaced = 0 if self.displacements is None else computed_count(self.steps)
+        return self.prompts * (self.steps + displaced)
+
+    @property
     def guided_outside(self) -> bool:
         """Whether the scheduler is given something else than the model's whole output.
 
@@ -91,7 +102,11 @@ class Recording:
     @cached_property
     def motion(self) -> Motion:
         """How the sampler moves."""
-        return MotionSum.of(self.products).motion(self.precision)
+        plain = MotionSum.of(self.products).motion(self.elements, self.precision)
+        if plain.is_linear or self.displacements is None:
+            return plain
+        moved, sizes = MotionSum.of(self.displacements), self.products[:, -1, -1]
+        return moved.motion(self.elements, self.precision, sizes)
 
 
 def record(
@@ -99,7 +114,7 @@ def record(
     run: Callable[[], object],
     prompts: int,
     subset: Subset = Subset(),  # noqa: B008  # frozen
-) -> tuple[Recording, list[Tensor]]:
+) -> tuple[Recording, Trajectory]:
     """Sample plainly and take notes.
 
     Args:
@@ -109,7 +124,7 @@ def record(
         subset: elements to look at.
 
     Returns:
-        The recording, and the samples x_0 to x_T, `(prompts, elements)` each.
+        The recording, and the trajectory of the samples, `(prompts, elements)` each.
 
     Raises:
         CalibrationError: the model computed NaN or infinity, two models take turns, or guidance
@@ -132,7 +147,7 @@ def record(
     times = _times(calls)
     branches = _by_branch(calls, outputs, len(times))
     motion = MotionSum(len(times))
-    motion.observe(trajectory)
+    motion.observe(trajectory.samples, trajectory.guided)
     recording = Recording(
         times=np.array(times),
         gram=_gram(trajectory.guided),
@@ -143,7 +158,7 @@ def record(
         precision=trajectory.precision,
         sample_elements=trajectory.elements,
     )
-    return recording, trajectory.samples
+    return recording, trajectory
 
 
 @contextmanager

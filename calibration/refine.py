@@ -1,9 +1,10 @@
 """Refinement: all rows of a schedule moved together, so that the samples end nearer.
 
-In closed loop each row makes the best of its own step. Gauss-Newton makes the best of all: only
-where the samples land at the next computed step matters,
+In closed loop each row makes the best of its own step. Gauss-Newton makes the best of all: what
+matters is where the forecasts f_s between two computed steps carry the samples to by the sampler's
+own recursion,
 
-    z_n = z_u + sum_s beta_s f_s,   z_s = x_s / (a_0 .. a_{s-1}),   u, n computed steps,
+    sum_s beta_s f_s,   beta_s the effect of one unit of g_s on the final samples,
 
 so a gap has as many freedoms as outputs are known, and a shift of its landing is spread evenly
 over its forecast steps. Along each freedom the samples are rolled on from the landing and seen to
@@ -27,6 +28,7 @@ from forecastcache.calibration.rolling import Rollout, Rolls
 from forecastcache.predictors.row import Row
 
 STEP = 3e-3  # by which a landing is shifted, in units of the final samples
+LARGEST = 10.0  # times its own RMS that a shift may move an output by: else what it does is lost
 LEAST = 1e-8  # share of the largest eigenvalue below which a direction is rounding
 DAMPINGS = tuple(np.geomspace(1e-5, 100, 22).tolist())
 ROLLS = 3  # of dampings, at most
@@ -52,16 +54,17 @@ class Freedom:
 
 def freedoms(rolls: Rolls, rolled: Rollout) -> list[Freedom]:
     """All ways to shift the landings of a roll, uncorrelated and of equal length in each gap."""
-    motion, total = rolls.motion, len(rolls.plain) - 1
-    scale = np.cumprod(motion.keep)
-    beta = motion.move * scale[-1] / scale  # in units of the final samples
+    total, beta = len(rolls.plain) - 1, rolls.motion.sensitivity
     found = []
     for gap, (begin, end) in enumerate(zip(rolled.computed, (*rolled.computed[1:], total))):
         steps = tuple(range(begin + 1, end))
         if not steps:
             continue
         carried = float(beta[list(steps)].sum())
-        for direction in _directions(_gram(rolls, rolled.guided[: gap + 1])):
+        gram = _gram(rolls, rolled.guided[: gap + 1])
+        if abs(carried) * LARGEST * float(gram[-1, -1]) ** 0.5 < STEP:
+            continue  # noise and contraction leave nothing of these steps
+        for direction in _directions(gram):
             found.append(Freedom(gap, steps, direction / carried))
     return found
 

@@ -1,15 +1,19 @@
 """Rolling: the calibration samples sent through the accelerated sampler, again and again.
 
 All samples roll in lock step. At a forecast step s the row is the one whose forecast lands them
-best on the plain trajectories:
+best on the plain trajectories at the end, if every later answer is the plain one:
 
-    w_s = argmin E |x_{s+1} - a_s x~_s - b_s sum_c w_c g~_c|^2 + ridge |w|^2
+    w_s = argmin E |sum_k p_{s,k} d_{s-k} + sum_{k>0} q_{s,k} e_{s-k}
+                    + q_{s,0} (sum_c w_c g~_c - g_s)|^2 + ridge |w|^2
 
-over the computed steps c, with x~ and g~ of the accelerated run. Then the samples move by it, and
-the next row makes up for what this one has missed. Nothing is fitted at computed steps.
+over the computed steps c, with g~ of the accelerated run, d and e the displacements of its samples
+and outputs from the plain run's, and p and q what these come to at the end by the sampler's own
+recursion. For a sampler of first order that is the landing of the step itself,
+x_{s+1} - a_s x~_s - b_s sum_c w_c g~_c. Then the samples move by it, and the next row makes up for
+what this one has missed. Nothing is fitted at computed steps.
 
-At `site="output"`, a row over past outputs inside a sampler of first order is a non-stationary
-linear multistep method: learned solvers (BNS, 2403.01329; S4S, 2502.17423) train the same numbers
+At `site="output"`, a row over past outputs inside a linear sampler is a non-stationary linear
+multistep method: learned solvers (BNS, 2403.01329; S4S, 2502.17423) train the same numbers
 by gradient descent through the sampler.
 """
 
@@ -30,9 +34,10 @@ from forecastcache.calibration.gram import RIDGE, least_weights
 from forecastcache.calibration.lock_step import JoinedTrajectory, LockStep
 from forecastcache.calibration.microbatch import in_microbatches
 from forecastcache.calibration.output_cache import OutputCache, played_back
-from forecastcache.calibration.sampler import Motion
+from forecastcache.calibration.sampler import LAGS, ROUNDINGS, UNREAD, Motion
 from forecastcache.calibration.subset import Subset
 from forecastcache.engine.attach import attach, denoisers
+from forecastcache.errors import CalibrationError
 from forecastcache.predictor import LinearPredictor
 from forecastcache.predictors.learned import Learned
 from forecastcache.predictors.row import Row
@@ -43,6 +48,7 @@ from forecastcache.step import Step
 
 TINY = 1e-20
 Followed: TypeAlias = Trajectory | JoinedTrajectory
+SAME_NOISE = 1e-3  # of a sample: far below what any sampler's noise moves it by
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,10 @@ class Rolls:
         pipe: a diffusers pipeline.
         run: function that has it sample all of them, as one batch or in lock step.
         plain: what was looked at of x_0 to x_T, sampled plainly, `(samples, elements)` each.
-        motion: motion of the sampler, of first order.
+        motion: motion of the sampler, a linear one.
+        guided: what was looked at of the plain guided outputs g_0 to g_{T-1}, likewise; empty
+            where `plain` tells them, as it does of a sampler of first order; they take as much
+            memory as `plain`.
         shard: share of all processes' samples that these are; None for all there are.
         subset: elements that are looked at.
         depth: number of newest computed steps that rows read; None for all.
@@ -89,6 +98,7 @@ class Rolls:
     run: Callable[[], object]
     plain: Sequence[Tensor]
     motion: Motion
+    guided: Sequence[Tensor] = ()
     shard: Shard | None = None
     subset: Subset = Subset()  # noqa: RUF009  # frozen
     depth: int | None = None
@@ -154,6 +164,12 @@ class Rolls:
         """Squared distance of each sample from the plain one, for one element, `(samples,)`."""
         return (final - self.plain[-1]).double().square().mean(1).clamp(min=TINY)
 
+    def plain_guided(self, step: int) -> Tensor:
+        """Guided output of one step of the plain run, `(samples, elements)`, float64."""
+        if self.guided:
+            return self.guided[step].double()
+        return self.motion.guided(self.plain, step)
+
     @property
     def _model(self) -> torch.nn.Module:
         (model, *_), _ = denoisers(self.pipe)
@@ -194,10 +210,26 @@ class Rolls:
         outputs: Sequence[Any],
         called: int,
     ) -> Rollout:
+        if self.motion.noisy:
+            self._require_same_noise(trajectory.samples[1])
         all_steps = len(computed) * len(self.plain[0])
         self._evaluated.append(all_steps * called // max(1, len(outputs)))
         guided = [trajectory.guided[step] for step in computed]
         return Rollout(tuple(computed), rows, trajectory.samples, guided, outputs)
+
+    def _require_same_noise(self, first: Tensor) -> None:
+        """Refuse noise that is not the plain run's, by x_1, which no forecast has moved.
+
+        Raises:
+            CalibrationError: it is another.
+        """
+        size, away = self.plain[1].norm(), (first - self.plain[1]).norm()
+        if away > max(SAME_NOISE, ROUNDINGS * self.motion.precision) * size:
+            raise CalibrationError(
+                f"the noise of {type(self.pipe.scheduler).__name__} depends on how samples lie in "
+                "batches: record all in one (--micro-batch), or take a scheduler whose step takes "
+                "random generators"
+            )
 
 
 class _RowFitter:
@@ -221,19 +253,33 @@ class _RowFitter:
         )
 
     def _solve(self, computed: list[int], step: int) -> np.ndarray:
-        rolls, motion = self._rolls, self._rolls.motion
-        keep, move = motion.keep[step], motion.move[step]
-        away = rolls.plain[step + 1].double() - keep * self._trajectory.samples[step].double()
         guided = [self._trajectory.guided[c].double() for c in computed]
+        wanted = self._wanted(step)
 
         def normal_and_aim(part: slice) -> np.ndarray:
             on = self._on[part]
             past = torch.stack([each[part][on].flatten() for each in guided])
-            normal, aim = move**2 * (past @ past.T), move * (past @ away[part][on].flatten())
+            normal, aim = past @ past.T, past @ wanted[part][on].flatten()
             return np.column_stack([normal.numpy(), aim.numpy()])
 
-        sums = rolls.share.sum(normal_and_aim)
-        return least_weights(sums[:, :-1], sums[:, -1], rolls.ridge)
+        sums = self._rolls.share.sum(normal_and_aim)
+        return least_weights(sums[:, :-1], sums[:, -1], self._rolls.ridge)
+
+    def _wanted(self, step: int) -> Tensor:
+        """The answer that ends at the plain samples, if later ones are the plain run's."""
+        rolls, seen = self._rolls, self._trajectory
+        samples, outputs = (each[step] for each in rolls.motion.carried)
+        wanted = rolls.plain_guided(step)
+        if abs(outputs[0]) <= UNREAD * np.abs(rolls.motion.sensitivity).max():
+            return wanted
+        for lag in range(min(step + 1, LAGS)):
+            if samples[lag]:
+                moved = seen.samples[step - lag].double() - rolls.plain[step - lag].double()
+                wanted = wanted - samples[lag] / outputs[0] * moved
+            if lag and outputs[lag]:
+                missed = seen.guided[step - lag].double() - rolls.plain_guided(step - lag)
+                wanted = wanted - outputs[lag] / outputs[0] * missed
+        return wanted
 
 
 class _FittedOnTheWay(LinearPredictor):

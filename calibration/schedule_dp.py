@@ -19,18 +19,6 @@ from forecastcache.errors import CalibrationError
 DEPTH = 3  # computed steps that the rows read
 
 
-def sensitivities(keep: np.ndarray, move: np.ndarray) -> np.ndarray:
-    """How far an error of one in each step's output carries to the final sample, `(T,)`.
-
-    Args:
-        keep: factors a_s of x_{s+1} = a_s x_s + b_s e_s, `(T,)`.
-        move: factors b_s, `(T,)`.
-    """
-    after = np.append(np.cumprod(keep[::-1])[::-1][1:], 1.0)
-    carried: np.ndarray = move * after
-    return carried
-
-
 def gap_costs(
     gram: np.ndarray, weight: np.ndarray, known: Sequence[int], ridge: float = RIDGE
 ) -> np.ndarray:

@@ -90,7 +90,7 @@ def noise_levels(motion: Motion) -> np.ndarray:
     """Sigma of every step, `(T,)`, from how the sampler moves."""
     levels = np.zeros(len(motion.keep) + 1)
     for step in reversed(range(len(motion.keep))):
-        levels[step] = (levels[step + 1] - motion.move[step]) / motion.keep[step]
+        levels[step] = (levels[step + 1] - motion.move[step, 0]) / motion.keep[step, 0]
     return levels[:-1]
 
 
@@ -106,7 +106,7 @@ def simulate(
     Args:
         gram: Gram matrix of the plain trajectories' guided outputs, `(T, T)`, for one element of
             a sample.
-        motion: motion of the sampler.
+        motion: motion of the sampler, of first order.
         computed: computed steps, rising from 0.
         response: response of the network to a displaced sample; None for the usual one.
         ridge: ridge as a part of the mean diagonal.
@@ -125,7 +125,7 @@ def simulate(
     seen = 0
     rows: dict[int, np.ndarray] = {}
     for step in range(total):
-        keep, move = motion.keep[step], motion.move[step]
+        keep, move = motion.keep[step, 0], motion.move[step, 0]
         if step in computed:
             unforeseen = np.zeros(total + count)
             unforeseen[total + seen] = 1.0

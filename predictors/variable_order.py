@@ -25,8 +25,9 @@ class VariableOrder(Predictor):
     |F^_c - F_c|, over all samples of the branch, forecasts the step. Until there are enough
     features to tell, the lowest order does.
 
-    What orders may be trusted depends on the guidance: high guidance makes trajectories stiff, and
-    there low orders win. Use it where nothing was calibrated and guidance is not known beforehand.
+    Its convergence order is 2, as Taylor's. What orders may be trusted depends on the guidance:
+    high guidance makes trajectories stiff, and there low orders win. Use it where nothing was
+    calibrated and guidance is not known beforehand.
     It reads the history twice, and on an accelerator waits for it once a forecast.
 
     Args:

@@ -38,6 +38,7 @@ PREDICTOR_EXAMPLES: Mapping[str, tuple[fc.Predictor, ...]] = {
     ),
     "blend": (fc.Blend("reuse", "taylor:order=2", 0.8), fc.Blend(fc.Newton(2), fc.Newton(3), -1)),
     "learned": (learned(), learned(times=TIMES)),
+    "variable-order": (fc.VariableOrder(), fc.VariableOrder((0, 2, 3))),
 }
 SCHEDULE_EXAMPLES: Mapping[str, tuple[fc.Schedule, ...]] = {
     "warped": [fc.Warped(4), fc.Warped(3, a=0.8, b=1.7, last=2)],

@@ -34,7 +34,7 @@ EXECUTED = [
     "reference/memory.md",
 ]
 FENCE = re.compile(r"^```(\w*) *(?:title=\"([^\"\n]*)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-GENERATED = re.compile(r"^(predictors/(?!index)\w+|contributing|changelog)\.md$")
+GENERATED = re.compile(r"^(predictors/(?!index)[\w-]+|contributing|changelog)\.md$")
 
 
 def name_of(page: Path) -> str:

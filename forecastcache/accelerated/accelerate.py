@@ -14,6 +14,8 @@ from forecastcache.calibration.subset import ELEMENTS
 from forecastcache.engine.attach import denoisers
 from forecastcache.errors import AttachError, OptionError
 
+GUARD = 8.0  # where nothing is asked
+
 
 def accelerate(
     pipe: Any,
@@ -29,6 +31,7 @@ def accelerate(
     calibration: str | PathLike[str] | None = None,
     folder: str | PathLike[str] | None = None,
     elements: int = ELEMENTS,
+    guard: float | None = GUARD,
     progress: bool = True,
 ) -> Accelerated:
     """Stand for a pipeline, and compute fewer of its steps.
@@ -61,6 +64,8 @@ def accelerate(
             cache folder.
         elements: number of elements of each sample to look at; each takes four bytes of host
             memory a step and picture until the fit is done.
+        guard: times what they missed on the pictures learned from that the forecasts of a call may
+            miss at its computed steps before a warning says so; None for no warning.
         progress: whether a fit shows how far it has come.
 
     Raises:
@@ -76,12 +81,12 @@ def accelerate(
         )
     if on_unknown not in ("record", "formula", "raise"):
         raise OptionError(f"on_unknown={on_unknown!r}: write 'record', 'formula' or 'raise'")
-    if pictures < 1 or fit_cost <= 0 or elements < 1:
-        raise OptionError("pictures, fit_cost and elements are numbers above 0")
+    if pictures < 1 or fit_cost <= 0 or elements < 1 or not (guard is None or guard > 0):
+        raise OptionError("pictures, fit_cost, elements and guard are numbers above 0")
     return Accelerated(
         pipe,
         Goal.of(speedup, computed, psnr, quality),
-        Manner(pictures, fit_cost, eager, on_unknown, elements, progress),
+        Manner(pictures, fit_cost, eager, on_unknown, elements, guard, progress),
         Kept(home() if folder is None else Path(folder)),
         None if calibration is None else Calibration.load(str(calibration)),
     )

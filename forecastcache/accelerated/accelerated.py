@@ -47,6 +47,7 @@ class Manner:
     eager: bool
     on_unknown: OnUnknown
     elements: int
+    guard: float | None
     progress: bool
 
 
@@ -60,6 +61,8 @@ class Seen:
         computed: computed steps of the newest accelerated call.
         steps: number of its steps; None where there was none.
         cache_bytes: bytes that its histories held.
+        drift: how many times what the calibration saw forecasts missed, at computed steps; the
+            worst sample's.
     """
 
     plain: list[float] = field(default_factory=list)
@@ -67,6 +70,11 @@ class Seen:
     computed: tuple[int, ...] = ()
     steps: int | None = None
     cache_bytes: int = 0
+    drift: dict[int, float] = field(default_factory=dict)
+
+    def note(self, step: int, missed: Sequence[float]) -> None:
+        """Take note of what the forecasts of a computed step missed, sample by sample."""
+        self.drift[step] = max(self.drift.get(step, 0.0), *missed)
 
 
 class Accelerated:
@@ -105,9 +113,12 @@ class Accelerated:
             def make() -> Any:
                 return self.pipe(*args, **kwargs)
 
-            learned = known.chosen(self.goal)
+            self._seen.drift = {}
+            learned = known.chosen(self.goal, self._seen.note)
             if learned is not None:
-                return self._forecast(*learned, make)
+                output = self._forecast(*learned, make)
+                self._warn_of_drift()
+                return output
             if self._manner.on_unknown == "raise":
                 raise CalibrationError(
                     f"nothing was learned for such calls and {self.goal}: learn it by "
@@ -177,6 +188,7 @@ class Accelerated:
             steps=seen.steps,
             latent_psnr_db=None if fit is None else fit.latent_psnr_db,
             cache_bytes=seen.cache_bytes,
+            drift=dict(seen.drift),
             plain_seconds=_typical(seen.plain),
             fast_seconds=_typical(seen.fast),
             fit_seconds=None if known is None else known.fit_seconds,
@@ -239,6 +251,17 @@ class Accelerated:
             ForecastCacheWarning,
             stacklevel=5,
         )
+
+    def _warn_of_drift(self) -> None:
+        bound, drift = self._manner.guard, max(self._seen.drift.values(), default=0.0)
+        if bound is not None and drift > bound:
+            warnings.warn(
+                f"forecasts of this call miss {drift:.1f} times what they did on the pictures "
+                "learned from: it may be far from its plain run; sample it by .pipe(...), or "
+                "learn from calls like it by fit(prompts=[...])",
+                ForecastCacheWarning,
+                stacklevel=3,
+            )
 
     def _forecast(self, schedule: Schedule, predictor: Predictor, make: Callable[[], Any]) -> Any:
         started, seen = perf_counter(), self._seen

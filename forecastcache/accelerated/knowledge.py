@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from forecastcache.accelerated.goal import Goal
 from forecastcache.accelerated.kept import Kept
 from forecastcache.accelerated.learning import Learning
 from forecastcache.accelerated.scope import Scope, Scopes
+from forecastcache.accelerated.watch import Watched, checks
 from forecastcache.calibration.calibration import Calibration
 from forecastcache.calibration.identity import Identity
 from forecastcache.calibration.subset import Subset
@@ -41,10 +43,16 @@ class Known:
     fit_seconds: float | None = None
     fit_plain_runs: float | None = None
 
-    def chosen(self, goal: Goal) -> tuple[Schedule, Predictor] | None:
+    def chosen(
+        self, goal: Goal, tell: Callable[[int, list[float]], None]
+    ) -> tuple[Schedule, Predictor] | None:
         """What forecasts a call; None where it is to be learned first.
 
         Where this process has fitted in vain, it is what came nearest.
+
+        Args:
+            goal: what is asked.
+            tell: function that is told what forecasts would have missed; see `Watched`.
         """
         if self.calibration is None:
             return None
@@ -53,7 +61,10 @@ class Known:
             count = goal.nearest(self.calibration)
         if count is None:
             return None
-        return self.calibration.taken(self.calibration.offer(count), on_mismatch="taylor")
+        offer = self.calibration.offer(count)
+        schedule, predictor = self.calibration.taken(offer, on_mismatch="taylor")
+        expected = checks(self.calibration, schedule.steps)
+        return Watched(steps=schedule.steps, checks=expected, tell=tell), predictor
 
     def in_words(self, pictures: int) -> str:
         """What is known, where so many pictures are to be recorded."""

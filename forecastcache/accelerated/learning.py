@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from forecastcache._util.progress import Progress
 from forecastcache.accelerated.call import Call, twin
 from forecastcache.accelerated.goal import Goal
 from forecastcache.calibration.calibration import Calibration
+from forecastcache.calibration.displaced import displacements
 from forecastcache.calibration.distributed import Shard
 from forecastcache.calibration.fit import SizeFitter
 from forecastcache.calibration.fits import Fit, SizeFits
@@ -28,6 +30,7 @@ from forecastcache.calibration.subset import Subset
 from forecastcache.calibration.targets import FOLDS
 from forecastcache.errors import CalibrationError
 from forecastcache.sampling.request import guidance_argument
+from forecastcache.sampling.trajectory import Trajectory
 
 FEW = 3  # schedules to try at one count, where others may have to be tried
 
@@ -49,7 +52,7 @@ class Learning:
     calls: list[Call] = field(default_factory=list)
     recording: Recording | None = None
     spent: int = 0
-    _plain: list[list[Tensor]] = field(default_factory=list)
+    _plain: list[Trajectory] = field(default_factory=list)
 
     @property
     def samples(self) -> int:
@@ -62,10 +65,10 @@ class Learning:
         Raises:
             CalibrationError: it cannot serve, though it was made.
         """
-        recording, plain = record(self.pipe, make, call.samples, self.subset)
+        recording, seen = record(self.pipe, make, call.samples, self.subset)
         self.recording = recording if self.recording is None else self.recording + recording
         self.calls.append(call)
-        self._plain.append(plain)
+        self._plain.append(seen)
 
     def fit(
         self, goal: Goal, cost: float, progress: Progress, before: Calibration | None = None
@@ -82,12 +85,12 @@ class Learning:
             CalibrationError: nothing was recorded, the sampler is none that closed loop can serve,
                 or `cost` does not allow a single schedule.
         """
-        recording = self.recording
-        if recording is None:
+        if self.recording is None:
             raise CalibrationError("nothing was recorded: make some pictures first")
-        identity = self._identity(recording)
-        recording.motion.require_first_order(identity.scheduler.name)
         with prompts_encoded_once(self.pipe):
+            recording = self._with_motion(self.recording)
+            identity = self._identity(recording)
+            recording.motion.require_linear(identity.scheduler.name)
             fitter = self._fitter(recording)
             known = () if before is None else before.sizes[0].fits
             bound = cost * recording.steps * self.samples
@@ -127,10 +130,22 @@ class Learning:
             nearby = errors or nearby
         return list(fits.values())
 
+    def _with_motion(self, recording: Recording) -> Recording:
+        """The recording, with displaced runs beside it where plain ones do not tell the motion."""
+        if recording.motion.is_linear:
+            return recording
+        moved = []
+        for call, plain in zip(self.calls, self._plain):
+            own = twin(self.pipe)
+            run = partial(call.again, own)
+            moved.append(displacements(own, run, plain.samples, plain.guided, self.subset))
+        return replace(recording, displacements=np.sum(moved, axis=0))
+
     def _identity(self, recording: Recording) -> Identity:
         call = self.calls[0]
         scale = call.arguments.get(guidance_argument(self.pipe, call.arguments))
-        found = Identity.of(self.pipe, recording.steps, None)
+        eta = float(call.arguments.get("eta") or 0.0)
+        found = Identity.of(self.pipe, recording.steps, None, eta)
         known = recording.guided_outside and scale is not None
         return found.model_copy(update={"guidance": float(scale)}) if known else found
 
@@ -149,13 +164,20 @@ class Learning:
             ]
         )
         counts = tuple(call.samples for call in self.calls)
+        told = recording.motion.tells_outputs
         rolls = Rolls(
             pipe=self.pipe,
             run=lock_step.run,
-            plain=[torch.cat(each) for each in zip(*self._plain)],
+            plain=_joined([it.samples for it in self._plain]),
             motion=recording.motion,
+            guided=[] if told else _joined([it.guided for it in self._plain]),
             shard=Shard(counts, len(counts)),
             subset=self.subset,
             lock_step=lock_step,
         )
         return SizeFitter(rolls, recording, torch.arange(sum(counts)), OutputCache())
+
+
+def _joined(each: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    """The tensors of each step, of all calls."""
+    return [torch.cat(step) for step in zip(*each)]

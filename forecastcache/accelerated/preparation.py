@@ -15,7 +15,7 @@ from forecastcache.accelerated.knowledge import Knowledge
 from forecastcache.calibration.calibration import Calibration
 from forecastcache.calibration.subset import Subset
 from forecastcache.predictor import Predictor
-from forecastcache.sampling.request import Request
+from forecastcache.sampling.request import Request, refusals_in_a_line
 from forecastcache.schedule import Schedule
 
 
@@ -108,7 +108,8 @@ class Preparation:
         known = self._known
         call = Call.of(self._pipe, (), examples.keywords(self._pipe))
         progress("record", 0, call.samples)
-        known.learning.record(call, lambda: examples.run(self._pipe))
+        with refusals_in_a_line(self._pipe):
+            known.learning.record(call, lambda: call.again(self._pipe))
         progress("record", call.samples, call.samples)
         started = perf_counter()
         known.calibration = known.learning.fit(self._goal, cost, progress, known.calibration)

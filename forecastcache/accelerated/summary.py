@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from forecastcache.memory.budget import in_mebibytes
@@ -21,6 +21,8 @@ class Summary:
         latent_psnr_db: PSNR in dB of the final latents to the plain run's, as it was rolled on
             samples that the rows were not fitted to; None where nothing was learned.
         cache_bytes: bytes that histories held.
+        drift: how many times what they missed on the samples learned from the forecasts of the
+            newest accelerated call would have missed at its computed steps, of the worst sample.
         plain_seconds: seconds of a plain call, typically; None where there was none.
         fast_seconds: seconds of an accelerated call, likewise.
         fit_seconds: seconds of the newest fit; None where there was none.
@@ -34,6 +36,7 @@ class Summary:
     steps: int | None
     latent_psnr_db: float | None
     cache_bytes: int
+    drift: Mapping[int, float]
     plain_seconds: float | None
     fast_seconds: float | None
     fit_seconds: float | None
@@ -63,6 +66,9 @@ class Summary:
             if self.plain_seconds is not None:
                 faster = f", {self.plain_seconds / self.fast_seconds:.1f} times faster"
             found.append(f"accelerated {self.fast_seconds:.2f} s a call{faster}")
+            if self.drift:
+                worst = max(self.drift.values())
+                found.append(f"forecasts missed at most {worst:.1f} times what was expected")
             found.append(f"histories held {in_mebibytes(self.cache_bytes)}")
         return found
 

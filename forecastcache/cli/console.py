@@ -115,8 +115,10 @@ def print_expected(found: Expected, effort: Effort) -> None:
         f"As many as {effort.plain_runs:.0f} plain runs of each sample; {effort.tries} tries a "
         f"search, {refined}.\n"
         f"{found.seconds_per_evaluation:.3g} s an evaluation, measured: {found.seconds:,.0f} s.\n"
-        f"On the host: {in_mebibytes(found.kept_bytes)} of plain samples, "
-        f"{in_mebibytes(found.refined_bytes)} more while rows are refined.",
+        f"On the host: {in_mebibytes(found.kept_bytes)} of plain samples, as much of outputs if "
+        "the sampler is not of first order, "
+        f"{in_mebibytes(found.refined_bytes)} more while rows are refined.\n"
+        "A sampler that draws noise takes a quarter of a plain run besides.",
         highlight=False,
     )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from forecastcache import zoo
 from forecastcache._util.out_of_memory import is_out_of_memory
 from forecastcache.errors import ForecastCacheError, ForecastCacheWarning, RequestError
 from forecastcache.sampling.loading import in_a_line
+from forecastcache.sampling.noise import noise_seeded
 
 COUNT = 10  # samples where nothing says how many
 STRIDE = 11  # through the classes: in the zoo's order of ten digits an ink, both change
@@ -201,15 +203,8 @@ class Request:
 
     def _call(self, pipe: Any, changes: Mapping[str, Any]) -> Any:
         keywords = {**self.keywords(pipe), **changes}
-        try:
+        with refusals_in_a_line(pipe), noise_seeded(pipe, keywords["generator"]):
             return pipe(**keywords)
-        except ForecastCacheError:
-            raise
-        except (ValueError, TypeError, IndexError, RuntimeError) as error:
-            if is_out_of_memory(error):  # whose remedy is another
-                raise
-            name = type(pipe).__name__
-            raise RequestError(f"{name} cannot be called so: {in_a_line(error)}") from error
 
     def _seeds(self, count: int) -> tuple[int, ...]:
         if not self.seeds:
@@ -223,6 +218,24 @@ class Request:
     def _repeat(self, conditions: list[Any]) -> list[Any]:
         count = self.count or len(conditions)
         return [conditions[i % len(conditions)] for i in range(count)]
+
+
+@contextmanager
+def refusals_in_a_line(pipe: Any) -> Iterator[None]:
+    """Raise what a pipeline's call is refused with as an error that names the pipeline.
+
+    Raises:
+        RequestError: the call is refused.
+    """
+    try:
+        yield
+    except ForecastCacheError:
+        raise
+    except (ValueError, TypeError, IndexError, RuntimeError) as error:
+        if is_out_of_memory(error):  # whose remedy is another
+            raise
+        name = type(pipe).__name__
+        raise RequestError(f"{name} cannot be called so: {in_a_line(error)}") from error
 
 
 def guidance_argument(pipe: Any, takes: Mapping[str, Any]) -> str:

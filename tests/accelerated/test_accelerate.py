@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from diffusers import (
+    DDIMPipeline,
+    DDIMScheduler,
+    DiTPipeline,
+    DPMSolverMultistepScheduler,
+    UniPCMultistepScheduler,
+)
 
 import forecastcache as fc
 from forecastcache.errors import (
@@ -251,3 +259,51 @@ def test_an_unconditional_pipeline_learns_too(tmp_path):
     torch.manual_seed(5)
     fast(batch_size=1, num_inference_steps=8, output_type="np")
     assert len(fast.summary().computed) == 3
+
+
+def test_what_forecasts_miss_is_told_and_beyond_a_bound_warned_of(learned):
+    fast, _, folder = learned
+    call(fast, 1)
+    drift = fast.summary().drift
+    assert set(drift) == set(fast.summary().computed[1:]) - {STEPS - 1}
+    assert all(0 < it < 3 for it in drift.values())  # it was learned from this picture
+    strict = accelerated(make_pipeline(), folder, guard=1e-3)
+    with pytest.warns(ForecastCacheWarning, match="times what they did on the pictures learned"):
+        call(strict, 5)
+
+
+def multistep(scheduler: type) -> DiTPipeline:
+    pipe = make_pipeline()
+    pipe.scheduler = scheduler.from_config(pipe.scheduler.config)
+    return pipe
+
+
+def noisy(pipe, seed: int) -> torch.Tensor:
+    asked = {"batch_size": 1, "num_inference_steps": STEPS, "output_type": "np", "eta": 0.5}
+    return torch.from_numpy(pipe(generator=torch.Generator().manual_seed(seed), **asked).images)
+
+
+def unclipped() -> DDIMPipeline:
+    pipe = make_unconditional()
+    pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, clip_sample=False)
+    return pipe
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "picture"),
+    [
+        (partial(multistep, DPMSolverMultistepScheduler), call),
+        (partial(multistep, UniPCMultistepScheduler), call),
+        (unclipped, noisy),
+    ],
+    ids=["DPM++", "UniPC", "DDIM with noise"],
+)
+def test_other_samplers_are_learned_too(tmp_path, pipeline, picture):
+    fast = accelerated(pipeline(), tmp_path)
+    for seed in (1, 2):
+        assert torch.equal(picture(fast, seed), picture(pipeline(), seed))
+    near, plain, pipe = picture(fast, 3), picture(pipeline(), 3), pipeline()
+    assert fast.summary().state == "learned"
+    with fc.attach(pipe, fc.Listed(fast.summary().computed), fc.Reuse()):
+        reused = picture(pipe, 3)
+    assert (near - plain).norm() < (reused - plain).norm()

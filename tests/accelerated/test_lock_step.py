@@ -29,7 +29,12 @@ def side_by_side(steps: tuple[int, ...] = (STEPS, STEPS, STEPS)) -> tuple[Rolls,
         calls.append(Sampled(own, partial(own, part, count), len(part)))
     lock_step = LockStep(calls)
     apart = Rolls(
-        pipe, lock_step.run, batch.plain, batch.motion, Shard((1, 2, 3), 3), lock_step=lock_step
+        pipe,
+        lock_step.run,
+        batch.plain,
+        batch.motion,
+        shard=Shard((1, 2, 3), 3),
+        lock_step=lock_step,
     )
     return batch, apart
 

@@ -89,10 +89,18 @@ def test_it_survives_json(pipe):
     assert Calibrated.model_validate_json(predictor.model_dump_json()) == predictor
 
 
-def test_a_noisy_sampler_is_refused(pipe):
-    sampling = Sampling(guidance=4.0, eta=0.5)
-    with pytest.raises(CalibrationError, match="noise at every step .eta=0.5."):
-        calibrated(pipe).for_sampling(sampling)
+def test_another_noise_is_refused_and_its_own_is_served(pipe):
+    plain, noisy = (Sampling(guidance=4.0, eta=eta) for eta in (0.0, 0.5))
+    with pytest.raises(CalibrationError, match="of eta=0, .* noise at every step by eta=0.5"):
+        calibrated(pipe).for_sampling(noisy)
+    predictor = calibrated(pipe)
+    identity = Identity.of(pipe, STEPS, 4.0, eta=0.5)
+    predictor = predictor.model_copy(update={"identity": identity})
+    assert predictor.for_sampling(noisy) is predictor
+    with pytest.raises(CalibrationError, match="of eta=0.5, .* by eta=0: ask for eta=0.5"):
+        predictor.for_sampling(plain)
+    pipe.scheduler = diffusers.EulerDiscreteScheduler()  # which takes no eta
+    assert Identity.of(pipe, STEPS, 4.0, eta=0.5).eta == 0
 
 
 @pytest.mark.parametrize("elements", [256, 1024])

@@ -33,7 +33,8 @@ def final(
 
 def test_a_recording_is_what_the_run_did():
     pipe, start = Toy(curved), starts(3)
-    recording, samples = recorded(pipe, start)
+    recording, seen = recorded(pipe, start)
+    samples = seen.samples
     assert len(samples) == STEPS + 1
     assert torch.equal(samples[0], start)
     assert torch.equal(samples[-1], pipe(start).images)
@@ -48,8 +49,8 @@ def test_the_samplers_coefficients_are_recovered():
     pipe = Toy(curved)
     recording, _ = recorded(pipe, starts(4))
     motion = recording.motion
-    np.testing.assert_allclose(motion.keep, 1, atol=1e-5)
-    np.testing.assert_allclose(motion.move, pipe.scheduler.sigmas.diff().numpy(), atol=1e-5)
+    np.testing.assert_allclose(motion.keep[:, 0], 1, atol=1e-5)
+    np.testing.assert_allclose(motion.move[:, 0], pipe.scheduler.sigmas.diff().numpy(), atol=1e-5)
     motion.require_first_order("FlowMatchEulerDiscreteScheduler")
     ddim = Toy(curved, DDIMScheduler(clip_sample=False))
     recorded(ddim, starts(4))[0].motion.require_first_order("DDIM")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from forecastcache import zoo
 from forecastcache.calibration.calibration import Calibration
 from forecastcache.calibration.fits import Fit, SizeFits
 from forecastcache.calibration.identity import Identity, Part
-from forecastcache.calibration.plausible import ARRAYS
+from forecastcache.calibration.plausible import ARRAYS, NOT_IN_ALL
 from forecastcache.calibration.recording import Recording
 from forecastcache.calibration.sealed import HEADER, write_arrays
 from forecastcache.errors import CalibrationError
@@ -43,10 +44,15 @@ def recordings(draw, steps: int) -> Recording:
         vectors = draw(arrays(np.float64, shape, elements=finite))
         return vectors @ vectors.swapaxes(-1, -2)
 
+    def regressors() -> np.ndarray:
+        read = draw(st.sampled_from([3, 9]))
+        return products(steps, read, read)
+
     times = np.sort(draw(arrays(np.float64, steps, elements=finite)))
     return Recording(
         times=times[:: draw(st.sampled_from([-1, 1]))], gram=products(steps, steps),
-        branches=products(branches, steps, steps), products=products(steps, 3, 3),
+        branches=products(branches, steps, steps), products=regressors(),
+        displacements=draw(st.none() | st.builds(regressors)),
         prompts=draw(st.integers(2, 99)),
         elements=draw(st.integers(1, 10**9)), precision=draw(st.floats(0, 1e-2)),
     )  # fmt: skip
@@ -76,7 +82,7 @@ def calibrations(draw) -> Calibration:
     identity = Identity(
         model=Part(name=draw(names), config=draw(names)),
         scheduler=Part(name=draw(names), config=draw(names)),
-        steps=steps, guidance=draw(st.none() | st.floats(0, 99)),
+        steps=steps, guidance=draw(st.none() | st.floats(0, 99)), eta=draw(st.floats(0, 1)),
     )  # fmt: skip
     sizes = tuple(size() for _ in range(draw(st.integers(1, 2))))
     return Calibration(identity, sizes, draw(st.dictionaries(names, names, max_size=2)))
@@ -92,7 +98,7 @@ def test_what_is_saved_comes_back(calibration):
     assert (again.identity, again.versions) == (calibration.identity, calibration.versions)
     for mine, its in zip(calibration.sizes, again.sizes, strict=True):
         assert (mine.name, mine.fits) == (its.name, its.fits)
-        for name in ARRAYS:
+        for name in (*ARRAYS, *NOT_IN_ALL):
             np.testing.assert_array_equal(
                 getattr(mine.recording, name), getattr(its.recording, name)
             )
@@ -138,24 +144,28 @@ def test_no_bit_of_a_weight_changes_unseen(tmp_path):
 
 
 @st.composite
-def shapes(draw) -> tuple[str, tuple[int, ...]]:
-    """An array of three steps, and a shape that it does not have."""
+def shapes(draw) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+    """An array of three steps, a shape that it does not have, and the one nearest to that."""
     name = draw(st.sampled_from(ARRAYS))
     shape = tuple(draw(st.lists(st.integers(0, 4), max_size=4)))
-    whole = {"times": (3,), "gram": (3, 3), "branches": (*shape[:1], 3, 3), "products": (3, 3, 3)}
-    assume(shape != whole[name] or 0 in shape)
-    return name, shape
+    read = 3 if shape[-1:] == (3,) else 9
+    whole = {
+        "times": (max(3, math.prod(shape)),), "gram": (3, 3), "branches": (*shape[:1], 3, 3),
+        "products": (3, read, read),
+    }[name]  # fmt: skip
+    assume(shape != whole or 0 in shape)
+    return name, shape, whole
 
 
 @given(changed=shapes())
 def test_an_array_of_another_shape_is_named(changed):
-    name, shape = changed
+    name, shape, whole = changed
     with TemporaryDirectory() as folder:
         path = Path(folder) / "any.cal"
         rewrite(path, {f"0.{name}": np.ones(shape)})
         with pytest.raises(CalibrationError) as error:
             Calibration.load(path)
-    complaint = f"0.{name} has the shape {shape}, but its header says 3 steps; calibrate again"
+    complaint = f"0.{name} has the shape {shape}, not {whole}; calibrate again"
     assert str(error.value) == f"{path} is damaged: {complaint}"
 
 
@@ -187,7 +197,7 @@ def told(path: Path) -> str:
     [
         ({"0.gram": None}, "it lacks 0.gram"),
         ({"0.times": None, "0.products": None}, "it lacks 0.times, 0.products"),
-        ({"0.gram": np.ones(9)}, "0.gram has the shape (9,), but its header says 3 steps"),
+        ({"0.gram": np.ones(9)}, "0.gram has the shape (9,), not (3, 3)"),
         ({"0.times": np.array([1, np.nan, 0])}, "0.times holds NaN or infinity"),
         ({"0.products": np.full((3, 3, 3), np.inf)}, "0.products holds NaN or infinity"),
         ({"0.products": np.full((3, 3, 3), np.nan)}, "0.products holds NaN or infinity"),
@@ -199,7 +209,7 @@ def told(path: Path) -> str:
         ({"0.gram": np.triu(np.ones((3, 3)))}, "0.gram is not symmetric"),
         ({"0.gram": np.diag([1, -1e-3, 1])}, "0.gram is not positive semidefinite"),
         ({"0.branches": -np.ones((1, 3, 3))}, "0.branches is not positive semidefinite"),
-        ({"0.gram": np.eye(4)}, "0.gram has the shape (4, 4), but its header says 3 steps"),
+        ({"0.gram": np.eye(4)}, "0.gram has the shape (4, 4), not (3, 3)"),
     ],
 )
 def test_an_array_that_is_damaged_is_named(tmp_path, changes, complaint):
@@ -233,7 +243,7 @@ def without(header: dict[str, Any], *place: str | int) -> None:
         (lambda it: without(it, "sizes", 0), "sizes in its header: Tuple should have at least 1"),
         (lambda it: it["sizes"][0].update(elements=0), "sizes.0.elements in its header: Input sh"),
         (lambda it: it["sizes"][0].update(prompts=0), "sizes.0.prompts in its header: Input shou"),
-        (lambda it: it["identity"].update(steps=2), "0.times has the shape (3,), but its header "),
+        (lambda it: it["identity"].update(steps=4), "0.times has the shape (3,), not (4,)"),
         (
             lambda it: it["identity"].update(steps=0),
             "identity.steps in its header: Input should be",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -115,3 +117,11 @@ def test_a_refined_fit_is_nearer_also_on_prompts_that_were_not_seen(computed):
 
     assert decibels(refined) > decibels(plainly) + 0.1
     assert plainly.evaluations == 16 * 5 * len(computed)
+
+
+def test_what_the_sampler_forgets_is_not_shifted(rolled):
+    """Steps whose outputs leave nothing at the end would be shifted beyond all sense."""
+    _, rolls, base = rolled
+    forgotten = replace(rolls.motion, move=1e-9 * rolls.motion.move)
+    assert freedoms(rolls, base)
+    assert freedoms(replace(rolls, motion=forgotten), base) == []

@@ -53,19 +53,6 @@ def test_the_cost_of_a_gap_is_how_far_the_sample_is_moved():
     assert schedule_dp.gap_costs(gram, weight, known)[until - 4] == pytest.approx(moved @ moved)
 
 
-def test_sensitivities_carry_an_error_to_the_end():
-    keep, move = np.array([0.9, 0.5, 2.0]), np.array([1.0, 3.0, 4.0])
-
-    def final(errors: np.ndarray) -> float:
-        x = 0.0
-        for a, b, e in zip(keep, move, errors):
-            x = a * x + b * e
-        return x
-
-    found = schedule_dp.sensitivities(keep, move)
-    np.testing.assert_allclose(found, [final(unit) for unit in np.eye(3)])
-
-
 def test_all_computed_costs_nothing():
     gram, weight = gram_of(6, 0), np.ones(6)
     assert schedule_dp.cheapest_steps(gram, weight, 6) == tuple(range(6))

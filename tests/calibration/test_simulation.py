@@ -13,7 +13,7 @@ from forecastcache.calibration.fit import SizeFitter
 from forecastcache.calibration.gram import open_loop_rows
 from forecastcache.calibration.output_cache import OutputCache
 from forecastcache.calibration.recording import record
-from forecastcache.calibration.sampler import Motion
+from forecastcache.calibration.sampler import LAGS, Motion
 from forecastcache.calibration.simulation import Response, noise_levels, simulate
 
 from .toys import STEPS, Toy, curved, rolls_of, starts
@@ -72,7 +72,9 @@ def three_steps(response: Response | None, first: float, between: float, second:
         second: inner product of those of steps 0 and 1.
     """
     gram = np.array([[first, second, 0], [second, between, 0], [0, 0, first]])
-    motion = Motion(keep=np.ones(3), move=np.array([-0.5, -0.3, -0.2]), missed=0.0)
+    keep, move = np.zeros((2, 3, LAGS))
+    keep[:, 0], move[:, 0] = 1.0, [-0.5, -0.3, -0.2]
+    motion = Motion(keep, move, missed=0.0)
     given = {} if response is None else {"response": response}
     return simulate(gram, motion, (0, 2), ridge=1e-15, **given).error
 

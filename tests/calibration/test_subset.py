@@ -35,9 +35,9 @@ def test_rows_of_a_tenth_of_the_elements_end_as_near(computed):
     def psnr(elements: int) -> float:
         subset = Subset(elements)
         recording, plain = record(pipe, lambda: pipe(start), 4, subset)
-        rows = Rolls(pipe, lambda: pipe(start), plain, recording.motion, subset=subset)
+        rows = Rolls(pipe, lambda: pipe(start), plain.samples, recording.motion, subset=subset)
         _, whole = record(pipe, lambda: pipe(start), 4)
-        judge = Rolls(pipe, lambda: pipe(start), whole, recording.motion)
+        judge = Rolls(pipe, lambda: pipe(start), whole.samples, recording.motion)
         final = judge.replayed(computed, rows.fitted(computed).rows).final
         return -10 * judge.missed(final).log10().mean().item()
 

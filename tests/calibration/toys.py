@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,9 +47,17 @@ class Toy:
             self.scheduler.set_timesteps(steps)
         sample = start
         for time in self.scheduler.timesteps:
-            answer = self.transformer(hidden_states=sample, timestep=time)
+            answer = self.transformer(
+                hidden_states=scaled(self.scheduler, sample, time), timestep=time
+            )
             sample = self.scheduler.step(answer, time, sample, return_dict=False)[0]
         return SimpleNamespace(images=sample)
+
+
+def scaled(scheduler: Any, sample: Tensor, time: Tensor) -> Tensor:
+    """What the network is given: schedulers in noise levels bring samples to unit variance."""
+    scale = getattr(scheduler, "scale_model_input", None)
+    return scale(sample, time) if scale else sample
 
 
 def starts(count: int, seed: int = 0, size: int = 6) -> Tensor:
@@ -57,8 +66,10 @@ def starts(count: int, seed: int = 0, size: int = 6) -> Tensor:
 
 def rolls_of(pipe: Toy, start: Tensor, **options) -> tuple[Recording, Rolls]:
     """A plain run of these starts, and what rolls them again."""
-    recording, plain = record(pipe, lambda: pipe(start), len(start))
-    return recording, Rolls(pipe, lambda: pipe(start), plain, recording.motion, **options)
+    recording, seen = record(pipe, lambda: pipe(start), len(start))
+    if not recording.motion.tells_outputs:
+        options = {"guided": seen.guided} | options
+    return recording, Rolls(pipe, lambda: pipe(start), seen.samples, recording.motion, **options)
 
 
 def fit_of(computed: tuple[int, ...], rows: tuple[Row, ...], psnr: float) -> Fit:
@@ -100,8 +111,9 @@ class Guided:
         sample = torch.stack([torch.randn(6, generator=it) for it in generator])
         self.scheduler.set_timesteps(num_inference_steps)
         for step, time in enumerate(self.scheduler.timesteps):
+            given = scaled(self.scheduler, sample, time)
             each = [
-                self.transformer(hidden_states=sample, timestep=time, condition=torch.tensor([it]))
+                self.transformer(hidden_states=given, timestep=time, condition=torch.tensor([it]))
                 for it in self.conditions(step)
             ]
-            (sample,) = self.scheduler.step(sum(each), time, sample, return_dict=False)
+            sample, *_ = self.scheduler.step(sum(each), time, sample, return_dict=False)

@@ -177,3 +177,17 @@ def test_the_rows_are_drawn(forecastcache, calibrated, tmp_path):
         assert image.width > 500
     code, _, err = forecastcache("plan", calibrated, "--rows", picture)
     assert (code, "give --computed" in err) == (2, True)
+
+
+def test_a_dry_run_says_what_it_takes_and_writes_nothing(forecastcache, tmp_path):
+    code, said, err = forecastcache(
+        "calibrate", "zoo:dit-digits", "--count", 3, "--steps", 10, "--schedule", "search:3",
+        "--tries", 5, "--no-refine", "--dry-run", "--json", "--out", tmp_path / "dit.cal",
+    )  # fmt: skip
+    assert code == 0, err
+    told = json.loads(said)
+    record, search, fit = 3 * 10, 3 * 5 * 3, 3 * 6 * 3
+    assert told["evaluations"] == record + search + fit
+    assert told["kept_bytes"] == 3 * 11 * 256 * 4  # 3 prompts, x_0 to x_10, 256 elements, float32
+    assert told["seconds"] == pytest.approx(told["evaluations"] * told["seconds_per_evaluation"])
+    assert not list(tmp_path.iterdir())

@@ -22,6 +22,7 @@ CLAIMED = [
     (fc.Blend(fc.Newton(2), fc.Newton(3)), 3),
     (fc.Exponential(1), 2),
     (fc.Exponential(2), 3),
+    (fc.VariableOrder(), 2),
 ]
 
 
