@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from forecastcache import _moved as _moved
 from forecastcache import errors
+from forecastcache.accelerated.attach import attach
 from forecastcache.adapter import Adapter, Site, Skip, Trunk
-from forecastcache.engine.attach import attach, detach
+from forecastcache.config import Config
+from forecastcache.engine.attach import detach
 from forecastcache.engine.report import CallRecord, Report
 from forecastcache.engine.session import Session
 from forecastcache.errors import ForecastCacheError, ForecastCacheWarning
@@ -30,6 +32,7 @@ from forecastcache.predictors.newton import Newton
 from forecastcache.predictors.reuse import Reuse
 from forecastcache.predictors.taylor import Taylor
 from forecastcache.predictors.variable_order import VariableOrder
+from forecastcache.presets import Preset
 from forecastcache.registry import register_adapter, register_predictor, register_schedule
 from forecastcache.schedule import Every, Listed, Schedule, State, Warped
 from forecastcache.step import Step
@@ -84,6 +87,7 @@ __all__ = [
     "Blend",
     "Calibration",
     "CallRecord",
+    "Config",
     "Evaluation",
     "Every",
     "Explanation",
@@ -101,6 +105,7 @@ __all__ = [
     "Newton",
     "Offer",
     "Predictor",
+    "Preset",
     "Report",
     "Request",
     "Reuse",

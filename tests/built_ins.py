@@ -43,6 +43,7 @@ PREDICTOR_EXAMPLES: Mapping[str, tuple[fc.Predictor, ...]] = {
 SCHEDULE_EXAMPLES: Mapping[str, tuple[fc.Schedule, ...]] = {
     "warped": [fc.Warped(4), fc.Warped(3, a=0.8, b=1.7, last=2)],
     "every": (fc.Every(5), fc.Every(1), fc.Every(7, first=1, last=2)),
+    "preset": (fc.Preset("flux.1-dev:9"), fc.Preset("qwen-image:10", "meancache")),
     "listed": (fc.Listed([0]), fc.Listed([0, 6, 12, 40])),
 }
 

@@ -132,6 +132,8 @@ def values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
         return st.sampled_from(schema["enum"])
     if schema["type"] in ("predictor", "linear predictor"):
         return st.sampled_from(SIMPLE).flatmap(configured)
+    if schema["type"] == "array":
+        return st.lists(values(schema["items"]), min_size=1, max_size=3)
     low = schema.get("minimum", schema.get("exclusiveMinimum", 0))
     high = schema.get("maximum", schema.get("exclusiveMaximum", 1000))
     return {

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from forecastcache._util.atomic_write import atomic_write
 from forecastcache.accelerated.scope import Scope
 from forecastcache.calibration.calibration import Calibration
 from forecastcache.errors import CalibrationError, ForecastCacheWarning
@@ -14,6 +17,8 @@ from forecastcache.errors import CalibrationError, ForecastCacheWarning
 HOME = "FORECASTCACHE_HOME"
 ENDING = ".safetensors"
 ASIDE = ".set-aside"
+FACTS = ".json"
+OURS = re.compile(rf"\w+-[0-9a-f]{{12}}{re.escape(ENDING)}({re.escape(ASIDE)})?")
 
 
 def home() -> Path:
@@ -56,6 +61,8 @@ class Kept:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             calibration.save(self.path(scope))
+            with atomic_write(facts_path(self.path(scope))) as partial:
+                partial.write_text(json.dumps(dict(scope.facts)), "utf-8")
         except (CalibrationError, OSError) as error:
             self._writable = False
             warnings.warn(
@@ -66,12 +73,17 @@ class Kept:
             )
 
     def files(self) -> Iterator[Path]:
-        """The files that are kept, set-aside ones too."""
+        """The calibrations that are kept, set-aside ones too, by their names."""
         try:
             found = sorted(self.folder.iterdir())
         except OSError:
             return
-        yield from (it for it in found if it.name.endswith((ENDING, ENDING + ASIDE)))
+        yield from (it for it in found if OURS.fullmatch(it.name))
+
+
+def facts_path(path: Path) -> Path:
+    """Where the facts of the scope of a kept calibration are, which its header does not hold."""
+    return path.with_name(path.name.partition(ENDING)[0] + FACTS)
 
 
 def _set_aside(path: Path, error: Exception) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from forecastcache.cli.argv import require_legible
 from forecastcache.cli.boundary import in_one_line
+from forecastcache.cli.cache import cache_command
 from forecastcache.cli.calibrate import calibrate_command
 from forecastcache.cli.evaluate import evaluate_command
 from forecastcache.cli.explain import explain_command
@@ -34,6 +35,7 @@ for command in (
     explain_command,
     memory_command,
     list_command,
+    cache_command,
 ):
     app.command(name=command.__name__.removesuffix("_command"))(command)
 

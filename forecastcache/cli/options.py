@@ -21,6 +21,9 @@ SetOption = Annotated[
     Texts, typer.Option("--set", help="an option of the predictor: sigma=0.5; may be repeated")
 ]
 SiteOption = Annotated[str, typer.Option(help=", ".join(GRANULARITIES))]
+SiteOfRunOption = Annotated[
+    str | None, typer.Option("--site", help=f"{', '.join(GRANULARITIES)} (output)")
+]
 DtypeOption = Annotated[str, typer.Option(help=", ".join(DTYPES))]
 StepsOption = Annotated[int, typer.Option(min=1, max=MOST["steps"], help="of a trajectory")]
 SeedOption = Annotated[
@@ -63,14 +66,25 @@ ScheduleOption = Annotated[
 ]
 IntervalOption = Annotated[int | None, typer.Option(help="between computed steps (5)")]
 FirstOption = Annotated[int | None, typer.Option(help="leading computed steps (3)")]
+ConfigOption = Annotated[
+    Path | None, typer.Option(help="YAML: schedule, predictor, site and how features are kept")
+]
 CalibrationOption = Annotated[
     str | None, typer.Option(help="file, zoo:NAME or hub id: it gives schedule and predictor")
 ]
 ComputedOption = Annotated[
     int | None,
     typer.Option(
-        min=1, max=MOST["steps"], help="number of computed steps, by the calibration (a fifth)"
+        min=1,
+        max=MOST["steps"],
+        help="number of computed steps, by the calibration (a fifth), or learned now and kept",
     ),
+]
+SpeedupOption = Annotated[
+    float | None, typer.Option(help="times fewer computed steps, likewise instead of --computed")
+]
+PsnrOption = Annotated[
+    float | None, typer.Option(help="latent PSNR to the plain run, dB, instead of --computed")
 ]
 RunOutOption = Annotated[Path, typer.Option(help="folder of the picture")]
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 from forecastcache.adapter import Granularity
 from forecastcache.calibration.identity import Identity
+from forecastcache.config import Config
 from forecastcache.engine.attach import attach
 from forecastcache.engine.session import Session
 from forecastcache.predictor import Predictor
@@ -79,6 +80,7 @@ class Forecast:
         label: predictor in words, as it was asked for.
         when: schedule in words, as it was asked for.
         identity: identity of what the predictor was calibrated on; None if it was not.
+        config: set-up that holds the further options of the session; None for their defaults.
     """
 
     predictor: Predictor
@@ -88,6 +90,7 @@ class Forecast:
     when: str
     identity: Identity | None = None
     kind: Kind = "forecast"
+    config: Config | None = None
 
     @property
     def name(self) -> str:
@@ -102,5 +105,6 @@ class Forecast:
         if self.identity is not None:
             asked = Identity.of(pipe, request.steps, request.guidance(pipe))
             self.identity.require(asked)
-        with attach(pipe, self.schedule, self.predictor, site=self.site) as session:
+        further = {} if self.config is None else self.config.further
+        with attach(pipe, self.schedule, self.predictor, site=self.site, **further) as session:
             yield Applied(session=session)

@@ -13,9 +13,12 @@ from forecastcache.adapter import Granularity
 from forecastcache.baselines.baseline import baseline_method
 from forecastcache.bounds import MOST, require_at_most
 from forecastcache.calibration.calibration import Calibration
+from forecastcache.config import Config
 from forecastcache.errors import ForecastCacheError, OptionError
 from forecastcache.evaluation.method import Forecast, Method, Plain
-from forecastcache.spec import parse_predictor, parse_schedule
+from forecastcache.predictor import Predictor
+from forecastcache.schedule import Schedule
+from forecastcache.spec import as_text, parse_predictor, parse_schedule
 
 
 class Sweep(BaseModel):
@@ -27,6 +30,7 @@ class Sweep(BaseModel):
         sites: granularities of what is forecast.
         calibration: file, zoo:NAME or hub id, whose rows are compared too.
         counts: numbers of steps that these rows compute: 9 for the schedule that suits nine best.
+        configs: files of whole set-ups, as `fc.Config` writes them, a row each.
         baselines: specs such as `steps:count=12,solver=unipc`.
     """
 
@@ -36,6 +40,7 @@ class Sweep(BaseModel):
     sites: tuple[Granularity, ...] = ("output",)
     calibration: str | None = None
     counts: tuple[Annotated[int, Field(ge=1, le=MOST["steps"])], ...] = ()
+    configs: tuple[str, ...] = ()
     baselines: tuple[str, ...] = ()
 
     @classmethod
@@ -88,7 +93,8 @@ class Sweep(BaseModel):
                 "calibration and counts (--computed) go together: give both, or none"
             )
         crossed = len(self.sites) * len(self.predictors) * len(self.schedules)
-        require_at_most("rows", crossed + len(self.counts) + len(self.baselines), "the evaluation")
+        others = len(self.counts) + len(self.configs) + len(self.baselines)
+        require_at_most("rows", crossed + others, "the evaluation")
         chosen: list[Method] = [
             _named(f"{predictor} {schedule} {site}", _forecast, predictor, schedule, site, total)
             for site in self.sites
@@ -96,6 +102,7 @@ class Sweep(BaseModel):
             for schedule in self.schedules
         ]
         chosen += self._learned(total)
+        chosen += [_named(path, _of_config, path, total) for path in self.configs]
         chosen += [_named(spec, baseline_method, spec, total) for spec in self.baselines]
         if not chosen:
             raise OptionError(
@@ -129,9 +136,20 @@ def require_names_of_their_own(methods: Sequence[Method]) -> None:
 
 def _forecast(predictor: str, schedule: str, site: Granularity, total: int) -> Method:
     chosen, when = parse_predictor(predictor), parse_schedule(schedule)
-    when.check(total)
-    chosen.check(total, when.foreseen(total))
+    _check(chosen, when, total)
     return Forecast(chosen, when, site, predictor, schedule)
+
+
+def _of_config(path: str, total: int) -> Method:
+    config = Config.from_yaml(Path(path))
+    _check(config.predictor, config.schedule, total)
+    when = as_text(config.schedule)
+    return Forecast(config.predictor, config.schedule, config.site, path, when, config=config)
+
+
+def _check(predictor: Predictor, schedule: Schedule, total: int) -> None:
+    schedule.check(total)
+    predictor.check(total, schedule.foreseen(total))
 
 
 def _of_calibration(source: str, calibration: Calibration, count: int) -> Method:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -187,22 +188,23 @@ class Request:
         """Sample for what is seen on the way; where the pipeline can, nothing is decoded."""
         self._call(pipe, {**changes, "output_type": "latent"})
 
-    def _call(self, pipe: Any, changes: Mapping[str, Any]) -> Any:
-        arguments = {**self.arguments(pipe), **changes}
+    def keywords(self, pipe: Any) -> dict[str, Any]:
+        """The keyword arguments of the pipeline's call, with a generator for each sample.
+
+        Raises:
+            RequestError: as `arguments`, or there are fewer seeds than samples.
+        """
+        arguments = self.arguments(pipe)
         count = len(arguments.get("class_labels", arguments.get("prompt", ()))) or int(
             arguments["batch_size"]
         )
         generators = [torch.Generator().manual_seed(seed) for seed in self._seeds(count)]
-        try:
-            with noise_seeded(pipe, generators):
-                return pipe(**arguments, generator=generators)
-        except ForecastCacheError:
-            raise
-        except (ValueError, TypeError, IndexError, RuntimeError) as error:
-            if is_out_of_memory(error):  # whose remedy is another
-                raise
-            name = type(pipe).__name__
-            raise RequestError(f"{name} cannot be called so: {in_a_line(error)}") from error
+        return {**arguments, "generator": generators}
+
+    def _call(self, pipe: Any, changes: Mapping[str, Any]) -> Any:
+        keywords = {**self.keywords(pipe), **changes}
+        with refusals_in_a_line(pipe), noise_seeded(pipe, keywords["generator"]):
+            return pipe(**keywords)
 
     def _seeds(self, count: int) -> tuple[int, ...]:
         if not self.seeds:
@@ -216,6 +218,24 @@ class Request:
     def _repeat(self, conditions: list[Any]) -> list[Any]:
         count = self.count or len(conditions)
         return [conditions[i % len(conditions)] for i in range(count)]
+
+
+@contextmanager
+def refusals_in_a_line(pipe: Any) -> Iterator[None]:
+    """Raise what a pipeline's call is refused with as an error that names the pipeline.
+
+    Raises:
+        RequestError: the call is refused.
+    """
+    try:
+        yield
+    except ForecastCacheError:
+        raise
+    except (ValueError, TypeError, IndexError, RuntimeError) as error:
+        if is_out_of_memory(error):  # whose remedy is another
+            raise
+        name = type(pipe).__name__
+        raise RequestError(f"{name} cannot be called so: {in_a_line(error)}") from error
 
 
 def guidance_argument(pipe: Any, takes: Mapping[str, Any]) -> str:

@@ -21,8 +21,9 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 import forecastcache as fc
 from forecastcache import zoo
+from forecastcache.cli import chosen
 
-from ..conftest import make_unconditional
+from ..conftest import make_pipeline, make_unconditional
 
 
 @pytest.fixture
@@ -215,6 +216,26 @@ MISTAKES = {
         (ZOO, "--calibration", ZOO, "--site", "module"),
         "--calibration has rows of .* output, and none of --site module: leave out --site",
     ),
+    "two goals": (
+        (ZOO, "--speedup", 5, "--psnr", 40),
+        "--speedup and --psnr each choose by themselves: give one",
+    ),
+    "speedup of a schedule": (
+        (ZOO, "--speedup", 5, "--schedule", "every:5"),
+        "--speedup gives schedule and predictor, as --schedule would: leave out --speedup or",
+    ),
+    "computed with a predictor": (
+        (ZOO, "--computed", 9, "--predictor", "taylor", "--set", "order=2"),
+        "--computed gives schedule and predictor, as --predictor and --set would: leave out",
+    ),
+    "site of a speedup": (
+        (ZOO, "--speedup", 5, "--site", "module"),
+        "--speedup has rows of .* output, and none of --site module: leave out --site",
+    ),
+    "speedup 0.5": ((ZOO, "--speedup", 0.5), "speedup=0.5 is no number of at least 1"),
+    "speedup 51": ((ZOO, "--speedup", 51), "speedup=51 is above 50"),
+    "computed 51": ((ZOO, "--computed", 51), "computed=51 is above 50"),
+    "psnr nan": ((ZOO, "--psnr", "nan"), "psnr=nan is no number of dB above 0"),
     "dtype": ((ZOO, "--dtype", "int8"), "--dtype int8.*float32"),
     "device": ((ZOO, "--device", "abacus"), "device='abacus' cannot be used"),
     "zoo model": (("zoo:dit",), "no model 'dit': write one of zoo:dit-digits"),
@@ -253,6 +274,60 @@ def test_a_mistake_gets_one_line_and_nothing_is_written(forecastcache, tmp_path,
     assert err.startswith("forecastcache: ")
     assert re.search(message, err), err
     assert not out.exists()
+
+
+def test_run_learns_what_it_is_asked_for_and_keeps_it(forecastcache, tmp_path, monkeypatch):
+    monkeypatch.setenv("FORECASTCACHE_HOME", str(tmp_path / "kept"))
+    make_pipeline(sample_size=16).save_pretrained(tmp_path / "model")
+    short = ("run", tmp_path / "model", "--steps", 8, "--count", 1, "--out", tmp_path)
+    code, out, err = forecastcache(*short, "--speedup", 2)
+    assert code == 0, err
+    assert "nothing is kept for such calls and speedup 2: learning it from 4 samples" in out
+    assert "a fit that costs at most 4 more of each" in out
+    assert f"plain runs of each; kept in {tmp_path / 'kept'}" in out
+    code, out, err = forecastcache(*short, "--computed", 4, "--json")
+    figures = json.loads(out)
+    assert code == 0, err
+    learned = figures["learned"]
+    assert (learned["kept_before"], learned["reached"], learned["samples"]) == (True, True, 0)
+    assert figures["computed"] == learned["fits"][0]["computed"]
+    assert Path(figures["picture"]).name.endswith("model-accelerated.png")
+    assert Path(learned["file"]).parent == tmp_path / "kept"
+    kept = json.loads(forecastcache("cache", "list", "--json")[1])["kept"]
+    assert [(it["pipeline"], it["steps"]) for it in kept] == [("DiTPipeline", 8)]
+
+
+def test_run_learns_from_the_first_prompts_with_other_noise():
+    asked = {"prompts": tuple("abcdef"), "seeds": (1500, 7), "steps": 8}
+    examples = chosen._examples("folder", fc.Request(**asked), asked)
+    assert examples.prompts == tuple("abcd")
+    assert (examples.seed, examples.seeds, len(examples)) == (1501, (), 4)
+    few = {"prompts": ("a", "b"), "count": 8, "seed": 3}
+    examples = chosen._examples("folder", fc.Request(**few), few)
+    assert (examples.prompts, examples.seed, len(examples)) == (("a", "b"), 1000, 2)
+    flux = chosen._examples("zoo:flux-digits", fc.Request(), {})
+    assert (len(flux.prompts), flux.seed) == (4, 1000)
+    assert flux == fc.Request.of("zoo:flux-digits", "calibration", seed=1000, count=4)
+
+
+def test_run_takes_a_set_up_and_nothing_that_would_change_it(
+    forecastcache, tmp_path, unconditional
+):
+    path = tmp_path / "fast.yaml"
+    path.write_text("schedule: 0,1,4\npredictor: reuse\ndtype: float64\n")
+    run = ("run", unconditional, "--steps", 6, "--count", 1, "--out", tmp_path, "--config", path)
+    code, out, err = forecastcache(*run, "--json")
+    figures = json.loads(out)
+    assert code == 0, err
+    assert (figures["computed"], figures["predictor"]) == ([0, 1, 4], "Reuse()")
+    assert figures["cache_bytes"] == 3 * 16 * 16 * 8
+    code, _, err = forecastcache(*run, "--site", "output", "--speedup", 2)
+    assert code == 2
+    assert "and --site and --speedup would change it: leave out --config or --site" in err
+    path.write_text("schedule: 0,1,4\npredictor: reuse\nsite: roof\n")
+    code, _, err = forecastcache(*run)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "fast.yaml, line 3: Config: site='roof', but" in err
 
 
 def test_a_folder_that_is_no_pipeline_is_refused(forecastcache, tmp_path):

@@ -6,8 +6,11 @@ import json
 
 import pytest
 
-from forecastcache.errors import ForecastCacheError, OptionError
+from forecastcache.errors import BudgetError, ForecastCacheError, OptionError
 from forecastcache.evaluation.sweep import Sweep
+from forecastcache.sampling.request import Request
+
+from ..conftest import sample
 
 STEPS = 10
 
@@ -30,6 +33,21 @@ def test_a_sweep_is_every_predictor_at_every_schedule_and_site(tmp_path):
         "zoo:flux-digits computed:5, output", "zoo:flux-digits, output"
     )  # fmt: skip
     assert len(nine.schedule.computed(50)) == 9
+
+
+def test_a_set_up_is_a_row(tmp_path, pipe):
+    path = tmp_path / "fast.yaml"
+    path.write_text("schedule: every:3\npredictor: reuse\nsite: module\nbudget: 9\n")
+    _, row = Sweep.of("the options", {"configs": [str(path)]}).methods(STEPS)
+    assert (row.name, row.site) == (f"{path} every:interval=3, module", "module")
+    with row.apply(pipe, Request()), pytest.raises(BudgetError):
+        sample(pipe, steps=2)
+    path.write_text("schedule: 0,12\npredictor: reuse\n")
+    with pytest.raises(OptionError, match=r"row '.*fast.yaml': .*step 12"):
+        Sweep.of("the options", {"configs": [str(path)]}).methods(STEPS)
+    path.write_text("schedule: often\npredictor: reuse\n")
+    with pytest.raises(OptionError, match=r"row '.*': .*fast.yaml, line 1: Config: schedule"):
+        Sweep.of("the options", {"configs": [str(path)]}).methods(STEPS)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,212 @@
+"""Chosen: what `run` samples with, from options, a calibration, or learned at once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forecastcache.adapter import GRANULARITIES, Granularity
+from forecastcache.cli.args import choose, predictor_from, schedule_from
+from forecastcache.cli.console import plainly_warned, progress_bars
+from forecastcache.config import Config
+from forecastcache.errors import OptionError
+from forecastcache.predictor import Predictor
+from forecastcache.schedule import Schedule
+
+if TYPE_CHECKING:
+    from forecastcache.accelerated.goal import Goal
+    from forecastcache.calibration.identity import Identity
+    from forecastcache.sampling.request import Request
+
+FORMULA = ("predictor", "order", "settings", "interval", "first", "schedule")
+GOALS = ("speedup", "computed", "psnr")
+SITES: dict[str, Any] = {name: name for name in GRANULARITIES}
+SAMPLES = 4  # to learn from
+COST = 4.0  # plain runs of them that a fit may take
+SEED = 1000  # of the first to learn from, beyond those of the pictures that are made
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What fills in which steps.
+
+    Attributes:
+        schedule: schedule of the computed steps.
+        predictor: predictor of the others.
+        site: granularity of what is forecast.
+        identity: identity of what it was calibrated on; None if it was not.
+        config: set-up that holds the further options of the session; None for their defaults.
+        learned: what was learned for it, ready for JSON; None if nothing was.
+    """
+
+    schedule: Schedule
+    predictor: Predictor
+    site: Granularity = "output"
+    identity: Identity | None = None
+    config: Config | None = None
+    learned: Mapping[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """What files are called by."""
+        return f"{type(self.predictor).__name__.lower()}-{self.site}"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A goal that is to be looked up or learned, once there is a pipeline."""
+
+    goal: Goal
+    name: str = "accelerated"
+
+
+@dataclass(frozen=True)
+class Said:
+    """The options of `run` that say what to sample with; None or empty where not given."""
+
+    predictor: str | None
+    order: int | None
+    settings: Sequence[str]
+    interval: int | None
+    first: int | None
+    schedule: str | None
+    site: str | None
+    config: Path | None
+    calibration: str | None
+    speedup: float | None
+    computed: int | None
+    psnr: float | None
+
+    def chosen(self, steps: int) -> Chosen | Wanted:
+        """What they ask for, for trajectories of so many steps.
+
+        Raises:
+            OptionError: two contradict each other, or one is out of range.
+        """
+        site: Granularity = choose("site", self.site or "output", SITES)
+        goal, chooser = self._goal(), next(iter(self._given(("calibration", *GOALS))), None)
+        if self.config is not None:
+            chosen = self._configured(self.config)
+        elif chooser is None:
+            chosen = self._formula(site)
+        else:
+            self._refuse_beside(chooser, site)
+            if self.calibration is None:
+                assert goal is not None
+                goal.count(steps)  # refuses what no run of so many steps can reach
+                return Wanted(goal)
+            chosen = _calibrated(self.calibration, goal, steps)
+        chosen.schedule.check(steps)
+        chosen.predictor.check(steps, chosen.schedule.foreseen(steps))
+        return chosen
+
+    def _given(self, options: Sequence[str]) -> list[str]:
+        """Those of some options that are given, as they are written."""
+        given = [name for name in options if getattr(self, name) not in (None, [])]
+        return [f"--{'set' if name == 'settings' else name}" for name in given]
+
+    def _goal(self) -> Goal | None:
+        asked = self._given(GOALS)
+        if len(asked) > 1:
+            raise OptionError(f"{' and '.join(asked)} each choose by themselves: give one")
+        from forecastcache.accelerated.goal import Goal
+
+        return Goal.of(self.speedup, self.computed, self.psnr) if asked else None
+
+    def _refuse_beside(self, chooser: str, site: Granularity) -> None:
+        others = self._given(FORMULA)
+        if others:
+            raise OptionError(
+                f"{chooser} gives schedule and predictor, as {' and '.join(others)} would: leave "
+                f"out {chooser} or {others[0]}"
+            )
+        if site != "output":
+            raise OptionError(
+                f"{chooser} has rows of the model's output, and none of --site {site}: leave out "
+                "--site"
+            )
+
+    def _configured(self, path: Path) -> Chosen:
+        others = self._given((*FORMULA, "site", "calibration", *GOALS))
+        if others:
+            raise OptionError(
+                f"--config holds the whole set-up, and {' and '.join(others)} would change it: "
+                f"leave out --config or {others[0]}, or write it in {path}"
+            )
+        config = Config.from_yaml(path)
+        return Chosen(config.schedule, config.predictor, config.site, config=config)
+
+    def _formula(self, site: Granularity) -> Chosen:
+        made = predictor_from(self.predictor or "taylor", self.order, self.settings)
+        return Chosen(schedule_from(self.schedule, self.interval, self.first), made, site)
+
+
+def _calibrated(source: str, goal: Goal | None, steps: int) -> Chosen:
+    from forecastcache.accelerated.choice import chosen_by
+    from forecastcache.calibration.calibration import Calibration
+
+    learned = Calibration.load(source)
+    learned.identity.require_steps(steps)
+    with plainly_warned():
+        chosen = chosen_by(learned, goal)
+    return Chosen(*chosen, identity=learned.identity)
+
+
+def prepared(
+    model: str, pipe: Any, request: Request, fields: Mapping[str, Any], goal: Goal, quiet: bool
+) -> Chosen:
+    """What is kept for a goal, or else is learned now; says what that costs.
+
+    Args:
+        model: name of the model.
+        pipe: its pipeline.
+        request: the samples that it will be asked for.
+        fields: fields of that request, as they were given.
+        goal: goal to reach.
+        quiet: whether nothing is printed.
+    """
+    from forecastcache.accelerated.kept import Kept, home
+    from forecastcache.accelerated.preparation import Preparation
+
+    preparation = Preparation(pipe, request, goal, Kept(home()))
+    found = preparation.found()
+    if found is None:
+        examples = _examples(model, request, fields)
+        if not quiet:
+            print(
+                f"nothing is kept for such calls and {goal}: learning it from {len(examples)} "
+                f"samples of other noise takes a plain run of each, and a fit that costs at most "
+                f"{COST:g} more of each"
+            )
+        with progress_bars(quiet) as progress:
+            found = preparation.learn(examples, COST, progress)
+    figures = found.figures()
+    if not quiet:
+        print(f"learned before, kept in {found.file}" if not found.samples else _told(figures))
+    return Chosen(found.schedule, found.predictor, learned=figures)
+
+
+def _told(figures: Mapping[str, Any]) -> str:
+    missed = "" if figures["reached"] else f"; {figures['goal']} was not reached"
+    kept = "not kept" if figures["file"] is None else f"kept in {figures['file']}"
+    return (
+        f"fitted in {figures['fit_seconds']:.1f} s at the cost of "
+        f"{figures['fit_plain_runs']:.1f} plain runs of each; {kept}{missed}"
+    )
+
+
+def _examples(model: str, request: Request, fields: Mapping[str, Any]) -> Request:
+    """The samples to learn from: prompts that were given, or of the model's calibration split."""
+    from forecastcache.sampling.request import Request
+
+    prompts = tuple(fields.get("prompts", ()))[:SAMPLES]
+    last = max(request.seeds, default=request.seed + len(request) - 1)
+    asked = {"prompts": prompts, "count": len(prompts) or SAMPLES, "seeds": ()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what there is to say of prompts was said before
+        return Request.of(
+            model, split="calibration", **{**fields, **asked, "seed": max(SEED, last + 1)}
+        )

@@ -1,0 +1,120 @@
+"""Presets: schedules that others published for one model, as data with their source."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+
+from forecastcache.errors import ScheduleError
+from forecastcache.schedule import Schedule, State
+from forecastcache.step import Step
+
+FILE = Path(__file__).with_name("presets.json")
+
+
+class Published(BaseModel):
+    """One entry of the file.
+
+    Attributes:
+        model: model that the schedule was found for.
+        by: method that found it.
+        steps: number of steps of a trajectory.
+        computed: computed steps.
+        about: how it was found.
+        source: where it was published.
+        measured: that nothing of it was measured here.
+        setting: size, guidance and dtype that it was found for.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    model: str
+    by: str
+    steps: Annotated[int, Field(gt=0)]
+    computed: tuple[int, ...]
+    about: str
+    source: str
+    measured: str
+    setting: str
+
+    @property
+    def name(self) -> str:
+        """The model and the number of computed steps, such as `flux.1-dev:9`."""
+        return f"{self.model}:{len(self.computed)}"
+
+
+@lru_cache(maxsize=1)
+def published() -> tuple[Published, ...]:
+    """Every entry of the file, the usual one of each name first."""
+    return tuple(map(Published.model_validate, json.loads(FILE.read_text("utf-8"))))
+
+
+def _one_of(names: list[str]) -> Any:
+    return WithJsonSchema({"type": "string", "enum": list(dict.fromkeys(names))})
+
+
+Name = Annotated[str, _one_of([it.name for it in published()])]
+Method = Annotated[str, _one_of([it.by for it in published()])]
+
+
+class Preset(Schedule):
+    """The steps that others published for one real model; not measured by us.
+
+    `preset:flux.1-dev:9` computes 9 of 50 steps. Most were found for reuse of the newest feature,
+    some for other forecasts, and all at one size, guidance and dtype: `published` tells which.
+    Where nothing can be calibrated they are a start; they are refused for other numbers of steps.
+
+    Args:
+        name: model and number of computed steps.
+        by: method that found it; None for the first in the file.
+
+    Reference: each one's `published.source`.
+    """
+
+    name: Name
+    by: Method | None = None
+
+    @model_validator(mode="after")
+    def _known(self) -> Preset:
+        names = list(dict.fromkeys(it.name for it in published()))
+        if self.name not in names:
+            raise ValueError(
+                f"no schedule is published as {self.name!r}: write one of {', '.join(names)}"
+            )
+        methods = [it.by for it in published() if it.name == self.name]
+        if self.by is not None and self.by not in methods:
+            raise ValueError(
+                f"{self.name} is not by {self.by!r}: write by= one of {', '.join(methods)}"
+            )
+        return self
+
+    @property
+    def published(self) -> Published:
+        """The entry, with its source."""
+        named = (it for it in published() if it.name == self.name)
+        return next(it for it in named if self.by in (None, it.by))
+
+    @property
+    def warm_up(self) -> int:
+        steps = self.published.computed
+        return next((i for i, step in enumerate(steps) if step != i), len(steps))
+
+    def compute(self, step: Step, state: State) -> bool:
+        if step.total is not None:
+            self.check(step.total)
+        return step.index in self.published.computed
+
+    def computed(self, total: int) -> tuple[int, ...]:
+        self.check(total)
+        return self.published.computed
+
+    def check(self, total: int) -> None:
+        if total != self.published.steps:
+            raise ScheduleError(
+                f"{self.name} was published for {self.published.steps} steps, but the trajectory "
+                f"has {total}: ask for {self.published.steps}, or take Warped"
+                f"({len(self.published.computed)})"
+            )
