@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from forecastcache.errors import ScheduleError
-from forecastcache.schedule import Schedule, State
+from forecastcache.schedule import Listed, Schedule, State
 from forecastcache.step import Step
 
 FILE = Path(__file__).with_name("presets.json")
@@ -99,8 +99,7 @@ class Preset(Schedule):
 
     @property
     def warm_up(self) -> int:
-        steps = self.published.computed
-        return next((i for i, step in enumerate(steps) if step != i), len(steps))
+        return Listed(self.published.computed).warm_up
 
     def compute(self, step: Step, state: State) -> bool:
         if step.total is not None:

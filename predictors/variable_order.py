@@ -7,12 +7,10 @@ from typing import Annotated
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor
-from typing_extensions import Self
 
 from forecastcache.history import History
 from forecastcache.predictor import Predictor
 from forecastcache.predictors.taylor import Taylor
-from forecastcache.schedule import Schedule
 from forecastcache.step import Step
 
 Order = Annotated[int, Field(ge=0, le=4)]
@@ -49,9 +47,6 @@ class VariableOrder(Predictor):
     @property
     def depth(self) -> int:
         return max(self.orders) + 2
-
-    def for_schedule(self, schedule: Schedule) -> Self:
-        return self
 
     def forecast(self, history: History, target: Step) -> Tensor:
         order = self._order(history)

@@ -218,7 +218,8 @@ class Accelerated:
         return made[0]
 
     def _give_up(self, known: Known, error: Exception) -> None:
-        known.reason, known.learning = str(error), self._knowledge.nothing()
+        known.reason = str(error)
+        known.forget()
         warnings.warn(
             f"such calls cannot be learned from ({error}): they are forecast by a formula",
             ForecastCacheWarning,
@@ -226,17 +227,13 @@ class Accelerated:
         )
 
     def _fitted(self, known: Known) -> Calibration:
-        started, learning, cost = perf_counter(), known.learning, self._manner.fit_cost
+        cost = self._manner.fit_cost
         logger.info(
             "accelerate: fitting %s to %d samples takes %g plain runs of them at most",
-            self.goal, learning.samples, cost,
+            self.goal, known.learning.samples, cost,
         )  # fmt: skip
         with _progress_bar(self._manner.progress) as progress:
-            found = learning.fit(self.goal, cost, progress, known.calibration)
-        known.calibration = found
-        known.fit_plain_runs = learning.spent / (learning.samples * found.recording.steps)
-        known.fit_seconds = perf_counter() - started
-        known.learning = self._knowledge.nothing()
+            found = known.fit(self.goal, cost, progress)
         self._knowledge.keep(known)
         self._warn_of_a_goal_out_of_reach(found)
         return found

@@ -46,18 +46,13 @@ class Call:
         Raises:
             TypeError: the pipeline takes no such arguments.
         """
-        bound = inspect.signature(pipe.__call__).bind(*args, **kwargs)
+        signature = inspect.signature(pipe.__call__)
+        bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         given = dict(bound.arguments)
-        others = next(
-            (
-                name
-                for name, each in inspect.signature(pipe.__call__).parameters.items()
-                if each.kind is each.VAR_KEYWORD
-            ),
-            None,
-        )
-        given |= given.pop(others, {}) if others else {}
+        for name, each in signature.parameters.items():
+            if each.kind is each.VAR_KEYWORD:
+                given |= given.pop(name)
         states = _states(given.get("generator"), _device(pipe))
         return cls(pipe, given, states, random_states())
 
@@ -112,12 +107,9 @@ class Call:
             several = isinstance(given["generator"], (list, tuple))
             found = [_generator(device, state) for device, state in self.generators]
             given["generator"] = found if several else found[0]
-        before = random_states()
-        set_random_states(self.world)
-        try:
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
+            set_random_states(self.world)
             return pipe(**given)
-        finally:
-            set_random_states(before)
 
 
 def twin(pipe: Any) -> Any:

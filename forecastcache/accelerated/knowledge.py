@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
+from forecastcache._util.progress import Progress
 from forecastcache.accelerated.call import Call
 from forecastcache.accelerated.goal import Goal
 from forecastcache.accelerated.kept import Kept
@@ -18,7 +20,6 @@ from forecastcache.calibration.identity import Identity
 from forecastcache.calibration.subset import Subset
 from forecastcache.errors import CalibrationError, ForecastCacheWarning
 from forecastcache.predictor import Predictor
-from forecastcache.schedule import Schedule
 
 SCALES = ("guidance_scale", "true_cfg_scale")
 
@@ -42,29 +43,59 @@ class Known:
     reason: str | None = None
     fit_seconds: float | None = None
     fit_plain_runs: float | None = None
+    _watched: dict[int, tuple[Watched, Predictor]] = field(default_factory=dict)
 
-    def chosen(
-        self, goal: Goal, tell: Callable[[int, list[float]], None]
-    ) -> tuple[Schedule, Predictor] | None:
-        """What forecasts a call; None where it is to be learned first.
+    def count(self, goal: Goal) -> int | None:
+        """The number of steps to compute for a goal; None where that is to be learned first.
 
-        Where this process has fitted in vain, it is what came nearest.
-
-        Args:
-            goal: what is asked.
-            tell: function that is told what forecasts would have missed; see `Watched`.
+        Where this process has fitted in vain, it is that of what came nearest.
         """
         if self.calibration is None:
             return None
         count = goal.chosen(self.calibration)
         if count is None and self.fit_seconds is not None:
-            count = goal.nearest(self.calibration)
-        if count is None:
+            return goal.nearest(self.calibration)
+        return count
+
+    def chosen(
+        self, goal: Goal, tell: Callable[[int, list[float]], None]
+    ) -> tuple[Watched, Predictor] | None:
+        """What forecasts a call; None where it is to be learned first.
+
+        Args:
+            goal: what is asked.
+            tell: function that is told what forecasts would have missed, always the same one; see
+                `Watched`.
+        """
+        count = self.count(goal)
+        if count is None or self.calibration is None:
             return None
-        offer = self.calibration.offer(count)
-        schedule, predictor = self.calibration.taken(offer, on_mismatch="taylor")
-        expected = checks(self.calibration, schedule.steps)
-        return Watched(steps=schedule.steps, checks=expected, tell=tell), predictor
+        if count not in self._watched:
+            offer = self.calibration.offer(count)
+            schedule, predictor = self.calibration.taken(offer, on_mismatch="taylor")
+            expected = checks(self.calibration, schedule.steps)
+            watched = Watched(steps=schedule.steps, checks=expected, tell=tell)
+            self._watched[count] = watched, predictor
+        return self._watched[count]
+
+    def fit(self, goal: Goal, cost: float, progress: Progress) -> Calibration:
+        """Fit what a goal asks for to the recorded calls, which are let go of; see `Learning.fit`.
+
+        Raises:
+            CalibrationError: it cannot be.
+        """
+        started, learning = perf_counter(), self.learning
+        found = learning.fit(goal, cost, progress, self.calibration)
+        self.calibration = found
+        self.fit_plain_runs = learning.spent / (learning.samples * found.recording.steps)
+        self.fit_seconds = perf_counter() - started
+        self._watched.clear()
+        self.forget()
+        return found
+
+    def forget(self) -> None:
+        """Let go of the recorded calls."""
+        self.learning = Learning(self.learning.pipe, self.learning.subset)
 
     def in_words(self, pictures: int) -> str:
         """What is known, where so many pictures are to be recorded."""
@@ -98,16 +129,12 @@ class Knowledge:
         scope = self._scopes.of(call)
         known = self._known.get(scope.name)
         if known is None:
-            known = Known(scope, self.nothing(), self._kept.get(scope))
+            known = Known(scope, Learning(self._pipe, self._subset), self._kept.get(scope))
             if self._given is not None and self._is_of(self._given, scope):
                 known.calibration = self._given
             self._say_what_differs(known)
             self._known[scope.name] = known
         return known
-
-    def nothing(self) -> Learning:
-        """A beginning."""
-        return Learning(self._pipe, self._subset)
 
     def keep(self, known: Known) -> None:
         """Keep what was learned for the next process."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 from forecastcache._util.progress import Progress
@@ -111,27 +110,21 @@ class Preparation:
         with refusals_in_a_line(self._pipe):
             known.learning.record(call, lambda: call.again(self._pipe))
         progress("record", call.samples, call.samples)
-        started = perf_counter()
-        known.calibration = known.learning.fit(self._goal, cost, progress, known.calibration)
-        known.fit_seconds = perf_counter() - started
-        samples, steps = known.learning.samples, known.calibration.recording.steps
-        known.fit_plain_runs = known.learning.spent / (samples * steps)
+        samples = known.learning.samples
+        known.fit(self._goal, cost, progress)
         self._knowledge.keep(known)
-        prepared = self._prepared(samples, known.fit_seconds, known.fit_plain_runs)
+        prepared = self._prepared(samples)
         assert prepared is not None  # after a fit, what came nearest is chosen
         return prepared
 
-    def _prepared(self, samples: int = 0, *spent: float) -> Prepared | None:
-        calibration, goal = self._known.calibration, self._goal
-        if calibration is None:
-            return None
-        count = goal.chosen(calibration)
-        if count is None and samples:  # fitted in vain
-            count = goal.nearest(calibration)
-        if count is None:
+    def _prepared(self, samples: int = 0) -> Prepared | None:
+        known, goal = self._known, self._goal
+        calibration, count = known.calibration, known.count(goal)
+        if calibration is None or count is None:
             return None
         # Calls whose scope is the same are of the same everything: nothing is left to mismatch.
         chosen = calibration.taken(calibration.offer(count))
-        path = self._kept.path(self._known.scope)
+        path = self._kept.path(known.scope)
         file = path if path.exists() else None
+        spent = known.fit_seconds, known.fit_plain_runs
         return Prepared(*chosen, calibration, goal, file, samples, *spent)
