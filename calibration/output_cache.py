@@ -8,9 +8,9 @@ some step on compute again what came before it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -20,6 +20,24 @@ from forecastcache.engine.patch import place_of_call
 
 ROOM = 2 << 30  # bytes
 
+Now = Callable[[], tuple[int, int]]
+
+
+class Place(NamedTuple):
+    """Where a network is called.
+
+    Attributes:
+        call: number of the pipeline's call, of those that are sampled side by side.
+        step: number of the step.
+        branch: number of the network's call within the step.
+    """
+
+    call: int
+    step: int
+    branch: int
+
+
+Outputs = Mapping[Place, Any]
 Key = tuple[tuple[int, ...], int, int]
 
 
@@ -41,39 +59,28 @@ class OutputCache:
         self._outputs: OrderedDict[Key, Any] = OrderedDict()
 
     @contextmanager
-    def serving(
-        self, model: nn.Module, computed: Sequence[int], place: Callable[[], tuple[int, int]]
-    ) -> Iterator[list[Any]]:
+    def serving(self, model: nn.Module, computed: Sequence[int], now: Now) -> Iterator[Outputs]:
         """Return known outputs for calls of `model`; gives the outputs of all calls.
 
         Args:
             model: model that is called at the computed steps alone.
             computed: these steps.
-            place: function that gives the number of the pipeline's call under way, and that of
-                the steps that its sampler has made.
+            now: function that gives the number of the pipeline's call under way, and that of the
+                steps that its sampler has made.
         """
-        method = place_of_call(model)
-        forward = getattr(model, method)
-        before: dict[int, tuple[int, int]] = {}  # step of each call's newest, and its branch
-        outputs = list[Any]()
 
-        def recall(*args: Any, **kwargs: Any) -> Any:
-            call, now = place()
-            step, branch = before.get(call, (-1, 0))
-            branch = branch + 1 if now == step else 0
-            before[call] = now, branch
-            key = (tuple(c for c in computed if c <= now), call, branch)
+        def answer(place: Place, compute: Callable[[], Any]) -> Any:
+            key = (tuple(c for c in computed if c <= place.step), place.call, place.branch)
             if key in self._outputs:
                 self.hits += 1
                 self._outputs.move_to_end(key)
-                outputs.append(self._outputs[key])
-                return outputs[-1]
+                return self._outputs[key]
             self.misses += 1
-            outputs.append(forward(*args, **kwargs))
-            self._keep(key, outputs[-1])
-            return outputs[-1]
+            output = compute()
+            self._keep(key, output)
+            return output
 
-        with swapped(model, method, recall):
+        with _answered(model, now, answer) as outputs:
             yield outputs
 
     def _keep(self, key: Key, output: Any) -> None:
@@ -85,17 +92,39 @@ class OutputCache:
 
 
 @contextmanager
-def played_back(model: nn.Module, known: Sequence[Any]) -> Iterator[list[Any]]:
-    """Return what is known at the first calls of `model`; gives the outputs of all calls."""
-    place, outputs = place_of_call(model), list[Any]()
-    forward = getattr(model, place)
+def played_back(model: nn.Module, known: Outputs, now: Now) -> Iterator[Outputs]:
+    """Return what is known where it is known; gives the outputs of all calls.
 
-    def play(*args: Any, **kwargs: Any) -> Any:
-        number = len(outputs)
-        outputs.append(known[number] if number < len(known) else forward(*args, **kwargs))
-        return outputs[-1]
+    Args:
+        model: model that is called.
+        known: what it returns, as far as that is known.
+        now: as `OutputCache.serving` has it.
+    """
 
-    with swapped(model, place, play):
+    def answer(place: Place, compute: Callable[[], Any]) -> Any:
+        return known[place] if place in known else compute()
+
+    with _answered(model, now, answer) as outputs:
+        yield outputs
+
+
+@contextmanager
+def _answered(
+    model: nn.Module, now: Now, answer: Callable[[Place, Callable[[], Any]], Any]
+) -> Iterator[Outputs]:
+    method, outputs = place_of_call(model), dict[Place, Any]()
+    forward = getattr(model, method)
+    newest: dict[int, Place] = {}  # of each call
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        call, step = now()
+        before = newest.get(call)
+        branch = before.branch + 1 if before is not None and before.step == step else 0
+        place = newest[call] = Place(call, step, branch)
+        outputs[place] = answer(place, lambda: forward(*args, **kwargs))
+        return outputs[place]
+
+    with swapped(model, method, called):
         yield outputs
 
 

@@ -108,10 +108,10 @@ class Linearised:
 
     def _looked_at(self, rolled: Rollout, tick: Callable[[int, int], None]) -> Iterator[Tensor]:
         """How far each sample ends from where it did, for a shift of one, in its own error."""
-        calls = len(rolled.outputs) // len(rolled.computed)
         for number, way in enumerate(self.ways):
             rows = shifted(rolled.rows, [way], [STEP])
-            known = rolled.outputs[: (way.gap + 1) * calls]
+            last = rolled.computed[way.gap]
+            known = {place: it for place, it in rolled.outputs.items() if place.step <= last}
             moved = self._rolls.replayed(rolled.computed, rows, known).final - rolled.final
             yield moved / (STEP * self._weight).float()
             tick(number + 1, len(self.ways))

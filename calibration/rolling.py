@@ -33,7 +33,7 @@ from forecastcache.calibration.distributed import Shard
 from forecastcache.calibration.gram import RIDGE, least_weights
 from forecastcache.calibration.lock_step import JoinedTrajectory, LockStep
 from forecastcache.calibration.microbatch import in_microbatches
-from forecastcache.calibration.output_cache import OutputCache, played_back
+from forecastcache.calibration.output_cache import OutputCache, Outputs, played_back
 from forecastcache.calibration.sampler import LAGS, ROUNDINGS, UNREAD, Motion
 from forecastcache.calibration.subset import Subset
 from forecastcache.engine.attach import attach, denoisers
@@ -60,14 +60,14 @@ class Rollout:
         rows: rows, one for each forecast step.
         samples: samples x~_0 to x~_T, `(samples, elements)` each.
         guided: guided outputs at the computed steps, likewise.
-        outputs: what the model returned, call by call.
+        outputs: what the model returned, and where.
     """
 
     computed: tuple[int, ...]
     rows: tuple[Row, ...]
     samples: Sequence[Tensor]
     guided: Sequence[Tensor]
-    outputs: Sequence[Any]
+    outputs: Outputs
 
     @property
     def final(self) -> Tensor:
@@ -142,22 +142,23 @@ class Rolls:
         return self._rollout(trajectory, computed, rows, outputs, cache.misses - missed)
 
     def replayed(
-        self, computed: Sequence[int], rows: Sequence[Row], known: Sequence[Any] = ()
+        self, computed: Sequence[int], rows: Sequence[Row], known: Outputs | None = None
     ) -> Rollout:
         """Roll with rows that are given.
 
         Args:
             computed: computed steps, rising from 0.
             rows: one for each forecast step.
-            known: what the model returns at its first calls, which are then spared.
+            known: what the model returns at some of its calls, which are then spared.
         """
+        known = known or {}
         with (
             self._trajectory() as trajectory,
-            played_back(self._model, known) as outputs,
+            played_back(self._model, known, self._place_in(trajectory)) as outputs,
             attach(self.pipe, Listed(computed), Learned(rows)),
         ):
             self.run()
-        called = len(outputs) - len(known)
+        called = sum(place not in known for place in outputs)
         return self._rollout(trajectory, computed, tuple(rows), outputs, called)
 
     def missed(self, final: Tensor) -> Tensor:
@@ -207,7 +208,7 @@ class Rolls:
         trajectory: Followed,
         computed: Sequence[int],
         rows: tuple[Row, ...],
-        outputs: Sequence[Any],
+        outputs: Outputs,
         called: int,
     ) -> Rollout:
         if self.motion.noisy:
