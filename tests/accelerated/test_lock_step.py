@@ -10,6 +10,7 @@ import torch
 
 from forecastcache.calibration.distributed import Shard
 from forecastcache.calibration.lock_step import LockStep, Sampled
+from forecastcache.calibration.refine import Linearised
 from forecastcache.calibration.rolling import Rolls
 from forecastcache.errors import CalibrationError
 
@@ -54,6 +55,17 @@ def test_rows_that_are_given_are_rolled_as_in_one_batch():
     torch.testing.assert_close(
         apart.replayed(COMPUTED, rows).final, batch.replayed(COMPUTED, rows).final
     )
+
+
+def test_a_refinement_sees_what_it_sees_of_one_batch():
+    batch, apart = side_by_side()
+    rolled, numbers = batch.fitted(COMPUTED), torch.arange(6)
+    one, other = (
+        Linearised(rolls, rolls.replayed(COMPUTED, rolled.rows)).normals(rolled.final, numbers)
+        for rolls in (batch, apart)
+    )
+    np.testing.assert_allclose(other, one, rtol=2e-2, atol=1e-3 * np.abs(one).max())
+    assert apart.evaluations == batch.evaluations - 6 * len(COMPUTED)
 
 
 def test_calls_of_other_lengths_are_refused():
