@@ -134,11 +134,8 @@ class Effort:
     @property
     def refine(self) -> int:
         """Evaluations for the refinements, at most."""
-        each = (
-            most_evaluations(it.count, self.steps) + (ROLLS + FOLDS) * it.count
-            for it in self.targets[: self.refined]
-        )
-        return sum(self.samples) * sum(each)
+        refined = self.targets[: self.refined]
+        return sum(self.samples) * sum(refinement(it.count, self.steps) for it in refined)
 
     @property
     def total(self) -> int:
@@ -158,3 +155,8 @@ class Effort:
     def plain_runs(self) -> float:
         """As many plain runs of every sample take as many evaluations."""
         return self.total / self.record
+
+
+def refinement(count: int, total: int) -> int:
+    """Steps that the network computes, at most, to refine `count` of `total`, for each sample."""
+    return most_evaluations(count, total) + (ROLLS + FOLDS) * count

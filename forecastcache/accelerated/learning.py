@@ -27,7 +27,7 @@ from forecastcache.calibration.recording import Recording, record
 from forecastcache.calibration.rolling import Rolls
 from forecastcache.calibration.schedule_search import Steps
 from forecastcache.calibration.subset import Subset
-from forecastcache.calibration.targets import FOLDS
+from forecastcache.calibration.targets import FOLDS, refinement
 from forecastcache.errors import CalibrationError
 from forecastcache.sampling.request import guidance_argument
 from forecastcache.sampling.trajectory import Trajectory
@@ -126,7 +126,9 @@ class Learning:
             known = list(fits.values())
             errors: dict[Steps, float] = {}
             found = fitter.search(count, tries, known, nearby, {}, errors.__setitem__, progress)
-            fits[count] = fitter.fit(found.computed, refine=False, tick=progress)
+            left = bound - fitter.rolls.evaluations
+            refine = goal.psnr is None and refinement(count, total) * self.samples <= left
+            fits[count] = fitter.fit(found.computed, refine, progress)
             nearby = errors or nearby
         return list(fits.values())
 
