@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -32,6 +32,7 @@ from forecastcache.errors import CalibrationError
 from forecastcache.sampling.request import guidance_argument
 from forecastcache.sampling.trajectory import Trajectory
 
+REFINED = 0.5  # share of what a fit may take that a refinement may, at most
 FEW = 3  # schedules to try at one count, where others may have to be tried
 
 
@@ -108,29 +109,50 @@ class Learning:
         before: Sequence[Fit],
     ) -> list[Fit]:
         fits = {len(fit.computed): fit for fit in sorted(before, key=lambda fit: fit.figure)}
-        nearby: dict[Steps, float] = {}
+        nearby: Mapping[Steps, float] = {}
         total = fitter.recording.steps
+        folds = min(FOLDS, self.samples) if self.samples > 1 else 0
         while (count := goal.next_count(fits, total)) is not None:
-            left = bound - fitter.rolls.evaluations
-            judging = min(FOLDS, self.samples) if self.samples > 1 else 0
-            tries = int(left // (count * self.samples)) - judging
-            if tries < 1:
+            room = (bound - fitter.rolls.evaluations) / self.samples
+            refining = refinement(count, total)
+            refine = goal.psnr is None and refining <= REFINED * room
+            room -= folds * count + (refining if refine else 0)
+            if goal.psnr is not None:
+                room = min(room, max(FEW * count, room / 2))
+            errors = self._searched(fitter, count, room, list(fits.values()), nearby, progress)
+            if not errors:
                 if fits:
                     break
                 raise CalibrationError(
-                    f"a fit of {count} of {total} steps takes {count * (judging + 1) / total:.1f} "
+                    f"a fit of {count} of {total} steps takes {count * (folds + 1) / total:.1f} "
                     "plain runs at least: allow as many by fit_cost, or compute fewer steps"
                 )
-            if goal.psnr is not None:
-                tries = min(tries, max(FEW, tries // 2))
-            known = list(fits.values())
-            errors: dict[Steps, float] = {}
-            found = fitter.search(count, tries, known, nearby, {}, errors.__setitem__, progress)
-            left = bound - fitter.rolls.evaluations
-            refine = goal.psnr is None and refinement(count, total) * self.samples <= left
-            fits[count] = fitter.fit(found.computed, refine, progress)
-            nearby = errors or nearby
+            best = min(errors, key=lambda steps: (errors[steps], steps))
+            fits[count] = fitter.fit(best, refine, progress)
+            nearby = errors
         return list(fits.values())
+
+    def _searched(
+        self,
+        fitter: SizeFitter,
+        count: int,
+        room: float,
+        known: Sequence[Fit],
+        nearby: Mapping[Steps, float],
+        progress: Progress,
+    ) -> Mapping[Steps, float]:
+        """Errors of schedules, as many as there is room for evaluations of each sample.
+
+        What tries have in common is computed once, which leaves room for more of them.
+        """
+        errors: dict[Steps, float] = {}
+        end = fitter.rolls.evaluations + room * self.samples
+        while (more := int((end - fitter.rolls.evaluations) // (count * self.samples))) > 0:
+            tries = len(errors) + more
+            fitter.search(count, tries, known, nearby, errors, errors.__setitem__, progress)
+            if len(errors) < tries:
+                break
+        return errors
 
     def _with_motion(self, recording: Recording) -> Recording:
         """The recording, with displaced runs beside it where plain ones do not tell the motion."""
