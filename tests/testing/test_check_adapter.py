@@ -24,7 +24,7 @@ def test_every_adapter_that_ships_has_a_model_here():
     assert served == {*shipped(ADAPTERS)}
 
 
-# Of these another model's record is the same; they are called in other ways.
+# Another model here is served by the same record as each of these, which are called differently.
 LIKE_OTHERS = ("hunyuan_video_token_replace", "framepack_alone", "hidream_wide")
 
 
