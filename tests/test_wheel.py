@@ -15,6 +15,8 @@ import pytest
 from .conftest import shell
 from .test_architecture import ROOT, modules
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
@@ -92,7 +94,6 @@ REVEALED = ("LinearPredictor", r"float \| None", r"int \| None")
 MISTAKES = {22: "often|str", 23: "sigma", 24: "nonsense"}  # by line
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("checker", ["mypy", "pyright"])
 def test_a_users_file_sees_the_types(python, tmp_path, checker):
     """A mistake is found where it is, and nowhere else."""

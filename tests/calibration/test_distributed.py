@@ -20,7 +20,7 @@ from forecastcache.errors import CalibrationError
 
 from . import worker
 
-WORKER = Path(worker.__file__)
+ROOT = Path(__file__).parents[2]
 
 
 def start(size: int, out: Path, *arguments: object) -> list[subprocess.Popen]:
@@ -31,7 +31,8 @@ def start(size: int, out: Path, *arguments: object) -> list[subprocess.Popen]:
     common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(size)}
     return [
         subprocess.Popen(
-            [sys.executable, WORKER, out, *map(str, arguments)],
+            [sys.executable, "-m", "tests.calibration.worker", out, *map(str, arguments)],
+            cwd=ROOT,
             env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stderr=subprocess.PIPE,
             text=True,

@@ -1,4 +1,4 @@
-"""One process of a group that calibrates, started by the tests: worker.py OUT [DIES_AT]."""
+"""One process of a group that calibrates: python -m tests.calibration.worker OUT [DIES_AT]."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ import torch
 from forecastcache.calibration.calibrate import calibrate
 from forecastcache.calibration.distributed import process_group
 from forecastcache.errors import CalibrationError
-from forecastcache.sampling.loading import load
 from forecastcache.sampling.request import Request
 
+from .toys import Guided
+
 STEPS, COUNT, MICRO_BATCH = 8, 7, 2
-MODEL = "zoo:dit-digits"
 
 
 def main(out: Path, dies_at: int | None) -> None:
     torch.set_num_threads(1)
-    pipe = load(MODEL)
-    pipe.set_progress_bar_config(disable=True)
-    request = Request.of(MODEL, steps=STEPS, count=COUNT, seed=1000)
+    pipe = Guided(lambda step: [1.0, -1.0])
+    request = Request(steps=STEPS, count=COUNT, seed=1000)
 
     with process_group() as group:
 

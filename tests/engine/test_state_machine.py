@@ -174,7 +174,13 @@ class Sessions(RuleBasedStateMachine):
             assert len(calls) == len(set(calls))
 
 
-Sessions.TestCase.settings = settings(max_examples=50, stateful_step_count=25, deadline=None)
-TestSessions = Sessions.TestCase
+class DeepSessions(Sessions):
+    """The same, for longer."""
+
+
+Sessions.TestCase.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+DeepSessions.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestSessions, TestDeepSessions = Sessions.TestCase, DeepSessions.TestCase
 # Trajectories that are left at their first step look like windows of a sample.
 TestSessions.pytestmark = [pytest.mark.filterwarnings("ignore:nothing is forecast")]
+TestDeepSessions.pytestmark = [*TestSessions.pytestmark, pytest.mark.slow]

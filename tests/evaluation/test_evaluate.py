@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ from forecastcache.sampling.request import Request
 
 from ..conftest import make_unconditional
 
-STEPS = 10
+STEPS = 8
 MODEL = "zoo:flux-digits"
 
 
@@ -48,6 +49,12 @@ def request_():
 @pytest.fixture(scope="module")
 def measure(pipe, request_):
     return Measure(pipe, request_)
+
+
+@pytest.fixture
+def small():
+    """A pipeline for what is said of any, and a request of it."""
+    return make_unconditional(), Request(steps=6, count=2)
 
 
 def ours(schedule: fc.Schedule) -> Forecast:
@@ -129,7 +136,9 @@ def test_lpips_is_measured_or_said_to_be_missing():
         assert distance > perceptual(pictures, pictures) == pytest.approx(0, abs=1e-6)
 
 
-def test_an_interrupted_evaluation_goes_on(pipe, request_, tmp_path):
+def test_an_interrupted_evaluation_goes_on(small, tmp_path):
+    pipe, request = small
+
     class Killed(BaseException):
         pass
 
@@ -143,21 +152,21 @@ def test_an_interrupted_evaluation_goes_on(pipe, request_, tmp_path):
 
     methods = [ours(fc.Every(n)) for n in (2, 3, 4)]
     with pytest.raises(Killed):
-        evaluate(pipe, request_, methods, out=tmp_path, progress=kill)
+        evaluate(pipe, request, methods, out=tmp_path, progress=kill)
     before = kept()
     assert len(before) == 2
-    rows = evaluate(pipe, request_, methods, out=tmp_path).rows
+    rows = evaluate(pipe, request, methods, out=tmp_path).rows
     assert [row.seconds for row in rows[:2]] == [row["seconds"] for row in before]
     assert [row.name for row in rows] == [method.name for method in methods]
     with (tmp_path / "rows-0.jsonl").open("a") as file:
         file.write('\n{"name": "cut o')  # as a kill may leave it
-    assert evaluate(pipe, request_, methods[:1], out=tmp_path).rows == rows[:1]
-    other = Request.of(MODEL, steps=STEPS, count=3, seed=9)
+    assert evaluate(pipe, request, methods[:1], out=tmp_path).rows == rows[:1]
+    other = replace(request, seed=9)
     assert evaluate(pipe, other, methods[:1], out=tmp_path).rows[0] != rows[0]
     # Of the same name, and yet another: a calibration may have been made again, for one.
     renamed = Forecast(fc.Taylor(order=2), fc.Every(2), "output", "taylor", str(fc.Every(2)))
     assert renamed.name == methods[0].name
-    (again,) = evaluate(pipe, request_, [renamed], out=tmp_path).rows
+    (again,) = evaluate(pipe, request, [renamed], out=tmp_path).rows
     assert again.latent_psnr_db != rows[0].latent_psnr_db
 
 
@@ -181,7 +190,7 @@ def test_rows_of_another_thing_are_not_taken(pipe, tmp_path):
         def weights(self, computed, target):
             return np.array([0.25])
 
-    asked = Request(steps=STEPS, count=2)
+    asked = Request(steps=4, count=2)
     psnrs = []
     for unet, predictor in ((0, now()), (0, Halved()), (1, Halved())):
         own = make_unconditional()
@@ -218,13 +227,13 @@ def test_pictures_without_colour_are_kept_too(tmp_path):
         assert (image.size, image.mode) == ((24, 8), "RGB")
 
 
-def test_a_baseline_that_fails_says_why_and_is_tried_again(pipe, request_, tmp_path):
-    rows = evaluate(pipe, request_, [Failing()], out=tmp_path).rows
+def test_a_baseline_that_fails_says_why_and_is_tried_again(small, tmp_path):
+    rows = evaluate(*small, [Failing()], out=tmp_path).rows
     assert rows == [Measurement.of(Failing(), error="out of ideas")]
     done = Measurement.of(Plain(), count=3)
     assert "| broken: out of ideas |" in tables.markdown([*rows, done])
     heard = []
-    evaluate(pipe, request_, [Failing()], out=tmp_path, progress=lambda *it: heard.append(it))
+    evaluate(*small, [Failing()], out=tmp_path, progress=lambda *it: heard.append(it))
     assert heard == [("rows", 1, 1)]
 
 
@@ -251,17 +260,17 @@ def test_two_rows_of_one_name_are_refused_before_anything_is_sampled():
     assert not heard
 
 
-def test_a_row_of_ours_that_fails_ends_the_evaluation(pipe, request_, monkeypatch):
+def test_a_row_of_ours_that_fails_ends_the_evaluation(small, monkeypatch):
     class Endless(fc.Reuse):
         def weights(self, computed, target):
-            return np.array([np.inf if target.index > 5 else 1])
+            return np.array([np.inf if target.index > 3 else 1])
 
     method = Forecast(Endless(), fc.Every(2), "output", "endless", "every:2")
     with pytest.raises(OptionError, match="row 'endless every:2, output': .*inf"):
-        evaluate(pipe, request_, [method])
+        evaluate(*small, [method])
     monkeypatch.setattr(Failing, "kind", "plain")
     with pytest.raises(RuntimeError, match="out of"):
-        evaluate(pipe, request_, [Failing()])
+        evaluate(*small, [Failing()])
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +289,7 @@ def test_tables_charts_and_samples_hold_the_rows(evaluated):
         read = list(csv.DictReader(file))
     assert [float(row["speedup"]) for row in read] == [row.speedup for row in rows]
     assert "latent_psnr_by_step" not in read[0]
-    assert found._repr_markdown_().splitlines()[2].startswith("| plain, again | 10 |")
+    assert found._repr_markdown_().splitlines()[2].startswith(f"| plain, again | {STEPS} |")
     assert json.loads((out / "rows.json").read_text()) == found.figures()
     with Image.open(out / "samples.png") as image:
         assert image.height > image.width / 3  # three strips
@@ -292,17 +301,17 @@ def test_tables_charts_and_samples_hold_the_rows(evaluated):
         assert path.stat().st_size > 0
 
 
-def test_a_row_of_ours_says_by_how_much_it_leads(pipe, request_):
+def test_a_row_of_ours_says_by_how_much_it_leads(small):
     sweep = Sweep(
         predictors=("taylor:order=1",), schedules=("every:2",),
-        baselines=("steps:count=3", "steps:count=9"),
+        baselines=("steps:count=2", "steps:count=5"),
     )  # fmt: skip
-    found = evaluate(pipe, request_, sweep)
-    _, mine, three, nine = found.rows  # six computed: only the first of the baselines costs less
-    assert three.flops < mine.flops < nine.flops
-    assert mine.lead_db == mine.latent_psnr_db - three.latent_psnr_db
+    found = evaluate(*small, sweep)
+    _, mine, two, five = found.rows  # four computed: only the first of the baselines costs less
+    assert two.flops < mine.flops < five.flops
+    assert mine.lead_db == mine.latent_psnr_db - two.latent_psnr_db
     assert "Lead: latent PSNR above the best" in found.markdown()
-    assert three.lead_db is None
+    assert two.lead_db is None
     assert str(found).splitlines()[0].split()[:2] == ["computed", "seconds"]
     assert str(found).splitlines()[2].startswith("taylor:order=1 every:2, output")
 

@@ -8,7 +8,7 @@ import torch
 import forecastcache as fc
 from forecastcache.errors import ConformanceError
 from forecastcache.registry import ADAPTERS, adapter_for
-from forecastcache.testing import check_adapter
+from forecastcache.testing import adapters, check_adapter
 
 from ..adapters.models import MODELS, make, other_conditions
 from ..built_ins import shipped
@@ -24,8 +24,24 @@ def test_every_adapter_that_ships_has_a_model_here():
     assert served == {*shipped(ADAPTERS)}
 
 
+# Another model here is served by the same record as each of these, which are called differently.
+LIKE_OTHERS = ("hunyuan_video_token_replace", "framepack_alone", "hidream_wide")
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in LIKE_OTHERS])
+def test_every_model_conforms_at_every_site(name, monkeypatch):
+    """In bfloat16, which rounds times; in float32 all pipelines run at all sites, and this."""
+    conforms_in(torch.bfloat16, name, monkeypatch)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
-def test_every_model_conforms_at_every_site(name):
+def test_every_model_conforms_in_float32_too(name, monkeypatch):
+    conforms_in(torch.float32, name, monkeypatch)
+
+
+def conforms_in(dtype: torch.dtype, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapters, "DTYPES", (dtype,))
     tiny = make(name)
     sites = ("output", "hidden", "block", "module") if name in INSIDE else ("output",)
     assert adapter_for(tiny.model).granularities == sites

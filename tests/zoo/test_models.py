@@ -177,7 +177,10 @@ def test_a_request_in_parts_asks_for_the_same():
     torch.testing.assert_close(together, request.sample(pipe), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("name", STOCK)
+@pytest.mark.parametrize(
+    "name",
+    ["flux-digits", *(pytest.param(it, marks=pytest.mark.slow) for it in [*STOCK][1:])],
+)
 def test_recipes_make_them_from_nothing(name, tmp_path, monkeypatch):
     """In two steps a stage, on a hundred pictures."""
     recipe, teach = zoo.recipe(name), text.teach
