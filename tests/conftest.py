@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,7 @@ from diffusers import (
 from hypothesis import settings
 from torch import nn
 
-from forecastcache import registry
 from forecastcache.cli.app import run_app
-
-# No package is installed while tests run; to look for one takes 30 ms, at each attach.
-registry.entry_points = cache(registry.entry_points)
-registry._owner = cache(registry._owner)
 
 # Seconds say nothing on a shared machine.
 settings.register_profile("steady", deadline=None)
