@@ -13,6 +13,7 @@ from torch import Tensor
 
 from forecastcache._util.progress import Progress
 from forecastcache.accelerated.call import Call, twin
+from forecastcache.accelerated.fewer_steps import DOUBTFUL, FewerSteps, latent_psnr
 from forecastcache.accelerated.goal import Goal
 from forecastcache.calibration.calibration import Calibration
 from forecastcache.calibration.displaced import displacements
@@ -31,6 +32,7 @@ from forecastcache.calibration.targets import FOLDS
 from forecastcache.errors import CalibrationError
 from forecastcache.sampling.request import guidance_argument
 from forecastcache.sampling.trajectory import Trajectory
+from forecastcache.schedule import Schedule
 
 FEW = 3  # schedules to try at one count, where others may have to be tried
 
@@ -45,6 +47,7 @@ class Learning:
         calls: the calls.
         recording: sums over all of them; None before the first.
         spent: evaluations of the network that the newest fit took, for one sample each.
+        fewer_steps: the newest fit beside fewer steps; None where it leaves no doubt.
     """
 
     pipe: Any
@@ -52,6 +55,7 @@ class Learning:
     calls: list[Call] = field(default_factory=list)
     recording: Recording | None = None
     spent: int = 0
+    fewer_steps: FewerSteps | None = None
     _plain: list[Trajectory] = field(default_factory=list)
 
     @property
@@ -94,9 +98,14 @@ class Learning:
             fitter = self._fitter(recording)
             known = () if before is None else before.sizes[0].fits
             bound = cost * recording.steps * self.samples
-            fits = self._fits(fitter, goal, bound, progress, known)
-        self.spent = fitter.rolls.evaluations
-        size = SizeFits(self._size, recording, tuple(fits))
+            if goal.schedule is None:
+                fits = self._fits(fitter, goal, bound, progress, known)
+            else:
+                fits = [self._fit_of(fitter, goal.schedule, bound, progress)]
+            self.spent = fitter.rolls.evaluations
+            self.fewer_steps = self._held_against_fewer_steps(fits, goal, bound)
+        every = {fit.computed: fit for fit in (*known, *fits)}
+        size = SizeFits(self._size, recording, tuple(every.values()))
         return Calibration(identity, (size,), versions())
 
     def _fits(
@@ -111,16 +120,11 @@ class Learning:
         nearby: dict[Steps, float] = {}
         total = fitter.recording.steps
         while (count := goal.next_count(fits, total)) is not None:
-            left = bound - fitter.rolls.evaluations
-            judging = min(FOLDS, self.samples) if self.samples > 1 else 0
-            tries = int(left // (count * self.samples)) - judging
+            tries = self._tries(count, bound - fitter.rolls.evaluations)
             if tries < 1:
                 if fits:
                     break
-                raise CalibrationError(
-                    f"a fit of {count} of {total} steps takes {count * (judging + 1) / total:.1f} "
-                    "plain runs at least: allow as many by fit_cost, or compute fewer steps"
-                )
+                raise self._too_dear(count, total)
             if goal.psnr is not None:
                 tries = min(tries, max(FEW, tries // 2))
             known = list(fits.values())
@@ -129,6 +133,50 @@ class Learning:
             fits[count] = fitter.fit(found.computed, refine=False, tick=progress)
             nearby = errors or nearby
         return list(fits.values())
+
+    def _fit_of(
+        self, fitter: SizeFitter, schedule: Schedule, bound: float, progress: Progress
+    ) -> Fit:
+        total = fitter.recording.steps
+        computed = schedule.computed(total)
+        if self._tries(len(computed), bound) < 1:
+            raise self._too_dear(len(computed), total)
+        stage = f"fitting {len(computed)}"
+        progress(stage, 0, 1)
+        found = fitter.fit(computed, refine=False, tick=progress)
+        progress(stage, 1, 1)
+        return found
+
+    def _held_against_fewer_steps(
+        self, fits: Sequence[Fit], goal: Goal, bound: float
+    ) -> FewerSteps | None:
+        """Where a fit ends far away and evaluations are left, what fewer steps come to."""
+        if goal.psnr is not None or self.recording is None:
+            return None
+        total = self.recording.steps
+        count = goal.count(total)
+        fit = next(it for it in fits if len(it.computed) == count)
+        takes = count * self.samples
+        if fit.figure >= DOUBTFUL or self.spent + takes > bound:
+            return None
+        own = latent_psnr(self.calls, self._plain, count, self.subset)
+        self.spent += takes
+        return None if own is None else FewerSteps(count, total, fit.figure, own)
+
+    @property
+    def _judging(self) -> int:
+        """Rolls that judge a fit."""
+        return min(FOLDS, self.samples) if self.samples > 1 else 0
+
+    def _tries(self, count: int, left: float) -> int:
+        """Schedules of `count` computed steps that so many evaluations let a search look at."""
+        return int(left // (count * self.samples)) - self._judging
+
+    def _too_dear(self, count: int, total: int) -> CalibrationError:
+        return CalibrationError(
+            f"a fit of {count} of {total} steps takes {count * (self._judging + 1) / total:.1f} "
+            "plain runs at least: allow as many by fit_cost, or compute fewer steps"
+        )
 
     def _with_motion(self, recording: Recording) -> Recording:
         """The recording, with displaced runs beside it where plain ones do not tell the motion."""

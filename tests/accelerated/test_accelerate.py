@@ -206,6 +206,19 @@ def test_what_is_kept_may_be_damaged(learned, tmp_path):
     assert [it.name for it in tmp_path.iterdir()] == [file.name + ".set-aside"]
 
 
+def test_what_is_kept_may_be_of_another_scheduler(learned, tmp_path):
+    _, _, folder = learned
+    (file,) = folder.glob("*.safetensors")
+    fast = accelerated(multistep(UniPCMultistepScheduler), tmp_path, pictures=1)
+    call(fast)
+    (other,) = tmp_path.glob("*.safetensors")
+    other.write_bytes(file.read_bytes())
+    again = accelerated(multistep(UniPCMultistepScheduler), tmp_path)
+    with pytest.warns(ForecastCacheWarning, match="is of another model or scheduler.; it is now"):
+        call(again)
+    assert again.summary().state == "1 of 2 pictures recorded"
+
+
 @pytest.mark.skipif(os.name != "posix", reason="a file in the folder's place is refused elsewhere")
 def test_a_folder_that_cannot_be_written_is_told_once(tmp_path):
     (tmp_path / "file").write_text("in the way")
@@ -220,7 +233,8 @@ def test_a_folder_that_cannot_be_written_is_told_once(tmp_path):
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"pictures": 0}, "are numbers above 0"),
+        ({"pictures": 0}, "pictures=0 is not a whole number of at least 1"),
+        ({"fit_cost": float("nan")}, "fit_cost=nan is not a number above 0"),
         ({"on_unknown": "guess"}, "write 'record', 'formula' or 'raise'"),
         ({"computed": 4, "speedup": 5}, "each choose by themselves"),
     ],
@@ -239,6 +253,15 @@ def test_more_steps_than_the_call_has_are_refused(tmp_path):
 def test_a_bare_model_is_refused(tmp_path):
     with pytest.raises(AttachError, match="has no scheduler to learn from"):
         fc.accelerate(make_pipeline().transformer)
+    pipe = make_pipeline()
+    pipe.scheduler = None
+    with pytest.raises(AttachError, match="has no scheduler to learn from"):
+        fc.accelerate(pipe)
+
+
+def test_what_is_accelerated_already_is_refused(tmp_path):
+    with pytest.raises(AttachError, match="is accelerated already: call it, or accelerate its"):
+        fc.accelerate(accelerated(make_pipeline(), tmp_path))
 
 
 def test_a_calibration_that_was_made_before_serves(learned, tmp_path):

@@ -1,0 +1,54 @@
+"""What is kept, where several processes keep it at once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import forecastcache as fc
+from forecastcache.accelerated.kept import Kept
+from forecastcache.accelerated.scope import Scope
+
+from ..conftest import make_pipeline
+from .test_accelerate import accelerated, call
+
+
+@pytest.fixture(scope="module")
+def calibration(tmp_path_factory) -> fc.Calibration:
+    folder = tmp_path_factory.mktemp("learned")
+    call(accelerated(make_pipeline(), folder, computed=3, pictures=1))
+    (file,) = folder.glob("*.safetensors")
+    return fc.Calibration.load(file)
+
+
+def test_two_that_learn_at_once_both_keep_what_they_learned(tmp_path):
+    # Neither finds anything when it starts; each is a process of its own as far as files go.
+    one, other = (accelerated(make_pipeline(), tmp_path, computed=n) for n in (3, 4))
+    for label in (1, 2):
+        call(one, label)
+        call(other, label)
+    third = accelerated(make_pipeline(), tmp_path, computed=3)
+    call(third, 3)
+    assert third.summary().state == "learned"
+    (file,) = tmp_path.glob("*.safetensors")
+    assert {len(it.computed) for it in fc.Calibration.load(file).fits} == {3, 4}
+
+
+def test_a_file_is_whole_whoever_writes_it_meanwhile(calibration, tmp_path):
+    scope = Scope({"pipeline": "Toy"})
+
+    def put(_: int) -> None:
+        Kept(tmp_path).put(scope, calibration)
+
+    def get(_: int) -> fc.Calibration | None:
+        return Kept(tmp_path).get(
+            scope, lambda _: True
+        )  # warns, which is an error here, of what is not whole
+
+    put(0)
+    with ThreadPoolExecutor(4) as threads:
+        writes, reads = threads.map(put, range(20)), threads.map(get, range(20))
+        assert list(writes) == [None] * 20
+        assert all(it is not None and it.fits == calibration.fits for it in reads)
+    assert sorted(it.suffix for it in tmp_path.iterdir()) == [".json", ".safetensors"]
