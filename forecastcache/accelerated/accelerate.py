@@ -7,16 +7,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from forecastcache.accelerated.accelerated import Accelerated
 from forecastcache.accelerated.goal import Goal, Quality
 from forecastcache.accelerated.kept import Kept, home
-from forecastcache.accelerated.manner import (
-    BECOMES,
-    Manner,
-    OnUnknown,
-    require_positive,
-    require_usable,
-)
+from forecastcache.accelerated.manner import Manner, OnUnknown, require_usable
 from forecastcache.calibration.calibration import Calibration
 from forecastcache.calibration.subset import ELEMENTS
 from forecastcache.config import GUARD, Config
@@ -87,43 +83,44 @@ def accelerate(
         OptionError: an option is out of range, or two exclude each other, also one of a set-up.
         CalibrationError: the calibration that is named cannot be read.
     """
-    models, pipeline = denoisers(pipe)
-    if isinstance(pipe, Accelerated):
-        raise AttachError(
-            f"{pipe} is accelerated already: call it, or accelerate its pipeline, .pipe, anew"
-        )
-    if pipeline is None or getattr(pipe, "scheduler", None) is None:
-        raise AttachError(
-            f"{type(pipe).__name__} has no scheduler to learn from: give a diffusers pipeline, or "
-            "attach a schedule and a predictor to the model"
-        )
-    if on_unknown not in BECOMES:
-        raise OptionError(f"on_unknown={on_unknown!r}: write 'record', 'formula' or 'raise'")
-    numbers = {"pictures": pictures, "fit_cost": fit_cost, "elements": elements, "guard": guard}
-    require_positive({it: value for it, value in numbers.items() if value is not None})
+    model = _model_of(pipe)
     asked = {"speedup": speedup, "computed": computed, "psnr": psnr, "quality": quality}
     goal = Goal.of(speedup, computed, psnr, quality)
     set_up = _set_up(config)
     require_usable(set_up, [it for it, value in asked.items() if value is not None], guard)
     if set_up.schedule is not None:
-        set_up.schedule.check_model(models[0])
+        set_up.schedule.check_model(model)
+    bound = set_up.guard if guard == GUARD else guard
+    manner = Manner(
+        pictures, fit_cost, eager, on_unknown, elements, bound, progress,
+        set_up.predictor or VariableOrder(), set_up.further,
+    )  # fmt: skip
     return Accelerated(
         pipe,
         replace(goal, schedule=set_up.schedule),
-        Manner(
-            pictures,
-            fit_cost,
-            eager,
-            on_unknown,
-            elements,
-            set_up.guard if guard == GUARD else guard,
-            progress,
-            set_up.predictor or VariableOrder(),
-            set_up.further,
-        ),
+        manner,
         Kept(home() if folder is None else Path(folder)),
         None if calibration is None else Calibration.load(str(calibration)),
     )
+
+
+def _model_of(pipe: Any) -> nn.Module:
+    """The model of a pipeline that can be accelerated.
+
+    Raises:
+        AttachError: it cannot be.
+    """
+    if isinstance(pipe, Accelerated):
+        raise AttachError(
+            f"{pipe} is accelerated already: call it, or accelerate its pipeline, .pipe, anew"
+        )
+    models, pipeline = denoisers(pipe)
+    if pipeline is None or getattr(pipe, "scheduler", None) is None:
+        raise AttachError(
+            f"{type(pipe).__name__} has no scheduler to learn from: give a diffusers pipeline, or "
+            "attach a schedule and a predictor to the model"
+        )
+    return models[0]
 
 
 def _set_up(config: Config | str | PathLike[str] | None) -> Config:

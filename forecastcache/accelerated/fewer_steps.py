@@ -20,7 +20,7 @@ DOUBTFUL = 30.0  # latent PSNR in dB, below which a fit is held against fewer st
 
 
 @dataclass(frozen=True)
-class FewerSteps:
+class BesideFewerSteps:
     """A fit beside a pipeline that is asked for as many steps as the fit computes.
 
     Attributes:
@@ -38,7 +38,7 @@ class FewerSteps:
     def __str__(self) -> str:
         return (
             f"{self.count} of {self.total} computed steps end {self.rolled_db:.1f} dB from the "
-            f"plain run, and {self.count} steps of the pipeline alone {self.own_db:.1f} dB"
+            f"plain run, and a plain run of {self.count} {self.own_db:.1f} dB"
         )
 
     @property
@@ -47,12 +47,12 @@ class FewerSteps:
         if self.rolled_db > self.own_db:
             return None
         return (
-            f"forecasting is not worth it here: {self}; ask the pipeline for {self.count} steps, "
-            "or compute more of them"
+            f"forecasting is not worth it here: {self}; make plain runs of {self.count}, or "
+            "compute more of them"
         )
 
 
-def latent_psnr(
+def psnr_of_fewer_steps(
     calls: Sequence[Call], plain: Sequence[Trajectory], count: int, subset: Subset
 ) -> float | None:
     """The latent PSNR in dB of calls made with `count` steps to their plain runs, mean of samples.

@@ -10,7 +10,7 @@ from typing import Any
 
 from forecastcache._util.progress import Progress
 from forecastcache.accelerated.call import Call
-from forecastcache.accelerated.fewer_steps import FewerSteps
+from forecastcache.accelerated.fewer_steps import BesideFewerSteps
 from forecastcache.accelerated.goal import Goal
 from forecastcache.accelerated.kept import Kept
 from forecastcache.accelerated.learning import Learning
@@ -47,7 +47,7 @@ class Known:
     reason: str | None = None
     fit_seconds: float | None = None
     fit_plain_runs: float | None = None
-    fewer_steps: FewerSteps | None = None
+    fewer_steps: BesideFewerSteps | None = None
     _watched: dict[tuple[int, ...], tuple[Watched, Predictor]] = field(default_factory=dict)
 
     def offer(self, goal: Goal) -> Offer | None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from forecastcache._util.progress import Progress
 from forecastcache.accelerated.call import Call, twin
-from forecastcache.accelerated.fewer_steps import DOUBTFUL, FewerSteps, latent_psnr
+from forecastcache.accelerated.fewer_steps import DOUBTFUL, BesideFewerSteps, psnr_of_fewer_steps
 from forecastcache.accelerated.goal import Goal
 from forecastcache.calibration.calibration import Calibration
 from forecastcache.calibration.displaced import displacements
@@ -55,7 +55,7 @@ class Learning:
     calls: list[Call] = field(default_factory=list)
     recording: Recording | None = None
     spent: int = 0
-    fewer_steps: FewerSteps | None = None
+    fewer_steps: BesideFewerSteps | None = None
     _plain: list[Trajectory] = field(default_factory=list)
 
     @property
@@ -149,7 +149,7 @@ class Learning:
 
     def _held_against_fewer_steps(
         self, fits: Sequence[Fit], goal: Goal, bound: float
-    ) -> FewerSteps | None:
+    ) -> BesideFewerSteps | None:
         """Where a fit ends far away and evaluations are left, what fewer steps come to."""
         if goal.psnr is not None or self.recording is None:
             return None
@@ -159,9 +159,9 @@ class Learning:
         takes = count * self.samples
         if fit.figure >= DOUBTFUL or self.spent + takes > bound:
             return None
-        own = latent_psnr(self.calls, self._plain, count, self.subset)
+        own = psnr_of_fewer_steps(self.calls, self._plain, count, self.subset)
         self.spent += takes
-        return None if own is None else FewerSteps(count, total, fit.figure, own)
+        return None if own is None else BesideFewerSteps(count, total, fit.figure, own)
 
     @property
     def _judging(self) -> int:

@@ -47,21 +47,27 @@ class Manner:
     formula: Predictor = field(default_factory=VariableOrder)
     storage: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Refuse options that are out of range.
 
-def require_positive(numbers: Mapping[str, object]) -> None:
-    """Refuse options that are no numbers above 0; what is counted is whole.
-
-    Raises:
-        OptionError: naming the first.
-    """
-    for name, value in numbers.items():
-        whole = name in ("pictures", "elements")
-        if whole and type(value) is int and value >= 1:
-            continue
-        if not whole and isinstance(value, (int, float)) and 0 < value < math.inf:
-            continue
-        kind = "a whole number of at least 1" if whole else "a number above 0"
-        raise OptionError(f"{name}={value!r} is not {kind}: give such as {name}=4")
+        Raises:
+            OptionError: naming the first.
+        """
+        if self.on_unknown not in BECOMES:
+            raise OptionError(
+                f"on_unknown={self.on_unknown!r} is not known: write one of {', '.join(BECOMES)}"
+            )
+        for name in ("pictures", "elements"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise OptionError(
+                    f"{name}={value!r} is no whole number of at least 1: ask for 1 or more"
+                )
+        for name in ("fit_cost", "guard"):
+            value = getattr(self, name)
+            fits = isinstance(value, (int, float)) and 0 < value < math.inf
+            if not (fits or (name == "guard" and value is None)):
+                raise OptionError(f"{name}={value!r} is no number above 0: give such as {name}=4")
 
 
 def require_usable(config: Config, asked: list[str], guard: float | None) -> None:

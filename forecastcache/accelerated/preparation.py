@@ -9,7 +9,7 @@ from typing import Any
 
 from forecastcache._util.progress import Progress
 from forecastcache.accelerated.call import Call
-from forecastcache.accelerated.fewer_steps import FewerSteps
+from forecastcache.accelerated.fewer_steps import BesideFewerSteps
 from forecastcache.accelerated.goal import Goal
 from forecastcache.accelerated.kept import Kept
 from forecastcache.accelerated.knowledge import Knowledge
@@ -48,7 +48,7 @@ class Prepared:
     samples: int = 0
     fit_seconds: float | None = None
     fit_plain_runs: float | None = None
-    fewer_steps: FewerSteps | None = None
+    fewer_steps: BesideFewerSteps | None = None
 
     @property
     def latent_psnr_db(self) -> float | None:
@@ -132,7 +132,14 @@ class Preparation:
         if chosen is None or known.calibration is None:
             return None
         path = self._kept.path(known.scope)
-        file = path if path.exists() else None
-        learned = known.calibration, self._goal, file, seen.drift, samples
-        spent = known.fit_seconds, known.fit_plain_runs, known.fewer_steps
-        return Prepared(*chosen, *learned, *spent)
+        return Prepared(
+            *chosen,
+            calibration=known.calibration,
+            goal=self._goal,
+            file=path if path.exists() else None,
+            drift=seen.drift,
+            samples=samples,
+            fit_seconds=known.fit_seconds,
+            fit_plain_runs=known.fit_plain_runs,
+            fewer_steps=known.fewer_steps,
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from forecastcache.accelerated.fewer_steps import FewerSteps
+from forecastcache.accelerated.fewer_steps import BesideFewerSteps
 from forecastcache.memory.budget import in_mebibytes
 
 
@@ -43,7 +43,7 @@ class Summary:
     fast_seconds: float | None
     fit_seconds: float | None
     fit_plain_runs: float | None
-    fewer_steps: FewerSteps | None = None
+    fewer_steps: BesideFewerSteps | None = None
 
     @property
     def lines(self) -> Sequence[str]:

@@ -179,39 +179,46 @@ def _calibrated(source: str, goal: Goal | None, steps: int) -> Chosen:
 
 
 def prepared(
-    model: str, pipe: Any, request: Request, fields: Mapping[str, Any], goal: Goal, quiet: bool
+    asked: Chosen | Wanted,
+    model: str,
+    pipe: Any,
+    request: Request,
+    fields: Mapping[str, Any],
+    quiet: bool,
 ) -> Chosen:
-    """What is kept for a goal, or else is learned now; says what that costs.
+    """What was chosen; for a goal what is kept, or else is learned now. Says what that costs.
 
     Args:
+        asked: what was chosen, or the goal to reach.
         model: name of the model.
         pipe: its pipeline.
         request: the samples that it will be asked for.
         fields: fields of that request, as they were given.
-        goal: goal to reach.
         quiet: whether nothing is printed.
     """
+    if isinstance(asked, Chosen):
+        return asked
     from forecastcache.accelerated.kept import Kept, home
     from forecastcache.accelerated.preparation import Preparation
 
-    preparation = Preparation(pipe, request, goal, Kept(home()))
-    found = preparation.found()
-    if found is None:
-        examples = _examples(model, request, fields)
-        if not quiet:
-            print(
-                f"nothing is kept for such calls and {goal}: learning it from {len(examples)} "
-                f"samples of other noise takes a plain run of each, and a fit that costs at most "
-                f"{COST:g} more of each"
-            )
-        with progress_bars(quiet) as progress:
-            found = preparation.learn(examples, COST, progress)
-    figures = found.figures()
+    with plainly_warned():
+        preparation = Preparation(pipe, request, asked.goal, Kept(home()))
+        found = preparation.found()
+        if found is None:
+            examples = _examples(model, request, fields)
+            if not quiet:
+                print(
+                    f"nothing is kept for such calls and {asked.goal}: learning it from "
+                    f"{len(examples)} samples of other noise takes a plain run of each, and a fit "
+                    f"that costs at most {COST:g} more of each"
+                )
+            with progress_bars(quiet) as progress:
+                found = preparation.learn(examples, COST, progress)
     if not quiet:
         print(f"learned before, kept in {found.file}" if not found.samples else _told(found))
         if found.fewer_steps is not None:
             print(found.fewer_steps.advice or found.fewer_steps)
-    return Chosen(found.schedule, found.predictor, learned=figures, drift=found.drift)
+    return Chosen(found.schedule, found.predictor, learned=found.figures(), drift=found.drift)
 
 
 def _told(found: Prepared) -> str:

@@ -99,11 +99,7 @@ def _measure_and_show(
     pipe, (request,) = load_and_ask(model, device, dtype, [fields])
     arguments = request.arguments(pipe)  # refuses before the first run
     pipe.set_progress_bar_config(disable=as_json)
-    with plainly_warned():
-        chosen = (
-            asked if isinstance(asked, Chosen)
-            else prepared(model, pipe, request, fields, asked.goal, quiet=as_json)
-        )  # fmt: skip
+    chosen = prepared(asked, model, pipe, request, fields, quiet=as_json)
     method = Forecast(
         chosen.predictor, chosen.schedule, chosen.site, str(chosen.predictor),
         str(chosen.schedule), chosen.identity, config=chosen.config,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from forecastcache.accelerated import learning
-from forecastcache.accelerated.fewer_steps import FewerSteps
+from forecastcache.accelerated.fewer_steps import BesideFewerSteps
 from forecastcache.calibration.fits import decibels
 from forecastcache.errors import ForecastCacheWarning
 from forecastcache.sampling.trajectory import trajectory_of
@@ -39,7 +39,9 @@ def final(label: int, steps: int) -> torch.Tensor:
 @pytest.mark.parametrize("worth", [True, False])
 def test_a_doubtful_fit_is_held_against_fewer_steps(worth, tmp_path, monkeypatch):
     monkeypatch.setattr(learning, "DOUBTFUL", 200.0)
-    monkeypatch.setattr(FewerSteps, "advice", property(lambda it: None if worth else "not worth"))
+    monkeypatch.setattr(
+        BesideFewerSteps, "advice", property(lambda it: None if worth else "not worth")
+    )
     fast = accelerated(make_pipeline(), tmp_path)
     call(fast, 1)
     if worth:
@@ -57,8 +59,8 @@ def test_a_doubtful_fit_is_held_against_fewer_steps(worth, tmp_path, monkeypatch
 
 
 def test_advice_is_given_where_fewer_steps_are_as_near():
-    assert FewerSteps(2, 4, rolled_db=24.0, own_db=22.0).advice is None
-    said = FewerSteps(2, 4, rolled_db=22.0, own_db=22.2).advice
+    assert BesideFewerSteps(2, 4, rolled_db=24.0, own_db=22.0).advice is None
+    said = BesideFewerSteps(2, 4, rolled_db=22.0, own_db=22.2).advice
     assert "not worth it here: 2 of 4 computed steps end 22.0 dB from the plain run" in said
-    assert said.endswith("ask the pipeline for 2 steps, or compute more of them")
+    assert said.endswith("a plain run of 2 22.2 dB; make plain runs of 2, or compute more of them")
     assert "\n" not in said
