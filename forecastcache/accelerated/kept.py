@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from forecastcache._util.atomic_write import atomic_write
+from forecastcache._util.lock import LockedError, locked
 from forecastcache.accelerated.scope import Scope
 from forecastcache.calibration.calibration import Calibration
 from forecastcache.errors import CalibrationError, ForecastCacheWarning
@@ -18,6 +21,8 @@ HOME = "FORECASTCACHE_HOME"
 ENDING = ".safetensors"
 ASIDE = ".set-aside"
 FACTS = ".json"
+LOCK = ".lock"
+TURNS, TURN_SECONDS = 200, 0.05  # for how long one process waits for others
 OURS = re.compile(rf"\w+-[0-9a-f]{{12}}{re.escape(ENDING)}({re.escape(ASIDE)})?")
 
 
@@ -76,9 +81,10 @@ class Kept:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _with_others(self.path(scope), calibration).save(self.path(scope))
-            with atomic_write(facts_path(self.path(scope))) as partial:
-                partial.write_text(json.dumps(dict(scope.facts)), "utf-8")
+            with _alone(self.path(scope)):
+                _with_others(self.path(scope), calibration).save(self.path(scope))
+                with atomic_write(facts_path(self.path(scope))) as partial:
+                    partial.write_text(json.dumps(dict(scope.facts)), "utf-8")
         except (CalibrationError, OSError) as error:
             self._writable = False
             warnings.warn(
@@ -100,6 +106,18 @@ class Kept:
 def facts_path(path: Path) -> Path:
     """Where the facts of the scope of a kept calibration are, which its header does not hold."""
     return path.with_name(path.name.partition(ENDING)[0] + FACTS)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Wait while another process writes a file; not for ever, since all it costs is its fits."""
+    with ExitStack() as held:
+        for _ in range(TURNS):
+            with suppress(LockedError):
+                held.enter_context(locked(path.with_name(path.name + LOCK)))
+                break
+            time.sleep(TURN_SECONDS)
+        yield
 
 
 def _with_others(path: Path, calibration: Calibration) -> Calibration:

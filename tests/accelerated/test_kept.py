@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Barrier
 
 import pytest
 
 import forecastcache as fc
+from forecastcache.accelerated import kept
 from forecastcache.accelerated.kept import Kept
 from forecastcache.accelerated.scope import Scope
 
@@ -16,8 +20,10 @@ from .test_accelerate import accelerated, call
 
 @pytest.fixture(scope="module")
 def calibration(tmp_path_factory) -> fc.Calibration:
+    """One of two fits."""
     folder = tmp_path_factory.mktemp("learned")
-    call(accelerated(make_pipeline(), folder, computed=3, pictures=1))
+    for count in (3, 4):
+        call(accelerated(make_pipeline(), folder, computed=count, pictures=1))
     (file,) = folder.glob("*.safetensors")
     return fc.Calibration.load(file)
 
@@ -52,3 +58,29 @@ def test_a_file_is_whole_whoever_writes_it_meanwhile(calibration, tmp_path):
         assert list(writes) == [None] * 20
         assert all(it is not None and it.fits == calibration.fits for it in reads)
     assert sorted(it.suffix for it in tmp_path.iterdir()) == [".json", ".safetensors"]
+
+
+def test_what_is_written_at_the_same_time_is_kept_of_both(calibration, tmp_path, monkeypatch):
+    (size,) = calibration.sizes
+    parts = [replace(calibration, sizes=(replace(size, fits=(fit,)),)) for fit in size.fits]
+    assert len(parts) == 2
+    read = kept._with_others
+
+    def read_slowly(*arguments) -> fc.Calibration:
+        found = read(*arguments)
+        time.sleep(0.02)  # in which the other one reads, unless it waits
+        return found
+
+    monkeypatch.setattr(kept, "_with_others", read_slowly)
+    for turn in range(3):
+        scope, both = Scope({"pipeline": "Toy", "turn": turn}), Barrier(2)
+
+        def put(part: fc.Calibration, scope: Scope = scope, both: Barrier = both) -> None:
+            both.wait()
+            Kept(tmp_path).put(scope, part)
+
+        with ThreadPoolExecutor(2) as threads:
+            assert list(threads.map(put, parts)) == [None] * 2
+        found = fc.Calibration.load(Kept(tmp_path).path(scope))
+        assert {it.computed for it in found.fits} == {it.computed for it in size.fits}
+    assert not list(tmp_path.glob("*.lock"))
