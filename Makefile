@@ -78,7 +78,7 @@ calibrations: .venv/.dev
 	        --out forecastcache/zoo/calibrations/$(model)-digits.safetensors &&) true
 
 clean:
-	rm -rf .venv build dist forecastcache-run
+	rm -rf .venv build dist forecastcache-run forecastcache-demo
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("forecastcache needs Python 3.10 or newer: make PYTHON=python3.x" if sys.version_info < (3, 10) else 0)'

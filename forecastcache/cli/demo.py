@@ -59,6 +59,7 @@ def _tell(pipe: Any, learned: Request, shown: Request, sheet: Path) -> None:
         fast = accelerate(pipe, SPEEDUP, folder=folder)
         print(f"\n{len(learned)} pictures, plain, to learn from; it fits after the last:")
         _made(fast, pipe, learned)
+        print(f"  {fast.summary().fit_seconds or 0:5.2f} s  of the last for the fit")
         print(f"\n{len(shown)} pictures of other prompts, accelerated:")
         samples = _made(fast, pipe, shown)
         print("\nthe same pictures, plain, to compare:")

@@ -206,20 +206,6 @@ def test_what_is_kept_may_be_damaged(learned, tmp_path):
     assert [it.name for it in tmp_path.iterdir()] == [file.name + ".set-aside"]
 
 
-def test_what_is_kept_may_be_of_another_scheduler(learned, tmp_path):
-    _, _, folder = learned
-    (file,) = folder.glob("*.safetensors")
-    pipe = make_pipeline()
-    pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, steps_offset=1)
-    call(accelerated(pipe, tmp_path, pictures=1))
-    (other,) = tmp_path.glob("*.safetensors")
-    other.write_bytes(file.read_bytes())
-    again = accelerated(pipe, tmp_path)
-    with pytest.warns(ForecastCacheWarning, match="is of another model or scheduler.; it is now"):
-        call(again)
-    assert again.summary().state == "1 of 2 pictures recorded"
-
-
 @pytest.mark.skipif(os.name != "posix", reason="a file in the folder's place is refused elsewhere")
 def test_a_folder_that_cannot_be_written_is_told_once(tmp_path):
     (tmp_path / "file").write_text("in the way")

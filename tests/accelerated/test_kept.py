@@ -13,6 +13,7 @@ import forecastcache as fc
 from forecastcache.accelerated import kept
 from forecastcache.accelerated.kept import Kept
 from forecastcache.accelerated.scope import Scope
+from forecastcache.errors import ForecastCacheWarning
 
 from ..conftest import make_pipeline
 from .test_accelerate import accelerated, call
@@ -84,3 +85,15 @@ def test_what_is_written_at_the_same_time_is_kept_of_both(calibration, tmp_path,
         found = fc.Calibration.load(Kept(tmp_path).path(scope))
         assert {it.computed for it in found.fits} == {it.computed for it in size.fits}
     assert not list(tmp_path.glob("*.lock"))
+
+
+def test_what_is_of_another_scheduler_is_set_aside(calibration, tmp_path):
+    pipe = make_pipeline()
+    pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, steps_offset=1)
+    call(accelerated(pipe, tmp_path, pictures=1))
+    (file,) = tmp_path.glob("*.safetensors")
+    calibration.save(file)
+    again = accelerated(pipe, tmp_path)
+    with pytest.warns(ForecastCacheWarning, match="is of another model or scheduler.; it is now"):
+        call(again)
+    assert again.summary().state == "1 of 2 pictures recorded"
