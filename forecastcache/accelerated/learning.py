@@ -86,11 +86,16 @@ class Learning:
             before: what was fitted before in the same scope, which is kept.
 
         Raises:
-            CalibrationError: nothing was recorded, the sampler is none that closed loop can serve,
-                or `cost` does not allow a single schedule.
+            CalibrationError: nothing was recorded, no step is left to forecast, the sampler is
+                none that closed loop can serve, or `cost` does not allow a single schedule.
         """
         if self.recording is None:
             raise CalibrationError("nothing was recorded: make some pictures first")
+        total = self.recording.steps
+        if goal.psnr is None and goal.count(total) == total:
+            raise CalibrationError(
+                f"{goal} computes all {total} steps, which leaves nothing to learn: ask for fewer"
+            )
         with prompts_encoded_once(self.pipe):
             recording = self._with_motion(self.recording)
             identity = self._identity(recording)

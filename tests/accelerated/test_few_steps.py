@@ -5,10 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
+from forecastcache._util.progress import silent
 from forecastcache.accelerated import learning
+from forecastcache.accelerated.call import Call
 from forecastcache.accelerated.fewer_steps import BesideFewerSteps
+from forecastcache.accelerated.goal import Goal
+from forecastcache.accelerated.learning import Learning
 from forecastcache.calibration.fits import decibels
-from forecastcache.errors import ForecastCacheWarning
+from forecastcache.calibration.subset import Subset
+from forecastcache.errors import CalibrationError, ForecastCacheWarning
 from forecastcache.sampling.trajectory import trajectory_of
 
 from ..conftest import make_pipeline
@@ -21,6 +26,16 @@ def test_where_every_step_is_computed_calls_are_plain_and_nothing_is_learned(opt
     for label in (1, 2, 3):
         assert torch.equal(call(fast, label), call(make_pipeline(), label))
     assert not (tmp_path / "kept").exists()
+
+
+def test_where_every_step_is_computed_there_is_nothing_to_learn():
+    pipe = make_pipeline()
+    learning_ = Learning(pipe, Subset())
+    asked = {"class_labels": [1], "num_inference_steps": STEPS, "generator": torch.Generator()}
+    made = Call.of(pipe, (), asked)
+    learning_.record(made, made.made)
+    with pytest.raises(CalibrationError, match="speedup 1 computes all 12 steps, which leaves"):
+        learning_.fit(Goal(speedup=1), 4.0, silent)
 
 
 def test_a_run_of_one_step_is_plain(tmp_path):
