@@ -12,13 +12,13 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 .PHONY: demo test test-slow lint wheel types docs notebooks bench gpu gpu-pack bench-fidelity bench-peers calibrations clean
 .DEFAULT_GOAL := help
 help:
-	@echo "make demo   sample a trained model plainly and with forecasting, side by side"
+	@echo "make demo   a pipeline that learns from four pictures, and then is fast"
 	@echo "make test   run the tests; make test-slow, those that take minutes"
 	@echo "make docs   build the documentation into build/site"
 	@echo "make lint, make types, make notebooks, make bench, make gpu, make gpu-pack, make bench-fidelity, make bench-peers, make calibrations, make clean"
 
 demo: .venv/.demo
-	$(BIN)/forecastcache run zoo:flux-digits --calibration zoo:flux-digits --computed 9
+	$(BIN)/forecastcache demo
 
 test: .venv/.dev
 	$(PYTEST)
@@ -78,7 +78,7 @@ calibrations: .venv/.dev
 	        --out forecastcache/zoo/calibrations/$(model)-digits.safetensors &&) true
 
 clean:
-	rm -rf .venv build dist forecastcache-run
+	rm -rf .venv build dist forecastcache-run forecastcache-demo
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("forecastcache needs Python 3.10 or newer: make PYTHON=python3.x" if sys.version_info < (3, 10) else 0)'

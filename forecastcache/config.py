@@ -12,6 +12,7 @@ import torch
 from pydantic import (
     BeforeValidator,
     ConfigDict,
+    Field,
     PlainSerializer,
     ValidationError,
     WithJsonSchema,
@@ -30,6 +31,7 @@ Read = TypeVar("Read")
 DTYPES: dict[str, torch.dtype] = {
     name: getattr(torch, name) for name in ("float64", "float32", "bfloat16", "float16")
 }
+GUARD = 8.0  # times what was expected, where nothing is asked
 # Plain text that YAML reads as the text that it is; other text stands in quotes.
 PLAIN = re.compile(
     r"(?!(?i:true|false|yes|no|on|off|null|y|n)$)[A-Za-z](?:[\w.:=,()+-]*[\w)])?", re.A
@@ -48,8 +50,8 @@ def _in_words(name: str, read: Callable[[Any], Read]) -> BeforeValidator:
     return BeforeValidator(validate)
 
 
-def _schedule(value: Any) -> Schedule:
-    if isinstance(value, Schedule):
+def _schedule(value: Any) -> Schedule | None:
+    if value is None or isinstance(value, Schedule):
         return value
     if isinstance(value, str):
         return parse_schedule(value)
@@ -59,6 +61,14 @@ def _schedule(value: Any) -> Schedule:
         f"{shortened(repr(value))} is no schedule: give one, a spec such as 'every:5', or a list "
         "of steps"
     )
+
+
+def _predictor(value: Any) -> Predictor | None:
+    return None if value is None else from_data(value)
+
+
+def _text(thing: Schedule | Predictor | None) -> str | None:
+    return None if thing is None else as_text(thing)
 
 
 def _dtype(value: Any) -> torch.dtype | None:
@@ -94,7 +104,8 @@ class Config(Options):
         predictor: taylor:order=1
         site: module
 
-    Options that are left out have the defaults of `attach`, where each is explained.
+    Options that are left out have the defaults of `attach` and `accelerate`, where each is
+    explained. `accelerate` needs neither schedule nor predictor; `attach` needs both.
 
     Args:
         schedule: choice of the steps to compute: an object, its spec, or a list of steps.
@@ -104,6 +115,8 @@ class Config(Options):
         offload: `cpu` keeps the histories in host memory.
         not_finite: remedy for a forecast with NaN or infinity, `raise` or `recompute`.
         budget: bytes that the histories of a thread may hold, a number or text such as `2 GiB`.
+        guard: bound of what `accelerate` warns of, in times what was expected; None for no
+            warning.
 
     Raises:
         OptionError: an option is unknown or out of range.
@@ -112,17 +125,17 @@ class Config(Options):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     schedule: Annotated[
-        Schedule,
+        Schedule | None,
         _in_words("schedule", _schedule),
-        PlainSerializer(as_text),
+        PlainSerializer(_text),
         WithJsonSchema({"type": "schedule"}),
-    ]
+    ] = None
     predictor: Annotated[
-        Predictor,
-        _in_words("predictor", from_data),
-        PlainSerializer(as_text),
+        Predictor | None,
+        _in_words("predictor", _predictor),
+        PlainSerializer(_text),
         WithJsonSchema({"type": "predictor"}),
-    ]
+    ] = None
     site: Granularity = "output"
     dtype: Annotated[
         torch.dtype | None,
@@ -133,6 +146,26 @@ class Config(Options):
     offload: Literal["cpu"] | None = None
     not_finite: Literal["raise", "recompute"] = "raise"
     budget: Annotated[int | str | None, _in_words("budget", _budget)] = None
+    guard: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = GUARD
+
+    @property
+    def parts(self) -> tuple[Schedule, Predictor]:
+        """The schedule and the predictor.
+
+        Raises:
+            OptionError: one of them is left out.
+        """
+        if self.schedule is None:
+            raise OptionError(
+                "the Config has no schedule: write such as schedule: every:5, or give it to "
+                "accelerate, which finds one"
+            )
+        if self.predictor is None:
+            raise OptionError(
+                "the Config has no predictor: write such as predictor: taylor:order=1, or give it "
+                "to accelerate, which learns one"
+            )
+        return self.schedule, self.predictor
 
     @property
     def further(self) -> dict[str, Any]:
@@ -147,11 +180,12 @@ class Config(Options):
             OptionError: the class of the schedule or predictor is not registered.
         """
         data = {
-            "schedule": as_text(self.schedule),
-            "predictor": as_text(self.predictor),
+            "schedule": _text(self.schedule),
+            "predictor": _text(self.predictor),
             "site": self.site,
             **self.further,
             "dtype": _name(self.dtype),
+            "guard": self.guard,
         }
         fields = type(self).model_fields
         return "".join(
@@ -206,7 +240,7 @@ def _option_at_fault(error: OptionError) -> str | None:
     return str(loc[0]) if loc else None
 
 
-def _scalar(value: str | int) -> str:
+def _scalar(value: str | float | None) -> str:
     """A value as YAML reads it."""
     if isinstance(value, str) and PLAIN.fullmatch(value):
         return value

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import warnings
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from torch import nn
 
-from forecastcache.errors import ScheduleError
+from forecastcache.errors import ForecastCacheWarning, ScheduleError
 from forecastcache.schedule import Listed, Schedule, State
 from forecastcache.step import Step
 
 FILE = Path(__file__).with_name("presets.json")
+MODELS = Path(__file__).parent / "memory" / "published"  # class and configuration of each
 
 
 class Published(BaseModel):
@@ -65,7 +68,8 @@ class Preset(Schedule):
 
     `preset:flux.1-dev:9` computes 9 of 50 steps. Most were found for reuse of the newest feature,
     some for other forecasts, and all at one size, guidance and dtype: `published` tells which.
-    Where nothing can be calibrated they are a start; they are refused for other numbers of steps.
+    Where nothing can be calibrated they are a start. They are refused for other numbers of steps,
+    and another model is warned of, once a session.
 
     Args:
         name: model and number of computed steps.
@@ -117,3 +121,34 @@ class Preset(Schedule):
                 f"has {total}: ask for {self.published.steps}, or take Warped"
                 f"({len(self.published.computed)})"
             )
+
+    def check_model(self, model: nn.Module) -> None:
+        """Warn of another model than it was published for, by class and configuration."""
+        file = MODELS / f"{self.published.model}.json"
+        other = _difference(model, json.loads(file.read_text("utf-8")))
+        if other is not None:
+            count = len(self.published.computed)
+            warnings.warn(
+                f"{self.name} was published for {self.published.model}, and this model has "
+                f"{other}: its steps may not suit it; take Warped({count}), or let "
+                f"fc.accelerate(pipe, computed={count}) find some",
+                ForecastCacheWarning,
+                stacklevel=2,
+            )
+
+
+def _difference(model: nn.Module, published: dict[str, Any]) -> str | None:
+    """In what a model is another than a published one; None where it is the same.
+
+    Args:
+        model: the model.
+        published: its class and configuration.
+    """
+    if type(model).__name__ != published["class"]:
+        return f"the class {type(model).__name__}"
+    config: Any = getattr(model, "config", {})
+    for name, value in published["config"].items():
+        found = config.get(name)
+        if (list(found) if isinstance(found, tuple) else found) != value:
+            return f"{name}={found!r} (there it is {value!r})"
+    return None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, final
 
 from pydantic import Field, field_validator
-from torch import Tensor
+from torch import Tensor, nn
 
 from forecastcache.errors import ScheduleError
 from forecastcache.options import Options
@@ -123,6 +123,15 @@ class Schedule(Options, ABC):
 
         Raises:
             ScheduleError: naming the step or count that does not fit.
+        """
+
+    def check_model(self, model: nn.Module) -> None:
+        """Look at the model that it is attached to, before anything is changed.
+
+        A schedule that was found for one model may warn of another, or refuse it.
+
+        Raises:
+            ScheduleError: the model is none that it serves.
         """
 
 

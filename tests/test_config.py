@@ -25,6 +25,7 @@ FURTHER = st.fixed_dictionaries(
         "offload": st.sampled_from([None, "cpu"]),
         "not_finite": st.sampled_from(["raise", "recompute"]),
         "budget": st.integers(1, 2**50) | st.sampled_from(["2 GiB", "500 MB", "7"]),
+        "guard": st.sampled_from([None, 2, 0.5, 1e3]),
     },
 )
 
@@ -101,7 +102,7 @@ def test_it_is_frozen_hashed_and_pickled():
             "schedule: every:5\npredictor: taylor\nspeed: 5\n",
             "line 3: Config: unknown option speed=5; it takes schedule",
         ),
-        ("schedule: every:5\n", "the text: Config: option predictor is missing"),
+        ("guard: 0\n", "line 1: Config: guard=0, but"),
         ("schedule: every:5\npredictor: reuse\nsite: roof\n", "line 3: .*site='roof', but"),
         ("schedule: every:5\npredictor: reuse\ndtype: int8\n", "line 3: .*'int8' is not known"),
         ("schedule: every:5\npredictor: reuse\nbudget: a lot\n", "line 3: .*budget='a lot' is no"),
@@ -133,3 +134,13 @@ def test_what_nothing_names_cannot_be_written():
 
     with pytest.raises(OptionError, match="Mine is not registered"):
         fc.Config("every:5", Mine()).to_yaml()
+
+
+@pytest.mark.parametrize(
+    ("config", "missing"),
+    [(fc.Config("every:5"), "predictor"), (fc.Config(predictor="reuse"), "schedule")],
+)
+def test_what_is_left_out_is_named_where_it_is_needed(pipe, config, missing):
+    assert fc.Config.from_yaml(config.to_yaml()) == config
+    with pytest.raises(OptionError, match=f"the Config has no {missing}: write such as {missing}"):
+        fc.attach(pipe, config)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from diffusers import FluxTransformer2DModel
 
 import forecastcache as fc
-from forecastcache.errors import OptionError, ScheduleError
+from forecastcache.errors import ForecastCacheWarning, OptionError, ScheduleError
 from forecastcache.presets import Preset, published
 from forecastcache.spec import as_text, parse_schedule
 
@@ -55,3 +57,26 @@ def test_what_is_not_there_is_refused_with_what_is(spec, complaint):
     with pytest.raises(OptionError, match=complaint) as error:
         parse_schedule(spec)
     assert "\n" not in str(error.value)
+
+
+PUBLISHED_FLUX = {
+    "guidance_embeds": True, "attention_head_dim": 128, "in_channels": 64,
+    "joint_attention_dim": 4096, "num_attention_heads": 24, "num_layers": 19,
+    "num_single_layers": 38, "patch_size": 1, "pooled_projection_dim": 768,
+}  # fmt: skip
+
+
+def flux(**changes) -> FluxTransformer2DModel:
+    with torch.device("meta"):
+        return FluxTransformer2DModel(**PUBLISHED_FLUX | changes)
+
+
+def test_another_model_is_warned_of_and_its_own_is_not(pipe):
+    preset = Preset("flux.1-dev:9")
+    preset.check_model(flux())  # a warning is an error here
+    with pytest.warns(ForecastCacheWarning, match=r"has guidance_embeds=False \(there it is True"):
+        preset.check_model(flux(guidance_embeds=False))  # FLUX.1-schnell
+    with pytest.warns(ForecastCacheWarning, match="the class DiT.*; take Warped.9.") as heard:
+        fc.attach(pipe, preset, "reuse").detach()
+    assert len(heard) == 1
+    assert "\n" not in str(heard[0].message)

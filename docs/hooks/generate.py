@@ -197,7 +197,7 @@ def measured(model: str) -> str:
         [
             "60 samples, 50 steps, `Every(5, first=3)` and `Taylor(order=1)`, on two CPU cores;",
             f"PSNR and SSIM are of the pictures (`forecastcache run {model} --count 60 --site",
-            "SITE`):",
+            "SITE --interval 5`):",
             "",
             *(head, rule, *rows[own + 1 : end]),
             "",

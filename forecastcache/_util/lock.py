@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -42,7 +42,8 @@ def locked(path: Path) -> Iterator[None]:
         file.flush()
         yield
     finally:
-        path.unlink(missing_ok=True)  # while it is held: nobody else's can be there
+        with suppress(PermissionError):  # Windows, which removes no open file, holds none back
+            path.unlink(missing_ok=True)  # while it is held: nobody else's can be there
         file.close()
 
 

@@ -7,74 +7,28 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from statistics import median
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 from forecastcache._util.progress import Progress, silent
 from forecastcache.accelerated.call import Call
 from forecastcache.accelerated.goal import Goal
 from forecastcache.accelerated.kept import Kept
 from forecastcache.accelerated.knowledge import Knowledge, Known
+from forecastcache.accelerated.manner import BECOMES, Manner
+from forecastcache.accelerated.seen import Seen, typical
 from forecastcache.accelerated.summary import Summary
 from forecastcache.calibration.calibration import Calibration
 from forecastcache.calibration.subset import Subset
 from forecastcache.engine.attach import attach
-from forecastcache.errors import CalibrationError, ForecastCacheWarning
+from forecastcache.errors import CalibrationError, ForecastCacheWarning, OptionError
 from forecastcache.predictor import Predictor
-from forecastcache.predictors.variable_order import VariableOrder
 from forecastcache.schedule import Schedule, Warped
 
 logger = logging.getLogger("forecastcache")
-OnUnknown = Literal["record", "formula", "raise"]
-BECOMES = {
-    "record": "is learned too",
-    "formula": "is forecast by a formula",
-    "raise": "is refused",
-}
 OWN = frozenset({"pipe", "goal"})
-
-
-@dataclass(frozen=True)
-class Manner:
-    """How an accelerated pipeline learns; see `accelerate`."""
-
-    pictures: int
-    fit_cost: float
-    eager: bool
-    on_unknown: OnUnknown
-    elements: int
-    guard: float | None
-    progress: bool
-
-
-@dataclass
-class Seen:
-    """What the calls have shown.
-
-    Attributes:
-        plain: seconds of each plain call.
-        fast: seconds of each accelerated call.
-        computed: computed steps of the newest accelerated call.
-        steps: number of its steps; None where there was none.
-        cache_bytes: bytes that its histories held.
-        drift: how many times what the calibration saw forecasts missed, at computed steps; the
-            worst sample's.
-    """
-
-    plain: list[float] = field(default_factory=list)
-    fast: list[float] = field(default_factory=list)
-    computed: tuple[int, ...] = ()
-    steps: int | None = None
-    cache_bytes: int = 0
-    drift: dict[int, float] = field(default_factory=dict)
-
-    def note(self, step: int, missed: Sequence[float]) -> None:
-        """Take note of what the forecasts of a computed step missed, sample by sample."""
-        self.drift[step] = max(self.drift.get(step, 0.0), *missed)
 
 
 class Accelerated:
@@ -108,11 +62,16 @@ class Accelerated:
         """
         with self._turn:
             call = Call.of(self.pipe, args, kwargs)
-            known = self._newest = self._knowledge.of(call)
 
             def make() -> Any:
                 return self.pipe(*args, **kwargs)
 
+            if call.steps < 1:  # which the pipeline refuses in words of its own
+                return make()
+            count = self.goal.count(call.steps)
+            if count == call.steps:  # no step is left to forecast
+                return make()
+            known = self._newest = self._knowledge.of(call)
             self._seen.drift = {}
             learned = known.chosen(self.goal, self._seen.note)
             if learned is not None:
@@ -124,9 +83,9 @@ class Accelerated:
                     f"nothing was learned for such calls and {self.goal}: learn it by "
                     "fit(prompts=[...]), or leave out on_unknown='raise'"
                 )
-            count = self.goal.count(call.steps)
             if known.reason or self._manner.eager or self._manner.on_unknown == "formula":
-                return self._forecast(Warped(count), VariableOrder(), make)
+                schedule = self.goal.schedule or Warped(count)
+                return self._forecast(schedule, self._manner.formula, make)
             return self._learn(known, call, make)
 
     def __getattr__(self, name: str) -> Any:
@@ -152,7 +111,10 @@ class Accelerated:
 
         Raises:
             CalibrationError: nothing was recorded, or a fit cannot be made of it.
+            OptionError: the prompts are no list.
         """
+        if isinstance(prompts, str):
+            raise OptionError(f"prompts={prompts!r} is one text: give a list, [{prompts!r}]")
         with self._turn:
             for prompt in prompts:
                 call = Call.of(self.pipe, (), {"prompt": prompt, **arguments})
@@ -189,10 +151,11 @@ class Accelerated:
             latent_psnr_db=None if fit is None else fit.latent_psnr_db,
             cache_bytes=seen.cache_bytes,
             drift=dict(seen.drift),
-            plain_seconds=_typical(seen.plain),
-            fast_seconds=_typical(seen.fast),
+            plain_seconds=typical(seen.plain),
+            fast_seconds=typical(seen.fast),
             fit_seconds=None if known is None else known.fit_seconds,
             fit_plain_runs=None if known is None else known.fit_plain_runs,
+            fewer_steps=None if known is None else known.fewer_steps,
         )
 
     def _learn(self, known: Known, call: Call, make: Callable[[], Any]) -> Any:
@@ -236,6 +199,9 @@ class Accelerated:
             found = known.fit(self.goal, cost, progress)
         self._knowledge.keep(known)
         self._warn_of_a_goal_out_of_reach(found)
+        advice = known.fewer_steps and known.fewer_steps.advice
+        if advice:
+            warnings.warn(advice, ForecastCacheWarning, stacklevel=4)
         return found
 
     def _warn_of_a_goal_out_of_reach(self, calibration: Calibration) -> None:
@@ -262,18 +228,13 @@ class Accelerated:
 
     def _forecast(self, schedule: Schedule, predictor: Predictor, make: Callable[[], Any]) -> Any:
         started, seen = perf_counter(), self._seen
-        with attach(self.pipe, schedule, predictor) as session:
+        with attach(self.pipe, schedule, predictor, **self._manner.storage) as session:
             output = make()
         seen.fast.append(perf_counter() - started)
         seen.steps = len({call.step.index for call in session.calls})
         computed = {call.step.index for call in session.calls if call.was_computed}
         seen.computed, seen.cache_bytes = tuple(sorted(computed)), session.cache_bytes
         return output
-
-
-def _typical(seconds: Sequence[float]) -> float | None:
-    """The median; the first of several, which also warms up, is left out."""
-    return median(seconds[1:] or seconds) if seconds else None
 
 
 @contextmanager

@@ -129,9 +129,7 @@ def attach(
     if isinstance(schedule, Config):
         _refuse("a Config", "all of the set-up", [*given[1:], *options])
         config = schedule
-        return attach_parts(
-            target, config.schedule, config.predictor, site=config.site, **config.further
-        )
+        return attach_parts(target, *config.parts, site=config.site, **config.further)
     # What is missing is refused there, with an example.
     return attach_parts(target, schedule, predictor, **options)  # type: ignore[arg-type]
 

@@ -74,7 +74,8 @@ class Call:
         for name in LISTS_OF_NUMBERS:
             if self.arguments.get(name) is not None:
                 return len(self.arguments[name])
-        return int(self.arguments.get("num_inference_steps") or USUAL)
+        steps = self.arguments.get("num_inference_steps")
+        return USUAL if steps is None else int(steps)
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -95,9 +96,14 @@ class Call:
         """Make it."""
         return self.pipe(**self.arguments)
 
-    def again(self, pipe: Any) -> Any:
-        """Make it by a pipeline of the same kind, undecoded where that is possible."""
-        given = dict(self.arguments)
+    def again(self, pipe: Any, **changes: Any) -> Any:
+        """Make it by a pipeline of the same kind, undecoded where that is possible.
+
+        Args:
+            pipe: the pipeline.
+            changes: arguments that are other than they were.
+        """
+        given = {**self.arguments, **changes}
         if "output_type" in given:
             given["output_type"] = "latent"
         for name in given:

@@ -21,16 +21,12 @@ def chosen_by(calibration: Calibration, goal: Goal | None) -> tuple[Listed, Line
         OptionError: the goal asks for more steps than a trajectory has, or for a PSNR that nothing
             in the file was rolled at.
     """
-    return calibration.choose(_count(calibration, goal))
-
-
-def _count(calibration: Calibration, goal: Goal | None) -> int:
     total = calibration.identity.steps
     if goal is None:
         fewest = min((len(fit.computed) for fit in calibration.fits), default=1)
-        return max(fewest, int(total / USUAL), 1)
+        return calibration.choose(max(fewest, int(total / USUAL), 1))
     if goal.psnr is None:
-        return goal.count(total)
+        return calibration.choose(goal.count(total))
     enough = goal.chosen(calibration)
     if enough is None:
         most = max((fit.figure for fit in calibration.fits), default=None)
@@ -39,4 +35,4 @@ def _count(calibration: Calibration, goal: Goal | None) -> int:
             f"psnr={goal.psnr:g} is not to be had of this calibration, in which {known}: ask for "
             "less, or calibrate more computed steps"
         )
-    return enough
+    return calibration.choose(len(enough.computed))

@@ -10,14 +10,17 @@ from typing import Any
 
 from forecastcache._util.progress import Progress
 from forecastcache.accelerated.call import Call
+from forecastcache.accelerated.fewer_steps import BesideFewerSteps
 from forecastcache.accelerated.goal import Goal
 from forecastcache.accelerated.kept import Kept
 from forecastcache.accelerated.learning import Learning
 from forecastcache.accelerated.scope import Scope, Scopes
 from forecastcache.accelerated.watch import Watched, checks
 from forecastcache.calibration.calibration import Calibration
-from forecastcache.calibration.identity import Identity
+from forecastcache.calibration.identity import Identity, Part
+from forecastcache.calibration.offers import Offer
 from forecastcache.calibration.subset import Subset
+from forecastcache.engine.attach import denoisers
 from forecastcache.errors import CalibrationError, ForecastCacheWarning
 from forecastcache.predictor import Predictor
 
@@ -35,6 +38,7 @@ class Known:
         reason: why they cannot come to anything; None where they can.
         fit_seconds: seconds that the newest fit took; None where there was none.
         fit_plain_runs: evaluations that it took, as plain runs of the samples learned from.
+        fewer_steps: that fit beside fewer steps; None where it leaves no doubt.
     """
 
     scope: Scope
@@ -43,19 +47,20 @@ class Known:
     reason: str | None = None
     fit_seconds: float | None = None
     fit_plain_runs: float | None = None
-    _watched: dict[int, tuple[Watched, Predictor]] = field(default_factory=dict)
+    fewer_steps: BesideFewerSteps | None = None
+    _watched: dict[tuple[int, ...], tuple[Watched, Predictor]] = field(default_factory=dict)
 
-    def count(self, goal: Goal) -> int | None:
-        """The number of steps to compute for a goal; None where that is to be learned first.
+    def offer(self, goal: Goal) -> Offer | None:
+        """What was learned for a goal; None where that is to be learned first.
 
-        Where this process has fitted in vain, it is that of what came nearest.
+        Where this process has fitted in vain, it is what came nearest.
         """
         if self.calibration is None:
             return None
-        count = goal.chosen(self.calibration)
-        if count is None and self.fit_seconds is not None:
+        offer = goal.chosen(self.calibration)
+        if offer is None and self.fit_seconds is not None and goal.psnr is not None:
             return goal.nearest(self.calibration)
-        return count
+        return offer
 
     def chosen(
         self, goal: Goal, tell: Callable[[int, list[float]], None]
@@ -67,16 +72,15 @@ class Known:
             tell: function that is told what forecasts would have missed, always the same one; see
                 `Watched`.
         """
-        count = self.count(goal)
-        if count is None or self.calibration is None:
+        offer = self.offer(goal)
+        if offer is None or self.calibration is None:
             return None
-        if count not in self._watched:
-            offer = self.calibration.offer(count)
+        if offer.computed not in self._watched:
             schedule, predictor = self.calibration.taken(offer, on_mismatch="taylor")
             expected = checks(self.calibration, schedule.steps)
             watched = Watched(steps=schedule.steps, checks=expected, tell=tell)
-            self._watched[count] = watched, predictor
-        return self._watched[count]
+            self._watched[offer.computed] = watched, predictor
+        return self._watched[offer.computed]
 
     def fit(self, goal: Goal, cost: float, progress: Progress) -> Calibration:
         """Fit what a goal asks for to the recorded calls, which are let go of; see `Learning.fit`.
@@ -88,6 +92,7 @@ class Known:
         found = learning.fit(goal, cost, progress, self.calibration)
         self.calibration = found
         self.fit_plain_runs = learning.spent / (learning.samples * found.recording.steps)
+        self.fewer_steps = learning.fewer_steps
         self.fit_seconds = perf_counter() - started
         self._watched.clear()
         self.forget()
@@ -129,7 +134,8 @@ class Knowledge:
         scope = self._scopes.of(call)
         known = self._known.get(scope.name)
         if known is None:
-            known = Known(scope, Learning(self._pipe, self._subset), self._kept.get(scope))
+            kept = self._kept.get(scope, self._is_of_this_pipeline)
+            known = Known(scope, Learning(self._pipe, self._subset), kept)
             if self._given is not None and self._is_of(self._given, scope):
                 known.calibration = self._given
             self._say_what_differs(known)
@@ -140,6 +146,12 @@ class Knowledge:
         """Keep what was learned for the next process."""
         if known.calibration is not None:
             self._kept.put(known.scope, known.calibration)
+
+    def _is_of_this_pipeline(self, calibration: Calibration) -> bool:
+        """Whether a file may be what its name says; no more of it is told by the file."""
+        theirs, models = calibration.identity, denoisers(self._pipe)[0]
+        mine = Part.of(models[0]), Part.of(self._pipe.scheduler)
+        return mine == (theirs.model, theirs.scheduler)
 
     def _is_of(self, calibration: Calibration, scope: Scope) -> bool:
         """Whether a calibration that was given holds for calls of a scope."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from forecastcache._util.progress import Progress
+from forecastcache.accelerated.bounded import BoundedFits
 from forecastcache.accelerated.call import Call, twin
+from forecastcache.accelerated.fewer_steps import DOUBTFUL, BesideFewerSteps, psnr_of_fewer_steps
 from forecastcache.accelerated.goal import Goal
 from forecastcache.calibration.calibration import Calibration
 from forecastcache.calibration.displaced import displacements
@@ -25,15 +27,10 @@ from forecastcache.calibration.output_cache import OutputCache
 from forecastcache.calibration.prompt_cache import prompts_encoded_once
 from forecastcache.calibration.recording import Recording, record
 from forecastcache.calibration.rolling import Rolls
-from forecastcache.calibration.schedule_search import Steps
 from forecastcache.calibration.subset import Subset
-from forecastcache.calibration.targets import FOLDS, refinement
 from forecastcache.errors import CalibrationError
 from forecastcache.sampling.request import guidance_argument
 from forecastcache.sampling.trajectory import Trajectory
-
-REFINED = 0.5  # share of what a fit may take that a refinement may, at most
-FEW = 3  # schedules to try at one count, where others may have to be tried
 
 
 @dataclass
@@ -46,6 +43,7 @@ class Learning:
         calls: the calls.
         recording: sums over all of them; None before the first.
         spent: evaluations of the network that the newest fit took, for one sample each.
+        fewer_steps: the newest fit beside fewer steps; None where it leaves no doubt.
     """
 
     pipe: Any
@@ -53,6 +51,7 @@ class Learning:
     calls: list[Call] = field(default_factory=list)
     recording: Recording | None = None
     spent: int = 0
+    fewer_steps: BesideFewerSteps | None = None
     _plain: list[Trajectory] = field(default_factory=list)
 
     @property
@@ -83,76 +82,44 @@ class Learning:
             before: what was fitted before in the same scope, which is kept.
 
         Raises:
-            CalibrationError: nothing was recorded, the sampler is none that closed loop can serve,
-                or `cost` does not allow a single schedule.
+            CalibrationError: nothing was recorded, no step is left to forecast, the sampler is
+                none that closed loop can serve, or `cost` does not allow a single schedule.
         """
         if self.recording is None:
             raise CalibrationError("nothing was recorded: make some pictures first")
+        total = self.recording.steps
+        if goal.psnr is None and goal.count(total) == total:
+            raise CalibrationError(
+                f"{goal} computes all {total} steps, which leaves nothing to learn: ask for fewer"
+            )
         with prompts_encoded_once(self.pipe):
             recording = self._with_motion(self.recording)
             identity = self._identity(recording)
             recording.motion.require_linear(identity.scheduler.name)
             fitter = self._fitter(recording)
             known = () if before is None else before.sizes[0].fits
-            bound = cost * recording.steps * self.samples
-            fits = self._fits(fitter, goal, bound, progress, known)
-        self.spent = fitter.rolls.evaluations
-        size = SizeFits(self._size, recording, tuple(fits))
+            bounded = BoundedFits(fitter, self.samples, cost * recording.steps, progress)
+            fits = bounded.of(goal, known)
+            self.spent = fitter.rolls.evaluations
+            self.fewer_steps = self._held_against_fewer_steps(fits, goal, bounded.left)
+        every = {fit.computed: fit for fit in (*known, *fits)}
+        size = SizeFits(self._size, recording, tuple(every.values()))
         return Calibration(identity, (size,), versions())
 
-    def _fits(
-        self,
-        fitter: SizeFitter,
-        goal: Goal,
-        bound: float,
-        progress: Progress,
-        before: Sequence[Fit],
-    ) -> list[Fit]:
-        fits = {len(fit.computed): fit for fit in sorted(before, key=lambda fit: fit.figure)}
-        nearby: Mapping[Steps, float] = {}
-        total = fitter.recording.steps
-        folds = min(FOLDS, self.samples) if self.samples > 1 else 0
-        while (count := goal.next_count(fits, total)) is not None:
-            room = (bound - fitter.rolls.evaluations) / self.samples
-            refining = refinement(count, total)
-            refine = goal.psnr is None and refining <= REFINED * room
-            room -= folds * count + (refining if refine else 0)
-            if goal.psnr is not None:
-                room = min(room, max(FEW * count, room / 2))
-            errors = self._searched(fitter, count, room, list(fits.values()), nearby, progress)
-            if not errors:
-                if fits:
-                    break
-                raise CalibrationError(
-                    f"a fit of {count} of {total} steps takes {count * (folds + 1) / total:.1f} "
-                    "plain runs at least: allow as many by fit_cost, or compute fewer steps"
-                )
-            best = min(errors, key=lambda steps: (errors[steps], steps))
-            fits[count] = fitter.fit(best, refine, progress)
-            nearby = errors
-        return list(fits.values())
-
-    def _searched(
-        self,
-        fitter: SizeFitter,
-        count: int,
-        room: float,
-        known: Sequence[Fit],
-        nearby: Mapping[Steps, float],
-        progress: Progress,
-    ) -> Mapping[Steps, float]:
-        """Errors of schedules, as many as there is room for evaluations of each sample.
-
-        What tries have in common is computed once, which leaves room for more of them.
-        """
-        errors: dict[Steps, float] = {}
-        end = fitter.rolls.evaluations + room * self.samples
-        while (more := int((end - fitter.rolls.evaluations) // (count * self.samples))) > 0:
-            tries = len(errors) + more
-            fitter.search(count, tries, known, nearby, errors, errors.__setitem__, progress)
-            if len(errors) < tries:
-                break
-        return errors
+    def _held_against_fewer_steps(
+        self, fits: Sequence[Fit], goal: Goal, left: float
+    ) -> BesideFewerSteps | None:
+        """Where a fit ends far away and evaluations are left, what fewer steps come to."""
+        if goal.psnr is not None or self.recording is None:
+            return None
+        total = self.recording.steps
+        count = goal.count(total)
+        fit = next(it for it in reversed(fits) if len(it.computed) == count)
+        if fit.figure >= DOUBTFUL or count > left:
+            return None
+        own = psnr_of_fewer_steps(self.calls, self._plain, count, self.subset)
+        self.spent += count * self.samples
+        return None if own is None else BesideFewerSteps(count, total, fit.figure, own)
 
     def _with_motion(self, recording: Recording) -> Recording:
         """The recording, with displaced runs beside it where plain ones do not tell the motion."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from forecastcache._util.progress import Progress
 from forecastcache.accelerated.call import Call
+from forecastcache.accelerated.fewer_steps import BesideFewerSteps
 from forecastcache.accelerated.goal import Goal
 from forecastcache.accelerated.kept import Kept
 from forecastcache.accelerated.knowledge import Knowledge
+from forecastcache.accelerated.seen import Seen
 from forecastcache.calibration.calibration import Calibration
 from forecastcache.calibration.subset import Subset
 from forecastcache.predictor import Predictor
@@ -28,9 +31,12 @@ class Prepared:
         calibration: all that was learned.
         goal: goal that it was chosen by.
         file: file that it is kept in; None where it could not be kept.
+        drift: how many times what they did on the samples learned from the forecasts of runs by
+            the schedule missed, at computed steps; filled in by these runs.
         samples: number of samples that it was learned from now; 0 where it was kept before.
         fit_seconds: seconds that the fit took; None where it was kept before.
         fit_plain_runs: evaluations that the fit took, as plain runs of these samples, likewise.
+        fewer_steps: the fit beside fewer steps; None where it leaves no doubt.
     """
 
     schedule: Schedule
@@ -38,9 +44,11 @@ class Prepared:
     calibration: Calibration
     goal: Goal
     file: Path | None
+    drift: Mapping[int, float]
     samples: int = 0
     fit_seconds: float | None = None
     fit_plain_runs: float | None = None
+    fewer_steps: BesideFewerSteps | None = None
 
     @property
     def latent_psnr_db(self) -> float | None:
@@ -65,6 +73,7 @@ class Prepared:
             "samples": self.samples,
             "fit_seconds": self.fit_seconds,
             "fit_plain_runs": self.fit_plain_runs,
+            "fewer_steps_latent_psnr_db": self.fewer_steps and self.fewer_steps.own_db,
             "fits": [
                 {"computed": list(it.computed), "latent_psnr_db": it.latent_psnr_db}
                 for it in self.calibration.fits
@@ -118,13 +127,19 @@ class Preparation:
         return prepared
 
     def _prepared(self, samples: int = 0) -> Prepared | None:
-        known, goal = self._known, self._goal
-        calibration, count = known.calibration, known.count(goal)
-        if calibration is None or count is None:
+        known, seen = self._known, Seen()
+        chosen = known.chosen(self._goal, seen.note)
+        if chosen is None or known.calibration is None:
             return None
-        # Calls whose scope is the same are of the same everything: nothing is left to mismatch.
-        chosen = calibration.taken(calibration.offer(count))
         path = self._kept.path(known.scope)
-        file = path if path.exists() else None
-        spent = known.fit_seconds, known.fit_plain_runs
-        return Prepared(*chosen, calibration, goal, file, samples, *spent)
+        return Prepared(
+            *chosen,
+            calibration=known.calibration,
+            goal=self._goal,
+            file=path if path.exists() else None,
+            drift=seen.drift,
+            samples=samples,
+            fit_seconds=known.fit_seconds,
+            fit_plain_runs=known.fit_plain_runs,
+            fewer_steps=known.fewer_steps,
+        )

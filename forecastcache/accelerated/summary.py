@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from forecastcache.accelerated.fewer_steps import BesideFewerSteps
 from forecastcache.memory.budget import in_mebibytes
 
 
@@ -27,6 +28,7 @@ class Summary:
         fast_seconds: seconds of an accelerated call, likewise.
         fit_seconds: seconds of the newest fit; None where there was none.
         fit_plain_runs: evaluations that it took, as plain runs of the pictures learned from.
+        fewer_steps: that fit beside fewer steps; None where it leaves no doubt.
     """
 
     pipeline: str
@@ -41,6 +43,7 @@ class Summary:
     fast_seconds: float | None
     fit_seconds: float | None
     fit_plain_runs: float | None
+    fewer_steps: BesideFewerSteps | None = None
 
     @property
     def lines(self) -> Sequence[str]:
@@ -59,6 +62,8 @@ class Summary:
                 f"fitted in {self.fit_seconds:.1f} s, {self.fit_plain_runs:.1f} plain runs of the "
                 "pictures learned from"
             )
+        if self.fewer_steps is not None:
+            found.append(self.fewer_steps.advice or str(self.fewer_steps))
         if self.plain_seconds is not None:
             found.append(f"plain {self.plain_seconds:.2f} s a call")
         if self.fast_seconds is not None:

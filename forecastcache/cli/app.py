@@ -13,6 +13,7 @@ from forecastcache.cli.argv import require_legible
 from forecastcache.cli.boundary import in_one_line
 from forecastcache.cli.cache import cache_command
 from forecastcache.cli.calibrate import calibrate_command
+from forecastcache.cli.demo import demo_command
 from forecastcache.cli.evaluate import evaluate_command
 from forecastcache.cli.explain import explain_command
 from forecastcache.cli.list import list_command
@@ -36,6 +37,7 @@ for command in (
     memory_command,
     list_command,
     cache_command,
+    demo_command,
 ):
     app.command(name=command.__name__.removesuffix("_command"))(command)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,12 @@ from forecastcache.cli.console import plainly_warned, progress_bars
 from forecastcache.config import Config
 from forecastcache.errors import OptionError
 from forecastcache.predictor import Predictor
-from forecastcache.schedule import Schedule
+from forecastcache.predictors.reuse import Reuse
+from forecastcache.schedule import Every, Schedule, Warped
 
 if TYPE_CHECKING:
     from forecastcache.accelerated.goal import Goal
+    from forecastcache.accelerated.preparation import Prepared
     from forecastcache.calibration.identity import Identity
     from forecastcache.sampling.request import Request
 
@@ -40,6 +42,8 @@ class Chosen:
         identity: identity of what it was calibrated on; None if it was not.
         config: set-up that holds the further options of the session; None for their defaults.
         learned: what was learned for it, ready for JSON; None if nothing was.
+        drift: how many times what was expected its forecasts have missed at computed steps, once
+            it has run; empty if nothing was learned.
     """
 
     schedule: Schedule
@@ -48,11 +52,16 @@ class Chosen:
     identity: Identity | None = None
     config: Config | None = None
     learned: Mapping[str, Any] | None = None
+    drift: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """What files are called by."""
         return f"{type(self.predictor).__name__.lower()}-{self.site}"
+
+    def told(self) -> dict[str, Any]:
+        """What was learned, and how it has done since; empty if nothing was learned."""
+        return {} if self.learned is None else {**self.learned, "drift": dict(self.drift)}
 
 
 @dataclass(frozen=True)
@@ -91,13 +100,14 @@ class Said:
         if self.config is not None:
             chosen = self._configured(self.config)
         elif chooser is None:
-            chosen = self._formula(site)
+            chosen = Chosen(self._schedule(steps), self._predictor(site), site)
         else:
             self._refuse_beside(chooser, site)
             if self.calibration is None:
                 assert goal is not None
-                goal.count(steps)  # refuses what no run of so many steps can reach
-                return Wanted(goal)
+                if goal.count(steps) < steps:  # refuses what no run of so many steps can reach
+                    return Wanted(goal)
+                return Chosen(Every(1), Reuse())
             chosen = _calibrated(self.calibration, goal, steps)
         chosen.schedule.check(steps)
         chosen.predictor.check(steps, chosen.schedule.foreseen(steps))
@@ -137,11 +147,24 @@ class Said:
                 f"leave out --config or {others[0]}, or write it in {path}"
             )
         config = Config.from_yaml(path)
-        return Chosen(config.schedule, config.predictor, config.site, config=config)
+        return Chosen(*config.parts, config.site, config=config)
 
-    def _formula(self, site: Granularity) -> Chosen:
-        made = predictor_from(self.predictor or "taylor", self.order, self.settings)
-        return Chosen(schedule_from(self.schedule, self.interval, self.first), made, site)
+    def _schedule(self, steps: int) -> Schedule:
+        """The schedule asked for; where none is, the usual number of steps, warped."""
+        if self._given(("schedule", "interval", "first")):
+            return schedule_from(self.schedule, self.interval, self.first)
+        from forecastcache.accelerated.goal import usual_count
+
+        return Warped(usual_count(steps))
+
+    def _predictor(self, site: Granularity) -> Predictor:
+        """The predictor asked for; where none is, the formula that needs no calibration.
+
+        Other sites keep many features, of which Taylor reads two and variable order four.
+        """
+        paper = self._given(("order", "settings", "interval", "first"))
+        usual = "taylor" if paper or site != "output" else "variable-order"
+        return predictor_from(self.predictor or usual, self.order, self.settings)
 
 
 def _calibrated(source: str, goal: Goal | None, steps: int) -> Chosen:
@@ -156,45 +179,57 @@ def _calibrated(source: str, goal: Goal | None, steps: int) -> Chosen:
 
 
 def prepared(
-    model: str, pipe: Any, request: Request, fields: Mapping[str, Any], goal: Goal, quiet: bool
+    asked: Chosen | Wanted,
+    model: str,
+    pipe: Any,
+    request: Request,
+    fields: Mapping[str, Any],
+    quiet: bool,
 ) -> Chosen:
-    """What is kept for a goal, or else is learned now; says what that costs.
+    """What was chosen; for a goal what is kept, or else is learned now. Says what that costs.
 
     Args:
+        asked: what was chosen, or the goal to reach.
         model: name of the model.
         pipe: its pipeline.
         request: the samples that it will be asked for.
         fields: fields of that request, as they were given.
-        goal: goal to reach.
         quiet: whether nothing is printed.
     """
+    if isinstance(asked, Chosen):
+        return asked
     from forecastcache.accelerated.kept import Kept, home
     from forecastcache.accelerated.preparation import Preparation
 
-    preparation = Preparation(pipe, request, goal, Kept(home()))
-    found = preparation.found()
-    if found is None:
-        examples = _examples(model, request, fields)
-        if not quiet:
-            print(
-                f"nothing is kept for such calls and {goal}: learning it from {len(examples)} "
-                f"samples of other noise takes a plain run of each, and a fit that costs at most "
-                f"{COST:g} more of each"
-            )
-        with progress_bars(quiet) as progress:
-            found = preparation.learn(examples, COST, progress)
-    figures = found.figures()
+    with plainly_warned():
+        preparation = Preparation(pipe, request, asked.goal, Kept(home()))
+        found = preparation.found()
+        if found is None:
+            examples = _examples(model, request, fields)
+            if not quiet:
+                print(
+                    f"nothing is kept for such calls and {asked.goal}: learning it from "
+                    f"{len(examples)} samples of other noise takes a plain run of each, and a fit "
+                    f"that costs at most {COST:g} more of each"
+                )
+            with progress_bars(quiet) as progress:
+                found = preparation.learn(examples, COST, progress)
     if not quiet:
-        print(f"learned before, kept in {found.file}" if not found.samples else _told(figures))
-    return Chosen(found.schedule, found.predictor, learned=figures)
+        print(f"learned before, kept in {found.file}" if not found.samples else _told(found))
+        if found.fewer_steps is not None:
+            print(found.fewer_steps.advice or found.fewer_steps)
+    return Chosen(found.schedule, found.predictor, learned=found.figures(), drift=found.drift)
 
 
-def _told(figures: Mapping[str, Any]) -> str:
-    missed = "" if figures["reached"] else f"; {figures['goal']} was not reached"
-    kept = "not kept" if figures["file"] is None else f"kept in {figures['file']}"
+def _told(found: Prepared) -> str:
+    missed = ""
+    if not found.reached:
+        most = max(fit.figure for fit in found.calibration.fits)
+        missed = f"; {found.goal} was not reached: {most:.1f} dB is the most"
+    kept = "not kept" if found.file is None else f"kept in {found.file}"
     return (
-        f"fitted in {figures['fit_seconds']:.1f} s at the cost of "
-        f"{figures['fit_plain_runs']:.1f} plain runs of each; {kept}{missed}"
+        f"fitted in {found.fit_seconds:.1f} s at the cost of {found.fit_plain_runs:.1f} plain "
+        f"runs of each; {kept}{missed}"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -35,8 +35,10 @@ WIDE = 1000  # columns
 FEW = 64  # samples below which a Fréchet distance says nothing
 
 
-def print_measurement(model: str, row: Measurement, guidance: float | None) -> None:
-    """One forecast run beside the plain one."""
+def print_measurement(
+    model: str, row: Measurement, guidance: float | None, learned: Mapping[str, Any]
+) -> None:
+    """One forecast run beside the plain one, and beside what was learned for it, if anything."""
     console = Console()
     lines = [
         f"{model}, site {row.site}: {row.predictor}, {row.schedule}",
@@ -47,7 +49,7 @@ def print_measurement(model: str, row: Measurement, guidance: float | None) -> N
     table = Table("", "plain", "forecast", "")
     for column in table.columns[1:3]:
         column.justify = "right"
-    for cells in (*_cost(row), *_quality(row), *_memory(row)):
+    for cells in (*_cost(row), *_quality(row, learned), *_memory(row)):
         table.add_row(*cells)
     console.print(table)
 
@@ -60,13 +62,18 @@ def _cost(row: Measurement) -> Iterator[tuple[str, ...]]:
         yield "GFLOPs of a call", plain, forecast, f"{row.flops_ratio:.2f} times fewer"
 
 
-def _quality(row: Measurement) -> Iterator[tuple[str, ...]]:
+def _quality(row: Measurement, learned: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     if row.judged is not None:
         yield "judged as asked", f"{row.judged_plain:.0%}", f"{row.judged:.0%}"
         if (row.samples or 0) >= FEW:
             real = "to real ones, in the judge's features"
             yield "Fréchet distance", f"{row.frechet_plain:.1f}", f"{row.frechet:.1f}", real
-    yield "latent PSNR", "", format_decibels(row.latent_psnr_db)
+    rolled = learned.get("latent_psnr_db")
+    expected = "" if rolled is None else f"{rolled:.1f} dB expected, as rolled"
+    yield "latent PSNR", "", format_decibels(row.latent_psnr_db), expected
+    if learned.get("drift"):
+        worst = max(learned["drift"].values())
+        yield "forecasts missed", "", f"{worst:.1f} times", "what was expected, at most"
     yield "PSNR of samples", "", format_decibels(row.psnr_db)
     yield "SSIM of samples", "", f"{row.ssim:.4f}"
 

@@ -58,14 +58,23 @@ MeasuredCountOption = Annotated[
 ]
 
 PredictorOption = Annotated[
-    str | None, typer.Option(help="a name, or name:option=value,...; see list (taylor)")
+    str | None,
+    typer.Option(
+        help="a name, or name:option=value,...; see list (variable-order; taylor at other sites "
+        "than output, and beside --interval, --first, --order or --set)"
+    ),
 ]
 ScheduleOption = Annotated[
     str | None,
-    typer.Option(help="every:5,last=2, or the computed steps themselves: 0,1,2,8,20,32,44"),
+    typer.Option(
+        help="every:5,last=2, warped:9, or the computed steps themselves: 0,1,2,8,20,32,44 "
+        "(a fifth of the steps, warped)"
+    ),
 ]
-IntervalOption = Annotated[int | None, typer.Option(help="between computed steps (5)")]
-FirstOption = Annotated[int | None, typer.Option(help="leading computed steps (3)")]
+IntervalOption = Annotated[
+    int | None, typer.Option(help="between computed steps, by the rule of TaylorSeer's code (5)")
+]
+FirstOption = Annotated[int | None, typer.Option(help="leading computed steps of that rule (3)")]
 ConfigOption = Annotated[
     Path | None, typer.Option(help="YAML: schedule, predictor, site and how features are kept")
 ]

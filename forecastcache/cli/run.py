@@ -99,28 +99,25 @@ def _measure_and_show(
     pipe, (request,) = load_and_ask(model, device, dtype, [fields])
     arguments = request.arguments(pipe)  # refuses before the first run
     pipe.set_progress_bar_config(disable=as_json)
-    chosen = (
-        asked if isinstance(asked, Chosen)
-        else prepared(model, pipe, request, fields, asked.goal, quiet=as_json)
-    )  # fmt: skip
+    chosen = prepared(asked, model, pipe, request, fields, quiet=as_json)
     method = Forecast(
         chosen.predictor, chosen.schedule, chosen.site, str(chosen.predictor),
         str(chosen.schedule), chosen.identity, config=chosen.config,
     )  # fmt: skip
-    with method.apply(pipe, request):
-        pass
     with plainly_warned():
+        with method.apply(pipe, request):
+            pass  # refuses before the first run
         scorer = scorer_of(model, arguments) if model.startswith(zoo.PREFIX) else None
         found = Measure(pipe, request, scorer)(method)
     guidance = request.guidance(pipe)
     saved = _drawn(model, found, sheet)
     if as_json:
         about = {"model": model, "seed": fields["seed"], "guidance_scale": guidance}
-        learned = {} if chosen.learned is None else {"learned": dict(chosen.learned)}
+        learned = {} if chosen.learned is None else {"learned": chosen.told()}
         paths = {kind: str(path) for kind, path in saved.items()}
         print(json.dumps({**about, **learned, **found.row.figures(), **paths}, indent=2))
     else:
-        print_measurement(model, found.row, guidance)
+        print_measurement(model, found.row, guidance, chosen.told())
         print(*saved.values(), sep="\n")
 
 

@@ -53,6 +53,8 @@ class Session:
         self._setting = Setting(self.adapter, schedule, predictor, site, options)
         self._runs = Runs(self._setting, pipeline, self._models[0])
         self._require_needs()
+        for each in models:
+            schedule.check_model(each)
         for model in self._models:
             model.attach(partial(self._call, model), self)
         self._loop_end = None if pipeline is None else LoopEnd(pipeline, self._runs.end)

@@ -142,9 +142,10 @@ def _forecast(predictor: str, schedule: str, site: Granularity, total: int) -> M
 
 def _of_config(path: str, total: int) -> Method:
     config = Config.from_yaml(Path(path))
-    _check(config.predictor, config.schedule, total)
-    when = as_text(config.schedule)
-    return Forecast(config.predictor, config.schedule, config.site, path, when, config=config)
+    schedule, predictor = config.parts
+    _check(predictor, schedule, total)
+    when = as_text(schedule)
+    return Forecast(predictor, schedule, config.site, path, when, config=config)
 
 
 def _check(predictor: Predictor, schedule: Schedule, total: int) -> None:

@@ -220,8 +220,9 @@ def test_a_folder_that_cannot_be_written_is_told_once(tmp_path):
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"pictures": 0}, "are numbers above 0"),
-        ({"on_unknown": "guess"}, "write 'record', 'formula' or 'raise'"),
+        ({"pictures": 0}, "pictures=0 is no whole number of at least 1"),
+        ({"fit_cost": float("nan")}, "fit_cost=nan is no number above 0"),
+        ({"on_unknown": "guess"}, "not known: write one of record, formula, raise"),
         ({"computed": 4, "speedup": 5}, "each choose by themselves"),
     ],
 )
@@ -239,6 +240,15 @@ def test_more_steps_than_the_call_has_are_refused(tmp_path):
 def test_a_bare_model_is_refused(tmp_path):
     with pytest.raises(AttachError, match="has no scheduler to learn from"):
         fc.accelerate(make_pipeline().transformer)
+    pipe = make_pipeline()
+    pipe.scheduler = None
+    with pytest.raises(AttachError, match="has no scheduler to learn from"):
+        fc.accelerate(pipe)
+
+
+def test_what_is_accelerated_already_is_refused(tmp_path):
+    with pytest.raises(AttachError, match="is accelerated already: call it, or accelerate its"):
+        fc.accelerate(accelerated(make_pipeline(), tmp_path))
 
 
 def test_a_calibration_that_was_made_before_serves(learned, tmp_path):

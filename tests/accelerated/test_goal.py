@@ -35,6 +35,13 @@ def test_it_says_how_many_steps_are_computed(asked, count):
 
 
 @pytest.mark.parametrize(
+    ("total", "count"), [(1, 1), (2, 1), (4, 2), (8, 4), (12, 4), (20, 4), (28, 5), (50, 10)]
+)
+def test_where_nothing_is_asked_it_is_a_fifth_and_of_few_steps_half(total, count):
+    assert Goal.of().count(total) == count
+
+
+@pytest.mark.parametrize(
     ("asked", "complaint"),
     [
         ({"speedup": 0.5}, "no number of at least 1"),
@@ -43,7 +50,9 @@ def test_it_says_how_many_steps_are_computed(asked, count):
         ({"computed": 2.5}, "no whole number"),
         ({"psnr": -1}, "no number of dB"),
         ({"psnr": math.inf}, "no number of dB"),
-        ({"quality": "best"}, "none of near-lossless, balanced, fast"),
+        ({"quality": "best"}, "not known: write one of near-lossless, balanced, fast"),
+        ({"speedup": "5"}, "speedup='5' is no number"),
+        ({"psnr": True}, "psnr=True is no number"),
         ({"quality": "fast", "speedup": 3}, "speedup and quality each choose"),
     ],
 )

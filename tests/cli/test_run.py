@@ -111,9 +111,32 @@ def test_run_prints_a_table_with_the_path_last(forecastcache, tmp_path, uncondit
     assert "dB" in rows["latent PSNR"]
     assert "dB" in rows["PSNR of samples"]
     assert "SSIM of samples" in rows
-    assert "12 steps, 4 computed: 0 1 2 7" in out
+    assert "12 steps, 4 computed: 0 4 8 11" in out
+    assert "VariableOrder(orders=(1, 2)), Warped(count=4" in out
     assert "times as fast, ceiling 3.00" in out
     assert Path(lines[-1]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "schedule", "predictor"),
+    [
+        ((), fc.Warped(10), fc.VariableOrder()),
+        (("--schedule", "0,9"), fc.Listed([0, 9]), fc.VariableOrder()),
+        (("--predictor", "reuse"), fc.Warped(10), fc.Reuse()),
+        (("--order", 2), fc.Warped(10), fc.Taylor(order=2)),
+        (("--interval", 6), fc.Every(6, first=3), fc.Taylor()),
+        (("--first", 2), fc.Every(5, first=2), fc.Taylor()),
+        (("--site", "block"), fc.Warped(10), fc.Taylor()),
+    ],
+)
+def test_what_is_not_asked_is_the_formula_or_beside_an_interval_the_papers_rule(
+    options, schedule, predictor
+):
+    given = dict(zip(options[::2], options[1::2]))
+    names = ("predictor", "order", "settings", "interval", "first", "schedule", "site")
+    asked = [given.get(f"--{name}", [] if name == "settings" else None) for name in names]
+    found = chosen.Said(*asked, *[None] * 5).chosen(50)
+    assert (found.schedule, found.predictor) == (schedule, predictor)
 
 
 def test_all_computed_is_identical(forecastcache, tmp_path, unconditional):
@@ -162,7 +185,7 @@ def test_run_takes_prompts(forecastcache, tmp_path, text_to_image):
     assert code == 0, err
     figures = json.loads(out)
     assert figures["samples"] == 2
-    assert figures["computed"] == [0, 1, 2, 7]
+    assert figures["computed"] == [0, 3, 5, 7]
     code, _, err = forecastcache("run", text_to_image, "--out", tmp_path)
     assert code == 2
     assert "needs prompts: give --prompts" in err
@@ -285,6 +308,9 @@ def test_run_learns_what_it_is_asked_for_and_keeps_it(forecastcache, tmp_path, m
     assert "nothing is kept for such calls and speedup 2: learning it from 4 samples" in out
     assert "a fit that costs at most 4 more of each" in out
     assert f"plain runs of each; kept in {tmp_path / 'kept'}" in out
+    missed = next(line for line in out.splitlines() if "forecasts missed" in line)
+    assert re.search(r"[0-9.]+ times .* what was expected, at most", missed)
+    assert re.search(r"latent PSNR .* dB .* dB expected, as rolled", out)
     code, out, err = forecastcache(*short, "--computed", 4, "--json")
     figures = json.loads(out)
     assert code == 0, err
@@ -293,6 +319,9 @@ def test_run_learns_what_it_is_asked_for_and_keeps_it(forecastcache, tmp_path, m
     assert figures["computed"] == learned["fits"][0]["computed"]
     assert Path(figures["picture"]).name.endswith("model-accelerated.png")
     assert Path(learned["file"]).parent == tmp_path / "kept"
+    steps = figures["computed"]
+    assert set(learned["drift"]) == {str(it) for it in steps[1:] if it < 7}  # the last tells none
+    assert all(0 < it < 100 for it in learned["drift"].values())
     kept = json.loads(forecastcache("cache", "list", "--json")[1])["kept"]
     assert [(it["pipeline"], it["steps"]) for it in kept] == [("DiTPipeline", 8)]
 
