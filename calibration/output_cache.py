@@ -15,8 +15,8 @@ from typing import Any
 from torch import nn
 
 from forecastcache._util.nests import tensors_in
-from forecastcache._util.swap import swapped
-from forecastcache.engine.patch import place_of_call
+from forecastcache.engine.interpose import interposed
+from forecastcache.engine.patch import Forward
 
 ROOM = 2 << 30  # bytes
 
@@ -42,39 +42,49 @@ class OutputCache:
 
     @contextmanager
     def serving(
-        self, model: nn.Module, computed: Sequence[int], place: Callable[[], tuple[int, int]]
+        self,
+        models: Sequence[nn.Module],
+        computed: Sequence[int],
+        place: Callable[[], tuple[int, int]],
     ) -> Iterator[list[Any]]:
-        """Return known outputs for calls of `model`; gives the outputs of all calls.
+        """Return known outputs for calls of `models`; gives the outputs of all calls.
 
         Args:
-            model: model that is called at the computed steps alone.
+            models: models of a pipeline, called at the computed steps alone.
             computed: these steps.
             place: function that gives the number of the pipeline's call under way, and that of
                 the steps that its sampler has made.
         """
-        method = place_of_call(model)
-        forward = getattr(model, method)
         before: dict[int, tuple[int, int]] = {}  # step of each call's newest, and its branch
         outputs = list[Any]()
 
-        def recall(*args: Any, **kwargs: Any) -> Any:
+        def key() -> Key:
             call, now = place()
             step, branch = before.get(call, (-1, 0))
             branch = branch + 1 if now == step else 0
             before[call] = now, branch
-            key = (tuple(c for c in computed if c <= now), call, branch)
-            if key in self._outputs:
-                self.hits += 1
-                self._outputs.move_to_end(key)
-                outputs.append(self._outputs[key])
-                return outputs[-1]
-            self.misses += 1
-            outputs.append(forward(*args, **kwargs))
-            self._keep(key, outputs[-1])
-            return outputs[-1]
+            return tuple(c for c in computed if c <= now), call, branch
 
-        with swapped(model, method, recall):
+        def recalling(forward: Forward) -> Forward:
+            def recall(*args: Any, **kwargs: Any) -> Any:
+                outputs.append(self._recall(key(), lambda: forward(*args, **kwargs)))
+                return outputs[-1]
+
+            return recall
+
+        with interposed(models, recalling):
             yield outputs
+
+    def _recall(self, key: Key, make: Callable[[], Any]) -> Any:
+        """The output that is known by a key, or else made."""
+        if key in self._outputs:
+            self.hits += 1
+            self._outputs.move_to_end(key)
+            return self._outputs[key]
+        self.misses += 1
+        output = make()
+        self._keep(key, output)
+        return output
 
     def _keep(self, key: Key, output: Any) -> None:
         self._outputs[key] = output
@@ -85,17 +95,20 @@ class OutputCache:
 
 
 @contextmanager
-def played_back(model: nn.Module, known: Sequence[Any]) -> Iterator[list[Any]]:
-    """Return what is known at the first calls of `model`; gives the outputs of all calls."""
-    place, outputs = place_of_call(model), list[Any]()
-    forward = getattr(model, place)
+def played_back(models: Sequence[nn.Module], known: Sequence[Any]) -> Iterator[list[Any]]:
+    """Return what is known at the first calls of `models`; gives the outputs of all calls."""
+    outputs = list[Any]()
 
-    def play(*args: Any, **kwargs: Any) -> Any:
-        number = len(outputs)
-        outputs.append(known[number] if number < len(known) else forward(*args, **kwargs))
-        return outputs[-1]
+    def playing(forward: Forward) -> Forward:
+        def play(*args: Any, **kwargs: Any) -> Any:
+            number = len(outputs)
+            spared = number < len(known)
+            outputs.append(known[number] if spared else forward(*args, **kwargs))
+            return outputs[-1]
 
-    with swapped(model, place, play):
+        return play
+
+    with interposed(models, playing):
         yield outputs
 
 

@@ -12,13 +12,13 @@ import numpy as np
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from forecastcache._util.swap import swapped
 from forecastcache.calibration.displaced import computed_count
 from forecastcache.calibration.gram import GramSum
 from forecastcache.calibration.sampler import Motion, MotionSum
 from forecastcache.calibration.subset import Subset
 from forecastcache.engine.attach import attach, denoisers
-from forecastcache.engine.patch import place_of_call
+from forecastcache.engine.interpose import interposed
+from forecastcache.engine.patch import Forward
 from forecastcache.engine.report import CallRecord
 from forecastcache.errors import CalibrationError
 from forecastcache.history import is_feature
@@ -127,18 +127,12 @@ def record(
         The recording, and the trajectory of the samples, `(prompts, elements)` each.
 
     Raises:
-        CalibrationError: the model computed NaN or infinity, two models take turns, or guidance
-            changes during the run.
+        CalibrationError: the model computed NaN or infinity, or guidance changes during the run.
     """
     models, _ = denoisers(pipe)
-    if len(models) > 1:
-        raise CalibrationError(
-            f"{type(pipe).__name__} has two models that take turns: calibration of such is not "
-            "built yet; use a predictor that needs none"
-        )
     # A session that computes every step changes nothing, and tells steps and branches apart.
     with (
-        outputs_of(models[0], subset) as outputs,
+        outputs_of(models, subset) as outputs,
         attach(pipe, Every(1), Reuse()) as session,
         trajectory_of(pipe, prompts, subset.of) as trajectory,
     ):
@@ -162,18 +156,20 @@ def record(
 
 
 @contextmanager
-def outputs_of(model: nn.Module, subset: Subset) -> Iterator[list[Tensor]]:
-    """What is looked at of the first tensor of each output of the model, call by call."""
-    place, outputs = place_of_call(model), list[Tensor]()
-    forward = getattr(model, place)
+def outputs_of(models: Sequence[nn.Module], subset: Subset) -> Iterator[list[Tensor]]:
+    """What is looked at of the first tensor of each output of the models, call by call."""
+    outputs = list[Tensor]()
 
-    def observed(*args: Any, **kwargs: Any) -> Any:
-        output = forward(*args, **kwargs)
-        first = next(leaf for leaf in pytree.tree_leaves(output) if is_feature(leaf))
-        outputs.append(subset.of(first))
-        return output
+    def observed(forward: Forward) -> Forward:
+        def observe(*args: Any, **kwargs: Any) -> Any:
+            output = forward(*args, **kwargs)
+            first = next(leaf for leaf in pytree.tree_leaves(output) if is_feature(leaf))
+            outputs.append(subset.of(first))
+            return output
 
-    with swapped(model, place, observed):
+        return observe
+
+    with interposed(models, observed):
         yield outputs
 
 

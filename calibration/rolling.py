@@ -134,7 +134,7 @@ class Rolls:
         with self._trajectory() as trajectory:
             fitter = _RowFitter(self, trajectory, on)
             with (
-                cache.serving(self._model, computed, self._place_in(trajectory)) as outputs,
+                cache.serving(self._models, computed, self._place_in(trajectory)) as outputs,
                 attach(self.pipe, Listed(computed), _FittedOnTheWay(fitter=fitter)),
             ):
                 self.run()
@@ -153,7 +153,7 @@ class Rolls:
         """
         with (
             self._trajectory() as trajectory,
-            played_back(self._model, known) as outputs,
+            played_back(self._models, known) as outputs,
             attach(self.pipe, Listed(computed), Learned(rows)),
         ):
             self.run()
@@ -171,9 +171,8 @@ class Rolls:
         return self.motion.guided(self.plain, step)
 
     @property
-    def _model(self) -> torch.nn.Module:
-        (model, *_), _ = denoisers(self.pipe)
-        return model
+    def _models(self) -> list[torch.nn.Module]:
+        return denoisers(self.pipe)[0]
 
     def together(self, solve: Callable[[], None]) -> None:
         """Solve once all samples are there."""
@@ -197,8 +196,8 @@ class Rolls:
                 yield held.enter_context(self.lock_step.trajectory(self.subset.of))
                 return
             if len(self.share.sizes) > 1:
-                adapter = adapter_for(self._model)
-                held.enter_context(in_microbatches(self._model, adapter, self.share.sizes))
+                adapter = adapter_for(self._models[0])
+                held.enter_context(in_microbatches(self._models, adapter, self.share.sizes))
             followed = trajectory_of(self.pipe, len(self.plain[0]), self.subset.of)
             yield held.enter_context(followed)
 

@@ -145,7 +145,9 @@ class Learning:
         call = self.calls[0]
         scale = call.arguments.get(guidance_argument(self.pipe, call.arguments))
         eta = float(call.arguments.get("eta") or 0.0)
-        found = Identity.of(self.pipe, recording.steps, None, eta)
+        second = call.arguments.get("guidance_scale_2")
+        second = None if second == scale else second
+        found = Identity.of(self.pipe, recording.steps, None, eta, second)
         if scale is None or not recording.guided_outside:
             return found
         return found.model_copy(update={"guidance": float(scale)})
