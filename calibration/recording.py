@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
-from torch.utils import _pytree as pytree
+from torch import Tensor
 
 from forecastcache.calibration.displaced import computed_count
+from forecastcache.calibration.experts import branch_shares, outputs_of, same_guidance
 from forecastcache.calibration.gram import GramSum
 from forecastcache.calibration.sampler import Motion, MotionSum
 from forecastcache.calibration.subset import Subset
 from forecastcache.engine.attach import attach, denoisers
-from forecastcache.engine.interpose import interposed
-from forecastcache.engine.patch import Forward
 from forecastcache.engine.report import CallRecord
 from forecastcache.errors import CalibrationError
-from forecastcache.history import is_feature
 from forecastcache.predictors.reuse import Reuse
 from forecastcache.sampling.trajectory import Trajectory, trajectory_of
 from forecastcache.schedule import Every
@@ -46,6 +42,8 @@ class Recording:
         sample_elements: number of elements of one whole sample; None in files of older versions.
         displacements: the same products of the difference of an accelerated run from the plain
             one, where plain runs alone do not explain how the samples move, `(T, n, n)`.
+        shares: factors of the branches in the guided output of each step, where two models take
+            turns, `(T, branches)`; not kept in a file, since rows that are fitted need none.
     """
 
     times: np.ndarray
@@ -57,11 +55,13 @@ class Recording:
     precision: float
     sample_elements: int | None = None
     displacements: np.ndarray | None = None
+    shares: np.ndarray | None = None
 
     def __add__(self, other: Recording) -> Recording:
         """Raises CalibrationError: they are of other steps, times or branches."""
         alike = self.branches.shape == other.branches.shape
         alike &= self.sample_elements == other.sample_elements
+        alike &= same_guidance(self.shares, other.shares)
         if not (alike and np.allclose(self.times, other.times, rtol=1e-6)):
             raise CalibrationError(
                 "two prompts ran over different sizes, steps, times or branches of guidance: "
@@ -76,6 +76,7 @@ class Recording:
             self.elements + other.elements,
             max(self.precision, other.precision),
             self.sample_elements,
+            shares=self.shares,
         )
 
     @property
@@ -130,9 +131,15 @@ def record(
         CalibrationError: the model computed NaN or infinity, or guidance changes during the run.
     """
     models, _ = denoisers(pipe)
+    numbers, outputs = list[int](), list[Tensor]()
+
+    def watch(number: int, output: Tensor) -> None:
+        numbers.append(number)
+        outputs.append(output)
+
     # A session that computes every step changes nothing, and tells steps and branches apart.
     with (
-        outputs_of(models, subset) as outputs,
+        outputs_of(models, subset, watch),
         attach(pipe, Every(1), Reuse()) as session,
         trajectory_of(pipe, prompts, subset.of) as trajectory,
     ):
@@ -140,6 +147,10 @@ def record(
         calls = session.calls
     times = _times(calls)
     branches = _by_branch(calls, outputs, len(times))
+    shares = None
+    if len(models) > 1 and len(branches) > 1:
+        answering = {call.step.index: number for call, number in zip(calls, numbers)}
+        shares = branch_shares([*answering.values()], branches, trajectory.guided)
     motion = MotionSum(len(times))
     motion.observe(trajectory.samples, trajectory.guided)
     recording = Recording(
@@ -151,26 +162,9 @@ def record(
         elements=trajectory.samples[0].numel(),
         precision=trajectory.precision,
         sample_elements=trajectory.elements,
+        shares=shares,
     )
     return recording, trajectory
-
-
-@contextmanager
-def outputs_of(models: Sequence[nn.Module], subset: Subset) -> Iterator[list[Tensor]]:
-    """What is looked at of the first tensor of each output of the models, call by call."""
-    outputs = list[Tensor]()
-
-    def observed(forward: Forward) -> Forward:
-        def observe(*args: Any, **kwargs: Any) -> Any:
-            output = forward(*args, **kwargs)
-            first = next(leaf for leaf in pytree.tree_leaves(output) if is_feature(leaf))
-            outputs.append(subset.of(first))
-            return output
-
-        return observe
-
-    with interposed(models, observed):
-        yield outputs
 
 
 def _times(calls: Sequence[CallRecord]) -> list[float]:

@@ -173,6 +173,7 @@ class Learning:
             run=lock_step.run,
             plain=_joined([it.samples for it in self._plain]),
             motion=recording.motion,
+            shares=recording.shares,
             guided=[] if told else _joined([it.guided for it in self._plain]),
             shard=Shard(counts, len(counts)),
             subset=self.subset,
