@@ -16,6 +16,7 @@ from forecastcache.calibration.gram import GramSum
 from forecastcache.calibration.sampler import Motion, MotionSum
 from forecastcache.calibration.subset import Subset
 from forecastcache.engine.attach import attach, denoisers
+from forecastcache.engine.caller import BESIDE
 from forecastcache.engine.report import CallRecord
 from forecastcache.errors import CalibrationError
 from forecastcache.predictors.reuse import Reuse
@@ -128,9 +129,16 @@ def record(
         The recording, and the trajectory of the samples, `(prompts, elements)` each.
 
     Raises:
-        CalibrationError: the model computed NaN or infinity, or guidance changes during the run.
+        CalibrationError: the model computed NaN or infinity, guidance changes during the run, or
+            another network answers beside the model.
     """
     models, _ = denoisers(pipe)
+    beside = next((name for name in BESIDE if getattr(pipe, name, None) is not None), None)
+    if beside is not None:
+        raise CalibrationError(
+            f"{type(pipe).__name__} has an {beside} that answers beside its transformer and is "
+            "not forecast, so rows cannot be fitted to both: use a predictor that needs none"
+        )
     numbers, outputs = list[int](), list[Tensor]()
 
     def watch(number: int, output: Tensor) -> None:

@@ -113,6 +113,13 @@ def test_requests_that_differ_in_the_scales_of_two_are_refused(pipe):
         fc.calibrate(pipe, [request(), request(second=2.0)], schedules=[SCHEDULE])
 
 
+def test_a_network_that_answers_beside_the_other_is_refused():
+    pipe = make_pipe()
+    pipe.unconditional_transformer = pipe.transformer_2
+    with pytest.raises(CalibrationError, match="an unconditional_transformer that answers beside"):
+        record(pipe, lambda: None, 1)
+
+
 def test_both_networks_and_where_they_take_turns_are_its_identity(pipe):
     mine, other = Identity.of(pipe, 8, SCALE), make_pipe()
     mine.require(Identity.of(other, 8, SCALE, guidance_2=SCALE))
