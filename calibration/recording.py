@@ -133,12 +133,7 @@ def record(
             another network answers beside the model.
     """
     models, _ = denoisers(pipe)
-    beside = next((name for name in BESIDE if getattr(pipe, name, None) is not None), None)
-    if beside is not None:
-        raise CalibrationError(
-            f"{type(pipe).__name__} has an {beside} that answers beside its transformer and is "
-            "not forecast, so rows cannot be fitted to both: use a predictor that needs none"
-        )
+    _require_all_forecast(pipe)
     numbers, outputs = list[int](), list[Tensor]()
 
     def watch(number: int, output: Tensor) -> None:
@@ -155,10 +150,6 @@ def record(
         calls = session.calls
     times = _times(calls)
     branches = _by_branch(calls, outputs, len(times))
-    shares = None
-    if len(models) > 1 and len(branches) > 1:
-        answering = {call.step.index: number for call, number in zip(calls, numbers)}
-        shares = branch_shares([*answering.values()], branches, trajectory.guided)
     motion = MotionSum(len(times))
     motion.observe(trajectory.samples, trajectory.guided)
     recording = Recording(
@@ -170,9 +161,23 @@ def record(
         elements=trajectory.samples[0].numel(),
         precision=trajectory.precision,
         sample_elements=trajectory.elements,
-        shares=shares,
+        shares=_shares(calls, numbers, branches, trajectory) if len(models) > 1 else None,
     )
     return recording, trajectory
+
+
+def _require_all_forecast(pipe: Any) -> None:
+    """Refuse a network that answers beside those that are forecast.
+
+    Raises:
+        CalibrationError: naming it.
+    """
+    beside = next((name for name in BESIDE if getattr(pipe, name, None) is not None), None)
+    if beside is not None:
+        raise CalibrationError(
+            f"{type(pipe).__name__} has an {beside} that answers beside its transformer and is "
+            "not forecast, so rows cannot be fitted to both: use a predictor that needs none"
+        )
 
 
 def _times(calls: Sequence[CallRecord]) -> list[float]:
@@ -199,6 +204,19 @@ def _by_branch(
             "needs no calibration"
         )
     return [found[branch] for branch in sorted(found)]
+
+
+def _shares(
+    calls: Sequence[CallRecord],
+    numbers: Sequence[int],
+    branches: Sequence[Sequence[Tensor]],
+    trajectory: Trajectory,
+) -> np.ndarray | None:
+    """Factors of the branches at each step, where the models were called in these numbers."""
+    if len(branches) == 1:
+        return None
+    answering = {call.step.index: number for call, number in zip(calls, numbers, strict=True)}
+    return branch_shares([*answering.values()], branches, trajectory.guided)
 
 
 def _gram(features: Sequence[Tensor]) -> np.ndarray:
