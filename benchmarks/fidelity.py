@@ -59,10 +59,10 @@ class Fidelity:
         cache: OutputCache | None = None,
     ) -> float:
         """Of the final latents, mean over samples, in dB; data range 2."""
-        (model, *_), _ = denoisers(self.pipe)
+        models, _ = denoisers(self.pipe)
         with trajectory_of(self.pipe, self.count) as trajectory:
             cached = (cache or OutputCache(room=0)).serving(
-                model, schedule.computed(self.request.steps), lambda: (0, len(trajectory.guided))
+                models, schedule.computed(self.request.steps), lambda: (0, len(trajectory.guided))
             )
             with cached, fc.attach(self.pipe, schedule, predictor, site=site):
                 self.request.run(self.pipe)

@@ -169,7 +169,8 @@ def _listed(requests: Request | Sequence[Request]) -> list[Request]:
 
 def _identity(pipe: Any, requests: Sequence[Request]) -> Identity:
     first, *others = requests
-    identity = Identity.of(pipe, first.steps, first.guidance(pipe), _eta(first))
+    asked = first.steps, first.guidance(pipe), _eta(first), first.guidance_2
+    identity = Identity.of(pipe, *asked)
     for other in others:
         identity.require_steps(other.steps)
         identity.require_eta(_eta(other))
@@ -209,12 +210,12 @@ def _note(
     """Everything that the parts depend on, by what a user calls it."""
     (model, *_), _ = denoisers(pipe)
     return {
-        "model": f"{identity.model.name} {identity.model.config}",
+        "model": f"{identity.model} {identity.second} {identity.boundary}",
         "weights": identity.weights or str(getattr(pipe, "name_or_path", "")),
         "dtype": str(next(model.parameters()).dtype),
         "scheduler": f"{identity.scheduler.name} {identity.scheduler.config}",
         "steps": str(identity.steps),
-        "guidance": str(identity.scales or identity.guidance),
+        "guidance": f"{identity.scales or identity.guidance} {identity.guidance_2}",
         "eta": str(identity.eta),
         "prompts, seeds or sizes": digest(json.dumps([as_json(asdict(it)) for it in requests])),
         "--micro-batch": str(micro_batch),

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import nn
 
-from forecastcache.calibration.identity import Identity, Part
+from forecastcache.calibration.identity import Identity, Part, parts_of
 from forecastcache.calibration.scales import SAME_SCALE, AcrossScales
 from forecastcache.calibration.several import Rows
 from forecastcache.errors import CalibrationError, ForecastCacheWarning
@@ -32,6 +32,7 @@ class Calibrated(LinearPredictor):
         identity: identity of what was calibrated.
         guidance: scale at which the pipeline combined its branches; 1 where the model has a single
             one, None where it is not known, or where the rows are of several scales.
+        guidance_2: scale at which it did where the second of two models answered, likewise.
         elements: least and greatest number of elements of one sample that was calibrated; None
             where they are not known.
         on_mismatch: what becomes of a run that the rows were not fitted for: `raise` refuses it,
@@ -41,6 +42,7 @@ class Calibrated(LinearPredictor):
     learned: Rows
     identity: Identity
     guidance: float | None = None
+    guidance_2: float | None = None
     elements: tuple[int, int] | None = None
     on_mismatch: OnMismatch = "raise"
 
@@ -70,10 +72,8 @@ class Calibrated(LinearPredictor):
         return self.learned.weights(computed, target)
 
     def for_pipeline(self, pipeline: Any, model: nn.Module) -> Predictor:
-        scheduler = getattr(pipeline, "scheduler", None)
-        found = {"model": Part.of(model)}
-        if scheduler is not None:
-            found["scheduler"] = Part.of(scheduler)
+        known = getattr(pipeline, "scheduler", None) is not None
+        found = parts_of(pipeline) if known else {"model": Part.of(model)}
         try:
             self.identity.require(self.identity.model_copy(update=found))
         except CalibrationError as error:
@@ -85,18 +85,20 @@ class Calibrated(LinearPredictor):
             self.identity.require_eta(sampling.eta)
         except CalibrationError as error:
             return self._instead(error)
-        self._warn_of_size(sampling.elements)
-        if isinstance(self.learned, AcrossScales):
-            return self._at(self.learned, sampling.guidance)
-        mine, its = self.guidance, sampling.guidance
+        mine, its = self.guidance_2 if sampling.expert else self.guidance, sampling.guidance
+        if sampling.expert == 0:
+            self._warn_of_size(sampling.elements)
+            if isinstance(self.learned, AcrossScales):
+                return self._at(self.learned, its)
         if mine is None or its is None:
             return self
         if abs(its - mine) <= SAME_SCALE * mine:
             return self
+        where = " where its second model answers" if sampling.expert else ""
         return self._instead(
             CalibrationError(
                 f"the calibration is of guidance {mine:g}, but the pipeline combines its branches "
-                f"at {its:.3g}: ask the pipeline for {mine:g}, or calibrate at {its:.3g}"
+                f"at {its:.3g}{where}: ask the pipeline for {mine:g}, or calibrate at {its:.3g}"
             )
         )
 

@@ -14,7 +14,7 @@ from forecastcache.calibration.calibrated import Calibrated, OnMismatch
 from forecastcache.calibration.fits import Fit, SizeFits
 from forecastcache.calibration.foretelling import Foretelling
 from forecastcache.calibration.gram import RIDGE, open_loop_rows
-from forecastcache.calibration.identity import Identity, as_seen
+from forecastcache.calibration.identity import Identity
 from forecastcache.calibration.io import Header, read_file, write_file
 from forecastcache.calibration.offers import Loop, Offer
 from forecastcache.calibration.recording import Recording
@@ -166,10 +166,12 @@ class Calibration:
         schedule, predictor = self._chosen(offer)
         if isinstance(predictor, Reuse):
             return schedule, predictor
+        guidance, guidance_2 = self.identity.seen(self.recording.guided_outside)
         return schedule, Calibrated(
             learned=predictor,
             identity=self.identity,
-            guidance=self._guidance_outside,
+            guidance=guidance,
+            guidance_2=guidance_2,
             elements=self._elements,
             on_mismatch=on_mismatch,
         )
@@ -179,17 +181,6 @@ class Calibration:
         if offer.loop == "exact":  # no step is left to forecast
             return schedule, Reuse()
         return schedule, self.predictor(schedule, offer.loop)
-
-    @property
-    def _guidance_outside(self) -> float | None:
-        """The scale that branches were combined at outside the network; 1 for a single branch.
-
-        None where it is not known, or where there are several.
-        """
-        if not self.recording.guided_outside:
-            return 1.0
-        asked = None if self.identity.scales else self.identity.guidance
-        return None if asked is None else as_seen(asked)
 
     @property
     def _elements(self) -> tuple[int, int] | None:

@@ -12,7 +12,7 @@ from forecastcache.engine.attach import denoisers
 from forecastcache.errors import CalibrationError
 from forecastcache.sampling.request import Request
 
-ARGUMENTS = {"guidance_scale", "true_cfg_scale"}
+ARGUMENTS = {"guidance_scale", "guidance_scale_2", "true_cfg_scale"}
 
 
 def scales_of(pipe: Any, requests: Sequence[Request]) -> tuple[float, ...]:
@@ -20,7 +20,8 @@ def scales_of(pipe: Any, requests: Sequence[Request]) -> tuple[float, ...]:
 
     Raises:
         CalibrationError: rows could not be mixed by the scale, for the model is told it and runs
-            do not show it, or because the requests differ in something else too.
+            do not show it, two models have a scale each, or the requests differ in something else
+            too.
     """
     asked = [request.guidance(pipe) for request in requests]
     if len({*asked}) == 1:
@@ -69,7 +70,12 @@ def _require_nothing_beside(pipe: Any, requests: Sequence[Request]) -> None:
 
 
 def _require_outside(pipe: Any, scales: Sequence[float]) -> None:
-    (model, *_), _ = denoisers(pipe)
+    (model, *others), _ = denoisers(pipe)
+    if others:
+        raise CalibrationError(
+            f"guidance {scales_in_words(scales)} is asked for, but {type(pipe).__name__} has two "
+            "models with a scale each, by which rows are not mixed: calibrate at one scale of each"
+        )
     if getattr(model, "config", {}).get("guidance_embeds"):
         raise CalibrationError(
             f"guidance {scales_in_words(scales)} is asked for, but {type(model).__name__} is told "

@@ -154,7 +154,10 @@ def card(calibration: Calibration, repo: str) -> str:
 def _guidance(identity: Identity) -> str:
     if identity.scales:
         return scales_in_words(identity.scales)
-    return "as the pipeline has it" if identity.guidance is None else str(identity.guidance)
+    first = "as the pipeline has it" if identity.guidance is None else str(identity.guidance)
+    if identity.guidance_2 is None:
+        return first
+    return f"{first}, {identity.guidance_2:g} where the second model answers"
 
 
 def _nearness(fit: Fit) -> str:

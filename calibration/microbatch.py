@@ -11,33 +11,31 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from forecastcache._util.swap import swapped
 from forecastcache.adapter import Adapter
-from forecastcache.engine.patch import place_of_call
+from forecastcache.engine.interpose import interposed
+from forecastcache.engine.patch import Forward
 
 
 @contextmanager
-def in_microbatches(model: nn.Module, adapter: Adapter, sizes: Sequence[int]) -> Iterator[None]:
-    """Show `model` the samples of its batch part by part; nothing is left after.
+def in_microbatches(
+    models: Sequence[nn.Module], adapter: Adapter, sizes: Sequence[int]
+) -> Iterator[None]:
+    """Show `models` the samples of their batch part by part; nothing is left after.
 
     A batch that holds every sample several times, for the halves of guidance, is split so that
     each part has all that belongs to its samples: the network sees the same batches whoever else
     is calibrating.
 
     Args:
-        model: model whose calls are split.
-        adapter: record that serves it; it names the arguments that all samples share.
+        models: models of one class, whose calls are split.
+        adapter: record that serves them; it names the arguments that all samples share.
         sizes: number of samples in each part.
     """
-    place = place_of_call(model)
-    forward = getattr(model, place)
-    signature = inspect.signature(model.forward)
+    signature = inspect.signature(models[0].forward)
 
-    def split(*args: Any, **kwargs: Any) -> Any:
+    def split(forward: Forward, args: Any, kwargs: Any) -> Any:
         given = dict(signature.bind(*args, **kwargs).arguments)
         count = next(len(x) for x in given.values() if isinstance(x, Tensor) and x.dim() > 1)
-        if len(sizes) == 1:
-            return forward(*args, **kwargs)
         where = _places(sizes, count)
         answers = [
             forward(
@@ -50,7 +48,7 @@ def in_microbatches(model: nn.Module, adapter: Adapter, sizes: Sequence[int]) ->
         ]
         return _joined(answers, torch.cat(where).argsort())
 
-    with swapped(model, place, split):
+    with interposed(models, lambda forward: lambda *args, **kwargs: split(forward, args, kwargs)):
         yield
 
 

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from forecastcache._util.nests import tensors_in
-from forecastcache._util.swap import swapped
-from forecastcache.engine.patch import place_of_call
+from forecastcache.engine.interpose import interposed
+from forecastcache.engine.patch import Forward
 
 ROOM = 2 << 30  # bytes
 
@@ -59,11 +59,13 @@ class OutputCache:
         self._outputs: OrderedDict[Key, Any] = OrderedDict()
 
     @contextmanager
-    def serving(self, model: nn.Module, computed: Sequence[int], now: Now) -> Iterator[Outputs]:
-        """Return known outputs for calls of `model`; gives the outputs of all calls.
+    def serving(
+        self, models: Sequence[nn.Module], computed: Sequence[int], now: Now
+    ) -> Iterator[Outputs]:
+        """Return known outputs for calls of `models`; gives the outputs of all calls.
 
         Args:
-            model: model that is called at the computed steps alone.
+            models: models of a pipeline, called at the computed steps alone.
             computed: these steps.
             now: function that gives the number of the pipeline's call under way, and that of the
                 steps that its sampler has made.
@@ -80,7 +82,7 @@ class OutputCache:
             self._keep(key, output)
             return output
 
-        with _answered(model, now, answer) as outputs:
+        with _answered(models, now, answer) as outputs:
             yield outputs
 
     def _keep(self, key: Key, output: Any) -> None:
@@ -92,39 +94,45 @@ class OutputCache:
 
 
 @contextmanager
-def played_back(model: nn.Module, known: Outputs, now: Now) -> Iterator[Outputs]:
+def played_back(models: Sequence[nn.Module], known: Outputs, now: Now) -> Iterator[Outputs]:
     """Return what is known where it is known; gives the outputs of all calls.
 
     Args:
-        model: model that is called.
-        known: what it returns, as far as that is known.
+        models: models of a pipeline.
+        known: what they return, as far as that is known.
         now: as `OutputCache.serving` has it.
     """
 
     def answer(place: Place, compute: Callable[[], Any]) -> Any:
         return known[place] if place in known else compute()
 
-    with _answered(model, now, answer) as outputs:
+    with _answered(models, now, answer) as outputs:
         yield outputs
 
 
 @contextmanager
 def _answered(
-    model: nn.Module, now: Now, answer: Callable[[Place, Callable[[], Any]], Any]
+    models: Sequence[nn.Module], now: Now, answer: Callable[[Place, Callable[[], Any]], Any]
 ) -> Iterator[Outputs]:
-    method, outputs = place_of_call(model), dict[Place, Any]()
-    forward = getattr(model, method)
+    outputs = dict[Place, Any]()
     newest: dict[int, Place] = {}  # of each call
 
-    def called(*args: Any, **kwargs: Any) -> Any:
+    def called() -> Place:
         call, step = now()
         before = newest.get(call)
         branch = before.branch + 1 if before is not None and before.step == step else 0
-        place = newest[call] = Place(call, step, branch)
-        outputs[place] = answer(place, lambda: forward(*args, **kwargs))
-        return outputs[place]
+        newest[call] = Place(call, step, branch)
+        return newest[call]
 
-    with swapped(model, method, called):
+    def answering(forward: Forward) -> Forward:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            place = called()
+            outputs[place] = answer(place, lambda: forward(*args, **kwargs))
+            return outputs[place]
+
+        return call
+
+    with interposed(models, answering):
         yield outputs
 
 

@@ -26,6 +26,7 @@ from forecastcache.sampling.request import Request
 logger = logging.getLogger("forecastcache")
 COUNTS = ("prompts", "elements")
 ALIKE = ("precision", "sample_elements")
+OF_TWO = "shares"  # an array that only recordings of two models have
 TENSORS = ("samples", "guided")
 
 
@@ -81,6 +82,7 @@ class RequestRecorder:
                 run=lambda: request.run(self.pipe),
                 plain=_joined([it.samples for it in recorded]) if self.keep_samples else [],
                 motion=together.motion,
+                shares=together.shares,
                 guided=[] if told or not self.keep_samples else _joined(_guided(recorded)),
                 shard=Shard(tuple(map(len, mine)), len(parts), self.group),
                 subset=self.subset,
@@ -106,7 +108,7 @@ class RequestRecorder:
         logger.info("calibration: %s was recorded before", name)
         held: dict[str, Any] = {key: arrays[key] for key in ARRAYS} | dict(numbers)
         kept = (torch.from_numpy(arrays.get(key, np.empty(0))) for key in TENSORS)
-        return _Recorded(Recording(**held), *kept)
+        return _Recorded(Recording(**held, shares=arrays.get(OF_TWO)), *kept)
 
     def _record(self, part: Request, name: str) -> _Recorded:
         recording, seen = record(self.pipe, lambda: part.run(self.pipe), len(part), self.subset)
@@ -119,6 +121,8 @@ class RequestRecorder:
         arrays = {key: getattr(recording, key) for key in ARRAYS}
         if self.keep_samples:
             arrays |= {key: getattr(recorded, key).numpy() for key in TENSORS}
+        if recording.shares is not None:
+            arrays[OF_TWO] = recording.shares
         numbers = {key: getattr(recording, key) for key in (*COUNTS, *ALIKE)}
         self.kept.write_arrays(name, numbers, arrays)
         return recorded
@@ -188,5 +192,5 @@ def _summed(mine: Sequence[Recording], parts: int, group: ProcessGroup) -> Recor
         for name in (*ARRAYS[1:], *COUNTS)
     }
     sums |= {name: int(sums[name]) for name in COUNTS}
-    sums |= {name: getattr(together, name) for name in ("times", *ALIKE)}
+    sums |= {name: getattr(together, name) for name in ("times", *ALIKE, OF_TWO)}
     return Recording(**sums)

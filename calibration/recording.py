@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
-from torch.utils import _pytree as pytree
+from torch import Tensor
 
-from forecastcache._util.swap import swapped
 from forecastcache.calibration.displaced import computed_count
+from forecastcache.calibration.experts import branch_shares, outputs_of, same_guidance
 from forecastcache.calibration.gram import GramSum
 from forecastcache.calibration.sampler import Motion, MotionSum
 from forecastcache.calibration.subset import Subset
 from forecastcache.engine.attach import attach, denoisers
-from forecastcache.engine.patch import place_of_call
+from forecastcache.engine.caller import BESIDE
 from forecastcache.engine.report import CallRecord
 from forecastcache.errors import CalibrationError
-from forecastcache.history import is_feature
 from forecastcache.predictors.reuse import Reuse
 from forecastcache.sampling.trajectory import Trajectory, trajectory_of
 from forecastcache.schedule import Every
@@ -46,6 +43,8 @@ class Recording:
         sample_elements: number of elements of one whole sample; None in files of older versions.
         displacements: the same products of the difference of an accelerated run from the plain
             one, where plain runs alone do not explain how the samples move, `(T, n, n)`.
+        shares: factors of the branches in the guided output of each step, where two models take
+            turns, `(T, branches)`; not kept in a file, since rows that are fitted need none.
     """
 
     times: np.ndarray
@@ -57,11 +56,13 @@ class Recording:
     precision: float
     sample_elements: int | None = None
     displacements: np.ndarray | None = None
+    shares: np.ndarray | None = None
 
     def __add__(self, other: Recording) -> Recording:
         """Raises CalibrationError: they are of other steps, times or branches."""
         alike = self.branches.shape == other.branches.shape
         alike &= self.sample_elements == other.sample_elements
+        alike &= same_guidance(self.shares, other.shares)
         if not (alike and np.allclose(self.times, other.times, rtol=1e-6)):
             raise CalibrationError(
                 "two prompts ran over different sizes, steps, times or branches of guidance: "
@@ -76,6 +77,7 @@ class Recording:
             self.elements + other.elements,
             max(self.precision, other.precision),
             self.sample_elements,
+            shares=self.shares,
         )
 
     @property
@@ -127,18 +129,20 @@ def record(
         The recording, and the trajectory of the samples, `(prompts, elements)` each.
 
     Raises:
-        CalibrationError: the model computed NaN or infinity, two models take turns, or guidance
-            changes during the run.
+        CalibrationError: the model computed NaN or infinity, guidance changes during the run, or
+            another network answers beside the model.
     """
     models, _ = denoisers(pipe)
-    if len(models) > 1:
-        raise CalibrationError(
-            f"{type(pipe).__name__} has two models that take turns: calibration of such is not "
-            "built yet; use a predictor that needs none"
-        )
+    _require_all_forecast(pipe)
+    numbers, outputs = list[int](), list[Tensor]()
+
+    def watch(number: int, output: Tensor) -> None:
+        numbers.append(number)
+        outputs.append(output)
+
     # A session that computes every step changes nothing, and tells steps and branches apart.
     with (
-        outputs_of(models[0], subset) as outputs,
+        outputs_of(models, subset, watch),
         attach(pipe, Every(1), Reuse()) as session,
         trajectory_of(pipe, prompts, subset.of) as trajectory,
     ):
@@ -157,24 +161,23 @@ def record(
         elements=trajectory.samples[0].numel(),
         precision=trajectory.precision,
         sample_elements=trajectory.elements,
+        shares=_shares(calls, numbers, branches, trajectory) if len(models) > 1 else None,
     )
     return recording, trajectory
 
 
-@contextmanager
-def outputs_of(model: nn.Module, subset: Subset) -> Iterator[list[Tensor]]:
-    """What is looked at of the first tensor of each output of the model, call by call."""
-    place, outputs = place_of_call(model), list[Tensor]()
-    forward = getattr(model, place)
+def _require_all_forecast(pipe: Any) -> None:
+    """Refuse a network that answers beside those that are forecast.
 
-    def observed(*args: Any, **kwargs: Any) -> Any:
-        output = forward(*args, **kwargs)
-        first = next(leaf for leaf in pytree.tree_leaves(output) if is_feature(leaf))
-        outputs.append(subset.of(first))
-        return output
-
-    with swapped(model, place, observed):
-        yield outputs
+    Raises:
+        CalibrationError: naming it.
+    """
+    beside = next((name for name in BESIDE if getattr(pipe, name, None) is not None), None)
+    if beside is not None:
+        raise CalibrationError(
+            f"{type(pipe).__name__} has an {beside} that answers beside its transformer and is "
+            "not forecast, so rows cannot be fitted to both: use a predictor that needs none"
+        )
 
 
 def _times(calls: Sequence[CallRecord]) -> list[float]:
@@ -201,6 +204,19 @@ def _by_branch(
             "needs no calibration"
         )
     return [found[branch] for branch in sorted(found)]
+
+
+def _shares(
+    calls: Sequence[CallRecord],
+    numbers: Sequence[int],
+    branches: Sequence[Sequence[Tensor]],
+    trajectory: Trajectory,
+) -> np.ndarray | None:
+    """Factors of the branches at each step, where the models were called in these numbers."""
+    if len(branches) == 1:
+        return None
+    answering = {call.step.index: number for call, number in zip(calls, numbers, strict=True)}
+    return branch_shares([*answering.values()], branches, trajectory.guided)
 
 
 def _gram(features: Sequence[Tensor]) -> np.ndarray:

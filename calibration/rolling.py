@@ -26,25 +26,24 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from pydantic import SkipValidation
 from torch import Tensor
 
 from forecastcache.calibration.distributed import Shard
+from forecastcache.calibration.experts import JoinedAs
 from forecastcache.calibration.gram import RIDGE, least_weights
 from forecastcache.calibration.lock_step import JoinedTrajectory, LockStep
 from forecastcache.calibration.microbatch import in_microbatches
+from forecastcache.calibration.on_the_way import FittedOnTheWay
 from forecastcache.calibration.output_cache import OutputCache, Outputs, played_back
 from forecastcache.calibration.sampler import LAGS, ROUNDINGS, UNREAD, Motion
 from forecastcache.calibration.subset import Subset
 from forecastcache.engine.attach import attach, denoisers
 from forecastcache.errors import CalibrationError
-from forecastcache.predictor import LinearPredictor
 from forecastcache.predictors.learned import Learned
 from forecastcache.predictors.row import Row
 from forecastcache.registry import adapter_for
 from forecastcache.sampling.trajectory import Trajectory, trajectory_of
 from forecastcache.schedule import Listed
-from forecastcache.step import Step
 
 TINY = 1e-20
 Followed: TypeAlias = Trajectory | JoinedTrajectory
@@ -92,6 +91,7 @@ class Rolls:
         depth: number of newest computed steps that rows read; None for all.
         ridge: ridge as a part of the mean diagonal.
         lock_step: calls that the samples are of; None where they are one batch.
+        shares: factors of the branches in guided outputs, where two models take turns.
     """
 
     pipe: Any
@@ -104,6 +104,7 @@ class Rolls:
     depth: int | None = None
     ridge: float = RIDGE
     lock_step: LockStep | None = None
+    shares: np.ndarray | None = None
     _evaluated: list[int] = field(default_factory=list)
 
     @property
@@ -133,9 +134,11 @@ class Rolls:
         missed = cache.misses
         with self._trajectory() as trajectory:
             fitter = _RowFitter(self, trajectory, on)
+            place = self._place_in(trajectory)
             with (
-                cache.serving(self._model, computed, self._place_in(trajectory)) as outputs,
-                attach(self.pipe, Listed(computed), _FittedOnTheWay(fitter=fitter)),
+                cache.serving(self._models, computed, place) as outputs,
+                fitter.joined.watching(self._models, self.subset, place),
+                attach(self.pipe, Listed(computed), FittedOnTheWay(fitter=fitter)),
             ):
                 self.run()
         rows = tuple(fitter.rows.values())
@@ -154,7 +157,7 @@ class Rolls:
         known = known or {}
         with (
             self._trajectory() as trajectory,
-            played_back(self._model, known, self._place_in(trajectory)) as outputs,
+            played_back(self._models, known, self._place_in(trajectory)) as outputs,
             attach(self.pipe, Listed(computed), Learned(rows)),
         ):
             self.run()
@@ -172,9 +175,8 @@ class Rolls:
         return self.motion.guided(self.plain, step)
 
     @property
-    def _model(self) -> torch.nn.Module:
-        (model, *_), _ = denoisers(self.pipe)
-        return model
+    def _models(self) -> list[torch.nn.Module]:
+        return denoisers(self.pipe)[0]
 
     def together(self, solve: Callable[[], None]) -> None:
         """Solve once all samples are there."""
@@ -198,8 +200,8 @@ class Rolls:
                 yield held.enter_context(self.lock_step.trajectory(self.subset.of))
                 return
             if len(self.share.sizes) > 1:
-                adapter = adapter_for(self._model)
-                held.enter_context(in_microbatches(self._model, adapter, self.share.sizes))
+                adapter = adapter_for(self._models[0])
+                held.enter_context(in_microbatches(self._models, adapter, self.share.sizes))
             followed = trajectory_of(self.pipe, len(self.plain[0]), self.subset.of)
             yield held.enter_context(followed)
 
@@ -239,6 +241,7 @@ class _RowFitter:
     def __init__(self, rolls: Rolls, trajectory: Followed, on: Tensor | None) -> None:
         self.rows: dict[int, Row] = {}
         self.depth = rolls.depth or len(rolls.plain)
+        self.joined = JoinedAs(rolls.shares, lambda: trajectory.guided)
         self._rolls, self._trajectory = rolls, trajectory
         self._on = torch.ones(len(rolls.plain[0]), dtype=torch.bool) if on is None else on
 
@@ -254,7 +257,7 @@ class _RowFitter:
         )
 
     def _solve(self, computed: list[int], step: int) -> np.ndarray:
-        guided = [self._trajectory.guided[c].double() for c in computed]
+        guided = [self.joined.guided(c, step) for c in computed]
         wanted = self._wanted(step)
 
         def normal_and_aim(part: slice) -> np.ndarray:
@@ -281,21 +284,3 @@ class _RowFitter:
                 missed = seen.guided[step - lag].double() - rolls.plain_guided(step - lag)
                 wanted = wanted - outputs[lag] / outputs[0] * missed
         return wanted
-
-
-class _FittedOnTheWay(LinearPredictor):
-    """The rows of a run, solved as it comes to them."""
-
-    fitter: SkipValidation[Any]
-
-    @property
-    def depth(self) -> int:
-        return int(self.fitter.depth)
-
-    @property
-    def fitted(self) -> bool:
-        return True
-
-    def weights(self, computed: Sequence[Step], target: Step) -> np.ndarray:
-        row: np.ndarray = self.fitter.row([step.index for step in computed], target.index)
-        return row

@@ -22,18 +22,20 @@ Need = Literal["grid", "logsnr", "sampling"]
 
 
 class Sampling(NamedTuple):
-    """How a pipeline samples, as seen at the first step of a run.
+    """How a pipeline samples, as seen at the first step that a model makes in a run.
 
     Attributes:
         guidance: scale at which it combines the branches of guidance; 1 for a single branch, None
             where it cannot be told.
         eta: noise that the scheduler was asked to draw, as a part of DDPM's.
         elements: number of elements of one sample of latents; None where it cannot be told.
+        expert: number of the model among those that take turns in the pipeline, 0 for the first.
     """
 
     guidance: float | None
     eta: float
     elements: int | None = None
+    expert: int = 0
 
 
 class Predictor(Options, ABC):
@@ -110,7 +112,8 @@ class Predictor(Options, ABC):
     def for_sampling(self, sampling: Sampling) -> Predictor:
         """What forecasts a run, asked before its first forecast.
 
-        Only where `needs` holds `sampling`.
+        Only where `needs` holds `sampling`. Where another model takes over in the run, what this
+        gave is asked again, before the first forecast after that model's first step.
 
         Raises:
             ForecastCacheError: it serves no such run.

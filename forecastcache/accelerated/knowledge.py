@@ -25,6 +25,7 @@ from forecastcache.errors import CalibrationError, ForecastCacheWarning
 from forecastcache.predictor import Predictor
 
 SCALES = ("guidance_scale", "true_cfg_scale")
+SECOND = "guidance_scale_2"  # of the model that takes over
 
 
 @dataclass
@@ -161,7 +162,9 @@ class Knowledge:
         guided = calibration.recording.guided_outside and known and asked
         if guided and not any(min(known) <= scale <= max(known) for scale in asked):
             return False
-        mine = Identity.of(self._pipe, facts.get("num_inference_steps", identity.steps), None)
+        steps, second = facts.get("num_inference_steps", identity.steps), facts.get(SECOND)
+        second = None if second == facts.get("guidance_scale") else second
+        mine = Identity.of(self._pipe, steps, None, guidance_2=second)
         try:
             identity.model_copy(update={"guidance": None}).require(mine)
         except CalibrationError:

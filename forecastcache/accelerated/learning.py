@@ -136,7 +136,9 @@ class Learning:
         call = self.calls[0]
         scale = call.arguments.get(guidance_argument(self.pipe, call.arguments))
         eta = float(call.arguments.get("eta") or 0.0)
-        found = Identity.of(self.pipe, recording.steps, None, eta)
+        second = call.arguments.get("guidance_scale_2")
+        second = None if second == scale else second
+        found = Identity.of(self.pipe, recording.steps, None, eta, second)
         if scale is None or not recording.guided_outside:
             return found
         return found.model_copy(update={"guidance": float(scale)})
@@ -162,6 +164,7 @@ class Learning:
             run=lock_step.run,
             plain=_joined([it.samples for it in self._plain]),
             motion=recording.motion,
+            shares=recording.shares,
             guided=[] if told else _joined([it.guided for it in self._plain]),
             shard=Shard(counts, len(counts)),
             subset=self.subset,

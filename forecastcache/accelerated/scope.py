@@ -11,7 +11,7 @@ from torch import nn
 
 from forecastcache._util.fingerprint import digest, weights_fingerprint
 from forecastcache.accelerated.call import Call
-from forecastcache.calibration.identity import Part
+from forecastcache.calibration.identity import Part, parts_of
 from forecastcache.engine.attach import denoisers
 
 
@@ -50,7 +50,8 @@ class Scopes:
         return Scope(
             {
                 "pipeline": type(call.pipe).__name__,
-                "model": _words(models[0]),
+                "model": " ".join(map(_words, models)),
+                **_turns(call.pipe),
                 "weights": self._fingerprint(models),
                 "adapters": _adapters(models),
                 "scheduler": _words(call.pipe.scheduler),
@@ -68,6 +69,12 @@ class Scopes:
         if seen != self._seen:
             self._seen, self._weights = seen, weights_fingerprint(*models)
         return self._weights
+
+
+def _turns(pipe: Any) -> dict[str, float]:
+    """The part of the times of training at which a second model takes over, where one does."""
+    boundary = parts_of(pipe)["boundary"]
+    return {} if boundary is None else {"boundary_ratio": boundary}
 
 
 def _words(thing: Any) -> str:

@@ -77,9 +77,11 @@ class AttachedModel:
         adapter: record that serves it.
         site: granularity of the sites.
         signals: the features inside the model that the schedule reads.
+        number: number of the model among those that take turns in the pipeline.
 
     Attributes:
         name: class of the model.
+        number: number of the model, as given.
         taps: stand-ins at the sites.
         probes: looks into the model, by signal.
         turn: held while stand-ins are in the model, which serve one thread at a time.
@@ -95,8 +97,10 @@ class AttachedModel:
         adapter: Adapter,
         site: Granularity,
         signals: Sequence[Signal] = (),
+        number: int = 0,
     ) -> None:
         self.name = type(model).__name__
+        self.number = number
         self._patch: Patch | None = None
         self._model = weakref.ref(model)
         self._time = adapter.time_argument(model)

@@ -10,6 +10,8 @@ from torch import nn
 
 # Wan 2.2 has two, the second for the less noisy steps.
 DENOISERS = (("transformer", "transformer_2"), ("unet",))
+# Ideogram 4 has a network of its own for the unconditional branch, to which nothing is attached.
+BESIDE = ("unconditional_transformer",)
 
 
 def calling_pipeline(model: nn.Module) -> object | None:

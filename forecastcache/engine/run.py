@@ -46,6 +46,15 @@ class Setting:
     site: Granularity
     options: SessionOptions
 
+    @property
+    def spans_models(self) -> bool:
+        """Whether features of one model forecast those of another that takes over from it.
+
+        Outputs answer the same question. What lies inside two models is not comparable, neither
+        as features nor as signals that a schedule follows from step to step.
+        """
+        return self.site == "output" and self.schedule.needs <= {"output"}
+
     def check_trajectory(self, total: int) -> None:
         """Refuse a number of steps for which the schedule or the predictor is not made.
 
@@ -133,15 +142,11 @@ class Run:
         try:
             call = model.read(forward, args, kwargs)
             position = self._clock.advance(call.time, call.sample, caller)
-            if position.starts or model is not self.model:
-                self._open_trajectory(model, position)
-            if position.starts:
-                self._at_work.open(caller or self._clock.pipeline, call.model.present)
+            self._follow(position, call, caller or self._clock.pipeline)
             number, branch = self._enter_branch(position, call)
             decision = self._decide(position.step, branch, call)
             output, decision = self._carry_out(decision, branch, call)
-            if position.step.index == 0:
-                self._at_work.see(output)
+            self._at_work.see(position.step, output)
             self.calls.append(
                 CallRecord(
                     position.step,
@@ -158,16 +163,25 @@ class Run:
             self.reset()
             raise
 
-    def _open_trajectory(self, model: AttachedModel, position: Position) -> None:
-        """Let go of what another trajectory, or another model of this one, has computed."""
+    def _follow(self, position: Position, call: ModelCall, pipeline: object | None) -> None:
+        """Open a trajectory, or go on with it in the hands of another model, where that is so."""
+        before, self.model = self.model, call.model
         if position.starts:
-            self.calls.clear()
-            self.accountant.open()
-            if position.step.total is not None:
-                self.setting.check_trajectory(position.step.total)
-            self._finite.clear()
+            self._open_trajectory(position)
+            self._at_work.open(pipeline, call.model)
+        elif call.model is not before:
+            if not self.setting.spans_models:
+                self._branches.clear()
+            self._at_work.hand_over(pipeline, call.model, position.step)
+
+    def _open_trajectory(self, position: Position) -> None:
+        """Let go of what another trajectory has computed."""
+        self.calls.clear()
+        self.accountant.open()
+        if position.step.total is not None:
+            self.setting.check_trajectory(position.step.total)
+        self._finite.clear()
         self._branches.clear()
-        self.model = model
 
     def _enter_branch(self, position: Position, call: ModelCall) -> tuple[int, Branch]:
         """The branch that a call belongs to, and its number; a new one starts empty."""
@@ -213,7 +227,7 @@ class Run:
         schedule, predictor = self.setting.schedule, self._at_work.predictor
         if ask(schedule, step, state) or len(steps) < predictor.minimum:
             return Decision(step)
-        self._at_work.settle()
+        self._at_work.settle(step)
         return Decision(step, prepare(self._at_work.predictor, steps, step))
 
     def _carry_out(

@@ -1,4 +1,4 @@
-"""SamplingWatch: how a pipeline samples, seen at the first step of a run."""
+"""SamplingWatch: how a pipeline samples, seen at the first step of each of its models."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ CERTAIN = 0.003  # standard error of a scale that is told, as a part of it
 
 
 class SamplingWatch:
-    """Looks at the first step of a run: what the model returns, and what the scheduler is given.
+    """Looks at a step of a run: what the model returns, and what the scheduler is given.
 
     From its start to the scheduler's first step it stands for the scheduler's `step`, on the
     instance; then the scheduler is as it was.
 
     Args:
         scheduler: scheduler of the pipeline.
+        expert: number of the model among those that take turns in the pipeline.
     """
 
-    def __init__(self, scheduler: Any) -> None:
+    def __init__(self, scheduler: Any, expert: int = 0) -> None:
         self._scheduler = scheduler
+        self._expert = expert
         self._outputs: list[Tensor] = []
         self._guided: Tensor | None = None
         self._eta = 0.0
@@ -44,7 +46,7 @@ class SamplingWatch:
         self._watched = scheduler.step = watched
 
     def see(self, output: Any) -> None:
-        """Take note of what the model returned at the first step."""
+        """Take note of what the model returned at this step."""
         self._outputs += tensors_in(output)[:1]
 
     def stop(self) -> None:
@@ -58,9 +60,9 @@ class SamplingWatch:
     def seen(self) -> Sampling:
         """What was seen; this reads from the device."""
         if self._guided is None:
-            return Sampling(None, self._eta)
+            return Sampling(None, self._eta, expert=self._expert)
         scale = guidance_scale(self._outputs, self._guided)
-        return Sampling(scale, self._eta, self._guided[0].numel())
+        return Sampling(scale, self._eta, self._guided[0].numel(), self._expert)
 
 
 def guidance_scale(outputs: list[Tensor], guided: Tensor) -> float | None:

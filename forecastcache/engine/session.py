@@ -25,8 +25,9 @@ class Session:
     """A predictor, a schedule and an adapter attached to a model; made by `attach`.
 
     It owns all state. Nothing is patched on a class, so sessions do not see each other. Where a
-    pipeline has two models that take turns along a trajectory, both are attached, and each is
-    forecast from what it computed itself.
+    pipeline has two models that take turns along a trajectory, both are attached. Their outputs
+    answer the same question and forecast each other; at other sites each model is forecast from
+    what it computed itself.
 
     Attributes:
         adapter: record that serves the model.
@@ -49,7 +50,10 @@ class Session:
         self.predictor = predictor
         self.site = site
         signals = sorted(schedule.needs - {"output"})
-        self._models = [AttachedModel(model, self.adapter, site, signals) for model in models]
+        self._models = [
+            AttachedModel(model, self.adapter, site, signals, number)
+            for number, model in enumerate(models)
+        ]
         self._setting = Setting(self.adapter, schedule, predictor, site, options)
         self._runs = Runs(self._setting, pipeline, self._models[0])
         self._require_needs()

@@ -103,7 +103,9 @@ class Forecast:
     @contextmanager
     def apply(self, pipe: Any, request: Request) -> Iterator[Applied]:
         if self.identity is not None:
-            asked = Identity.of(pipe, request.steps, request.guidance(pipe))
+            asked = Identity.of(
+                pipe, request.steps, request.guidance(pipe), guidance_2=request.guidance_2
+            )
             self.identity.require(asked)
         further = {} if self.config is None else self.config.further
         with attach(pipe, self.schedule, self.predictor, site=self.site, **further) as session:

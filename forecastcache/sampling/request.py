@@ -169,6 +169,12 @@ class Request:
         scale: float | None = self.arguments(pipe).get(name)
         return scale
 
+    @property
+    def guidance_2(self) -> float | None:
+        """The guidance scale that is asked for of a second model; None for that of the first."""
+        scale: float | None = self.call.get("guidance_scale_2")
+        return scale
+
     def sample(self, pipe: Any, **changes: Any) -> Tensor:
         """The samples in [0, 1], the same ones at every call.
 

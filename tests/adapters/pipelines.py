@@ -29,7 +29,8 @@ class Case(NamedTuple):
     Attributes:
         steps: of the newest trajectory, after image-to-image has left out the first ones.
         branches: calls of the model a step.
-        begins: the steps at which a model begins, which are computed whatever the schedule says.
+        begins: the steps at which a model begins, which are computed whatever the schedule says
+            where features inside the models are forecast.
     """
 
     pipe: Any
@@ -37,6 +38,10 @@ class Case(NamedTuple):
     steps: int
     branches: int = 1
     begins: tuple[int, ...] = (0,)
+
+    def begins_at(self, site: str) -> tuple[int, ...]:
+        """The steps at which histories are empty."""
+        return self.begins[:1] if site == "output" else self.begins
 
     @property
     def models(self) -> list[nn.Module]:

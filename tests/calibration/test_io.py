@@ -83,6 +83,8 @@ def calibrations(draw) -> Calibration:
         model=Part(name=draw(names), config=draw(names)),
         scheduler=Part(name=draw(names), config=draw(names)),
         steps=steps, guidance=draw(st.none() | st.floats(0, 99)), eta=draw(st.floats(0, 1)),
+        second=draw(st.none() | st.builds(Part, name=names, config=names)),
+        boundary=draw(st.none() | st.floats(0, 1)), guidance_2=draw(st.none() | st.floats(0, 99)),
     )  # fmt: skip
     sizes = tuple(size() for _ in range(draw(st.integers(1, 2))))
     return Calibration(identity, sizes, draw(st.dictionaries(names, names, max_size=2)))

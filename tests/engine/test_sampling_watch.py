@@ -95,7 +95,7 @@ def test_noise_that_is_asked_for_is_seen(pipe):
     sample = torch.ones(1, 4, 8, 8)
     watch.see(sample)
     pipe.scheduler.step(sample, pipe.scheduler.timesteps[0], sample, eta=0.5)
-    assert watch.seen() == (1.0, 0.5, 256)
+    assert watch.seen() == (1.0, 0.5, 256, 0)
     assert "step" not in vars(pipe.scheduler)
 
 
