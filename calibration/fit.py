@@ -26,6 +26,7 @@ from forecastcache.calibration.rolling import Rollout, Rolls
 from forecastcache.calibration.schedule_search import (
     GRID,
     Found,
+    SpentError,
     Steps,
     ranked,
     resampled,
@@ -64,6 +65,7 @@ class SizeFitter:
         known: Mapping[Steps, float],
         keep: Callable[[Steps, float], None],
         tick: Tick,
+        bound: float | None = None,
     ) -> Found:
         """The best `count` computed steps that so many tries find.
 
@@ -75,6 +77,11 @@ class SizeFitter:
             known: errors of schedules that an earlier search of this count looked at.
             keep: called with each other schedule and its error.
             tick: called with (stage, done, of).
+            bound: number of evaluations, of all that `rolls` makes, that no try may exceed; None
+                for any.
+
+        Raises:
+            SpentError: the bound does not allow a single try.
         """
         spent, total = 0, self.recording.steps
 
@@ -84,6 +91,8 @@ class SizeFitter:
             tick(f"searching {count}", spent, tries)
             if computed in known:
                 return known[computed]
+            if bound is not None and self.rolls.evaluations + count * len(self.numbers) > bound:
+                raise SpentError
             found = self._error(self.rolls.fitted(computed, cache=self.cache).final)
             keep(computed, found)
             return found

@@ -48,8 +48,8 @@ CORNERS = (0.75, 0.9, 1.1, 1.35), (0.8, 1.0, 1.3, 1.7)
 GRID = tuple(dict.fromkeys([*LIKELY, *starmap(Warp, product(*CORNERS, (0, 1)))]))
 
 
-class _SpentError(Exception):
-    """All tries are spent."""
+class SpentError(Exception):
+    """All tries are spent, or what they may compute is."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,11 @@ def search(
     def error(steps: Steps) -> float:
         if steps not in errors:
             if len(errors) >= tries:
-                raise _SpentError
+                raise SpentError
             errors[steps] = objective(steps)
         return errors[steps]
 
-    with suppress(_SpentError):
+    with suppress(SpentError):
         for steps in dict.fromkeys(seeds):
             error(steps)
         best = _coarse(error, errors, count, total, COARSE * tries, warps)

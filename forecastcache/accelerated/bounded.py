@@ -85,10 +85,11 @@ class BoundedFits:
         """
         errors: dict[Steps, float] = {}
         until = self.left - room
+        bound = self.fitter.rolls.evaluations + room * self.samples
         while (more := int((self.left - until) // count)) > 0:
             tries = len(errors) + more
             self.fitter.search(
-                count, tries, fits, nearby, errors, errors.__setitem__, self.progress
+                count, tries, fits, nearby, errors, errors.__setitem__, self.progress, bound
             )
             if len(errors) < tries:
                 break
