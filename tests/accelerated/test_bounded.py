@@ -29,7 +29,7 @@ def test_what_it_may_take_holds_and_is_used(count, runs):
     bounded = fits_within(runs * STEPS)
     (fit,) = bounded.of(Goal(computed=count), [])
     assert len(fit.computed) == count
-    assert 0 <= bounded.left
+    assert bounded.left >= 0
     assert count < 5 or bounded.left < runs * STEPS / 2  # there are few schedules of few steps
 
 
