@@ -18,11 +18,12 @@ from PIL import Image
 from torch import Tensor
 
 from forecastcache import zoo
-from forecastcache.errors import ForecastCacheError, OptionError
+from forecastcache.errors import ForecastCacheError, OptionError, UnknownNameError
 from forecastcache.sampling.request import Request
 from forecastcache.zoo.card import Training, card_of
 from forecastcache.zoo.emoji.judge import train_emoji_judge
 from forecastcache.zoo.judge import train_judge
+from forecastcache.zoo.scores import Scorer
 from forecastcache.zoo.training import asked_before, fit
 
 SAMPLES = 300
@@ -65,6 +66,7 @@ def train(
     folder = out or zoo.place(name)
     _require_own(name, folder)
     trained, seconds = make(name, work, seed, steps, device)
+    zoo.recipe(name).reader()  # refuses, where it is missing, before the folder is written
     pipe = _publish(name, trained, work, folder)
     pictures, asked = _sample(name, pipe, samples)
     _save_grid(pictures, folder / "samples.png")
@@ -99,11 +101,11 @@ def make(
     return pipe, seconds
 
 
-def preview_of(name: str, work: Path, seed: int, count: int) -> Path:
+def preview_of(name: str, work: Path, seed: int, count: int) -> str:
     """Draw samples for calibration captions by what the checkpoints hold, in `preview.png`.
 
     Returns:
-        The picture's path.
+        The picture's path and what the judge says, in words.
 
     Raises:
         CheckpointError: a stage before the transformer's has no checkpoint.
@@ -120,7 +122,11 @@ def preview_of(name: str, work: Path, seed: int, count: int) -> Path:
     pictures = torch.cat([it.sample(pipe, **recipe.GUIDED) for it in request.split(pipe, BATCH)])
     path = work / "preview.png"
     _save_grid(pictures, path)
-    return path
+    try:
+        scorer = Scorer(recipe.reader(), recipe.asked(list(request.prompts)), recipe.real())
+    except UnknownNameError as error:
+        return f"{path}, not judged: {error}"
+    return f"{path}, {scorer.score(pictures).accuracy:.1%} of {count} judged as asked"
 
 
 def _require_own(name: str, folder: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from forecastcache.errors import MissingDataError
+from forecastcache.errors import MissingDataError, UnknownNameError
 from forecastcache.sampling.request import Request
 from forecastcache.zoo import data
 from forecastcache.zoo.emoji import captions, choose, judge, names, pictures, reading
@@ -205,6 +205,11 @@ def test_a_judge_keeps_its_weights_and_what_is_real(tmp_path):
     shown = torch.rand(3, 3, 64, 64)
     torch.testing.assert_close(again(shown), fresh(shown), atol=0.05, rtol=0.05)
     assert [it.shape for it in again.verdict(again(shown))] == [(3,)] * 3
+
+
+def test_a_judge_that_is_not_there_says_how_to_make_it(tmp_path):
+    with pytest.raises(UnknownNameError, match="python -m forecastcache.zoo.train emoji-judge"):
+        judge.EmojiJudge.load(tmp_path / "judge.safetensors")
 
 
 def test_a_judge_is_trained_on_what_is_not_held_out(stroke, tmp_path, monkeypatch):

@@ -36,7 +36,7 @@ def handful(monkeypatch):
     monkeypatch.setattr(flux_emoji, "reader", EmojiJudge)
 
 
-def test_it_is_made_from_nothing_and_shown_on_the_way(handful, tmp_path):
+def test_it_is_made_from_nothing_and_shown_on_the_way(handful, tmp_path, capsys):
     with pytest.raises(CheckpointError, match="is not there: train the stages before it first"):
         train.train("flux-emoji", tmp_path / "work", preview=True)
     train.train("flux-emoji", tmp_path / "work", tmp_path / "model", samples=2, steps=3)
@@ -55,7 +55,9 @@ def test_it_is_made_from_nothing_and_shown_on_the_way(handful, tmp_path):
         assert said in card
     saved = torch.load(tmp_path / "work" / "zoo" / "flux-emoji" / "transformer.pt")
     assert (saved["steps"], len(saved["losses"])) == (3, 3)
+    capsys.readouterr()
     train.train("flux-emoji", tmp_path / "work", preview=True, samples=2)
+    assert "of 2 judged as asked" in capsys.readouterr().out
     assert (tmp_path / "work" / "zoo" / "flux-emoji" / "preview.png").stat().st_size > 1000
 
 

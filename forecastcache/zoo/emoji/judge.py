@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from forecastcache._util.atomic_write import atomic_write
+from forecastcache.errors import UnknownNameError
 from forecastcache.zoo.emoji import captions, pictures
 from forecastcache.zoo.emoji.names import known
 from forecastcache.zoo.judge import agreement, shrinking
@@ -92,7 +93,16 @@ class EmojiJudge(nn.Module):
 
     @classmethod
     def load(cls, path: Path = WEIGHTS) -> EmojiJudge:
-        """The trained judge that ships with the package."""
+        """The trained judge that ships with the package.
+
+        Raises:
+            UnknownNameError: it is not there; the message says how to make it.
+        """
+        if not path.exists():
+            raise UnknownNameError(
+                "the judge of emoji does not come with this installation: make it with "
+                "python -m forecastcache.zoo.train emoji-judge"
+            )
         judge = cls()
         judge.load_state_dict({name: it.float() for name, it in load_file(path).items()})
         return judge.eval().requires_grad_(False)
