@@ -74,6 +74,10 @@ class CheckpointError(ForecastCacheError, ValueError):
     """A checkpoint belongs to another training than the one asked for."""
 
 
+class MissingDataError(ForecastCacheError, FileNotFoundError):
+    """A recipe of the zoo lacks the pictures that it trains on."""
+
+
 class ConformanceError(ForecastCacheError, AssertionError):
     """A predictor, schedule or adapter breaks its contract."""
 

@@ -60,7 +60,13 @@ NAME_PLUGINS = (
 REGISTERED = ("predictors", "adapters")  # found by name
 LONGEST_FILE, LONGEST_FUNCTION = 300, 40  # lines; those of a docstring do not count in a function
 PUBLIC = {"attach": "forecastcache.accelerated.attach"}  # it stands on the engine's of that name
-RECIPES = ("dit_digits", "flux_digits", "hunyuan_digits", "qwen_digits")  # of the zoo
+RECIPES = (
+    "dit_digits",
+    "flux_digits",
+    "flux_emoji",
+    "hunyuan_digits",
+    "qwen_digits",
+)  # of the zoo
 
 
 def floor(name: str) -> int:

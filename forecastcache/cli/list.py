@@ -22,17 +22,12 @@ def list_command(as_json: JsonOption = False) -> None:
         "schedules": {name: _summary(kind) for name, kind in SCHEDULES.items()},
         "adapters": {name: _serves(adapter) for name, adapter in ADAPTERS.items()},
         "baselines": {name: _summary(kind) for name, kind in BASELINES.items()},
-        "zoo": {zoo.PREFIX + name: _zoo_model(name) for name in zoo.MODELS},
+        "zoo": {zoo.PREFIX + name: it.about for name, it in zoo.MODELS.items()},
     }
     if as_json:
         print(json.dumps(found, indent=2))
         return
     print_list(found)
-
-
-def _zoo_model(name: str) -> str:
-    missing = f" (to be made: python -m forecastcache.zoo.train {name})"
-    return zoo.entry(name).about + missing * (not zoo.made(name))
 
 
 def _summary(kind: type) -> str:

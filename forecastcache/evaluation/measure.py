@@ -21,7 +21,7 @@ from forecastcache.evaluation.metrics import Perceptual, psnr, ssim
 from forecastcache.evaluation.peak import Peak
 from forecastcache.sampling.request import Request
 from forecastcache.sampling.trajectory import trajectory_of
-from forecastcache.zoo.scores import Scorer, legible
+from forecastcache.zoo.scores import Scorer
 
 name_new_places(__name__)
 
@@ -178,7 +178,7 @@ class Measure:
         }
 
     def _scores(self, samples: Tensor, plain: Tensor) -> dict[str, Any]:
-        if self._scorer is None or not legible(samples):
+        if self._scorer is None or not self._scorer.legible(samples):
             return {}
         mine, its = self._scorer.score(samples), self._scorer.score(plain)
         return {

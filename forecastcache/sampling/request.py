@@ -19,6 +19,7 @@ from forecastcache.errors import ForecastCacheError, ForecastCacheWarning, Reque
 from forecastcache.sampling.loading import in_a_line
 from forecastcache.sampling.noise import noise_seeded
 
+SAID = 100  # words that a warning lists, at most
 COUNT = 10  # samples where nothing says how many
 STRIDE = 11  # through the classes: in the zoo's order of ten digits an ink, both change
 
@@ -65,22 +66,21 @@ class Request:
             return cls(**fields)
         entry = zoo.entry(model)
         request = cls(**{**fields, "call": {**entry.call, **fields.get("call", {})}})
-        return request._in_words(model, entry.moving, split) if entry.words else request
+        return request._in_words(model, split) if entry.words else request
 
-    def _in_words(
-        self, model: str, moving: bool, split: Literal["calibration", "held-out"]
-    ) -> Request:
-        from forecastcache.zoo import captions  # reads scikit-learn's colours and motions
-
+    def _in_words(self, model: str, split: Literal["calibration", "held-out"]) -> Request:
+        wording = zoo.words_of(model)
         if not self.prompts:
             generator = torch.Generator().manual_seed(self.seed)
-            asked = captions.draw(split, self.count or COUNT, generator, moving)
+            asked = wording.draw(split, self.count or COUNT, generator)
             return replace(self, prompts=asked)
-        unknown = captions.unknown(self.prompts, moving)
+        unknown = wording.unknown(self.prompts)
         if unknown:
+            known = ", ".join(wording.vocabulary[:SAID])
+            known += ", ..." if len(wording.vocabulary) > SAID else ""
             warnings.warn(
                 f"{model} does not know {', '.join(map(repr, unknown))}: it reads them as unknown "
-                f"words; it knows {', '.join(captions.vocabulary(moving))}",
+                f"words; it knows {known}",
                 ForecastCacheWarning,
                 stacklevel=3,
             )

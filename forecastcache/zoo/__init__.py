@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from forecastcache._moved import name_new_places
 from forecastcache.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from forecastcache.zoo.wording import Wording
 
 name_new_places(__name__)
 
@@ -27,16 +30,18 @@ class ZooEntry:
             it was trained at, steps, and guidance.
         words: whether it is asked in words.
         moving: whether it makes videos.
+        wording: place of the function that returns its `Wording`, below `forecastcache.zoo`.
     """
 
     about: str
     call: Mapping[str, Any] = field(default_factory=dict)
     words: bool = True
     moving: bool = False
+    wording: str = "captions:wording"
 
 
 USUAL = {"height": 32, "width": 32, "num_inference_steps": 50}
-MODELS: dict[str, ZooEntry] = {
+RECIPES: dict[str, ZooEntry] = {  # every model that can be made
     "dit-digits": ZooEntry(
         "DiTPipeline, 60 classes: handwritten digits in six inks, 32x32",
         {"guidance_scale": 2.0},  # at the default of 4 its trajectories are stiff
@@ -55,6 +60,22 @@ MODELS: dict[str, ZooEntry] = {
         {**USUAL, "num_frames": 9, "max_sequence_length": 16, "guidance_scale": 2.5},
         moving=True,
     ),
+    "flux-emoji": ZooEntry(
+        "FluxPipeline, text to image: emoji on coloured backgrounds, 64x64",
+        {
+            **USUAL,
+            "height": 64,
+            "width": 64,
+            "max_sequence_length": 12,
+            "guidance_scale": 5.0,
+        },
+        wording="emoji.captions:emoji_wording",
+    ),
+}
+MODELS = {  # those that come with this installation
+    name: it
+    for name, it in RECIPES.items()
+    if (Path(__file__).parent / name / "model_index.json").is_file()
 }
 
 
@@ -109,15 +130,28 @@ def entry(name: str) -> ZooEntry:
     Raises:
         UnknownNameError: listing the models there are.
     """
-    return MODELS[_known(name)]
+    return RECIPES[_known(name)]
+
+
+def words_of(name: str) -> Wording:
+    """How a zoo model is asked in words.
+
+    Raises:
+        UnknownNameError: listing the models there are.
+    """
+    known = entry(name)
+    module, _, function = known.wording.partition(":")
+    found: Wording = getattr(import_module(f"forecastcache.zoo.{module}"), function)(known.moving)
+    return found
 
 
 def recipe(name: str) -> ModuleType:
     """The module that describes how a zoo model is made.
 
     It has `pipeline()`, which builds the pipeline untrained; `stages(pipe, seed)`, which yields
-    the stages of its training, each to be done before the next is asked for; `asked(conditions)`,
-    what the judge must read on samples; `real()`, pictures or clips that it was not trained on.
+    the stages of its training, each to be done before the next is asked for; `reader()`, the
+    judge of its samples; `asked(conditions)`, what the judge must read on samples; `real()`,
+    pictures or clips that it was not trained on, or None where the judge knows some.
 
     Raises:
         UnknownNameError: listing the models there are.
@@ -127,7 +161,7 @@ def recipe(name: str) -> ModuleType:
 
 def _known(name: str) -> str:
     bare = name.removeprefix(PREFIX)
-    if bare not in MODELS:
+    if bare not in RECIPES:
         known = ", ".join(PREFIX + model for model in MODELS)
         raise UnknownNameError(f"the zoo has no model {bare!r}: write one of {known}")
     return bare

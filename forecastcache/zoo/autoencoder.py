@@ -34,6 +34,28 @@ def small_autoencoder_kl(latent_channels: int, **options: Any) -> AutoencoderKL:
     )
 
 
+def fully_convolutional_autoencoder_kl(latent_channels: int, size: int) -> AutoencoderKL:
+    """The same without attention, for pictures of any size, here to latents a quarter as wide.
+
+    What it learns on parts of pictures holds for whole ones.
+
+    Args:
+        latent_channels: number of channels of the latents.
+        size: width of the pictures, in pixels.
+    """
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        block_out_channels=(16, 32, 64),
+        latent_channels=latent_channels,
+        norm_num_groups=8,
+        sample_size=size,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+        mid_block_add_attention=False,
+    )
+
+
 def autoencoder_stage(
     vae: Any,
     draw: Callable[[torch.Generator], Tensor],
@@ -63,6 +85,28 @@ def autoencoder_stage(
         return total
 
     return Stage("vae", vae, loss, steps, rate, decay=0.995)
+
+
+def decoder_stage(
+    vae: Any, draw: Callable[[torch.Generator], Tensor], steps: int, rate: float = 1e-3
+) -> Stage:
+    """The stage that trains the decoder further: what the latents mean stays as it is.
+
+    Args:
+        vae: autoencoder, trained.
+        draw: draws pictures in [-1, 1], `(n, 3, h, w)`.
+        steps: number of optimiser steps.
+        rate: peak learning rate.
+    """
+
+    def loss(generator: torch.Generator) -> Tensor:
+        pictures = draw(generator)
+        with torch.no_grad():
+            latents = vae.encode(pictures).latent_dist.sample(generator)
+        errors: Tensor = (vae.decode(latents).sample - pictures).abs().mean()
+        return errors
+
+    return Stage("decoder", vae.decoder, loss, steps, rate, decay=0.995)
 
 
 @torch.no_grad()

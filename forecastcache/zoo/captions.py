@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from forecastcache.zoo import data
 from forecastcache.zoo.motion import MOTIONS
+from forecastcache.zoo.wording import Wording
 
 INKS = tuple(data.INKS)
 BACKGROUNDS = tuple(data.BACKGROUNDS)
@@ -126,6 +127,13 @@ def _read(prompt: str) -> tuple[int, int, int, int]:
         first(INKS, before),
         first(BACKGROUNDS, sorted(behind)),
         motion,
+    )
+
+
+def wording(moving: bool) -> Wording:
+    """How the models of coloured digits are asked."""
+    return Wording(
+        vocabulary(moving), partial(draw, moving=moving), partial(unknown, moving=moving)
     )
 
 

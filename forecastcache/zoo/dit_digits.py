@@ -19,7 +19,7 @@ from forecastcache.zoo import data
 from forecastcache.zoo.autoencoder import autoencoder_stage, latents_of, small_autoencoder_kl
 from forecastcache.zoo.captions import UNSAID
 from forecastcache.zoo.flow import start_at_zero
-from forecastcache.zoo.judge import Verdict
+from forecastcache.zoo.judge import Judge, Verdict
 from forecastcache.zoo.training import Stage
 
 PALETTES = (
@@ -57,6 +57,9 @@ def stages(pipe: DiTPipeline, seed: int) -> Iterator[Stage]:
     yield autoencoder_stage(pipe.vae, lambda generator: _random(scans, 32, generator), VAE_STEPS)
     yield _noise_prediction(pipe, _latents(pipe.vae, scans), scans)
     _clear_unused_classes(pipe.transformer)
+
+
+reader = Judge.load
 
 
 def asked(classes: list[int]) -> Verdict:

@@ -40,6 +40,9 @@ class FlowMatching:
         batch: function that draws latents and their captions.
         shift: shift of the noise levels towards noise, as the sampler's.
         empty: caption in place of a dropped one.
+        strongest: guidance scale up to which guidance is distilled.
+        unguided: share of the captions that are dropped in distillation too, so that the network
+            still serves true guidance, at a guidance scale of 1.
         middle: share of the noise levels that are drawn around the middle, logit-normally as Esser
             et al. found best; the others are drawn evenly.
     """
@@ -51,19 +54,21 @@ class FlowMatching:
     shift: float
     empty: str = ""
     middle: float = 0.8
+    strongest: float = STRONGEST
+    unguided: float = 0.0
 
     def match(self, steps: int) -> Stage:
         """The stage that trains it without guidance, captions dropped now and then."""
 
         def loss(generator: torch.Generator) -> Tensor:
             latents, captions = self.batch(generator)
-            dropped = torch.rand(len(latents), generator=generator) < CAPTION_DROPOUT
-            said = [self.empty if out else it for out, it in zip(dropped.tolist(), captions)]
+            said = self._dropped(captions, CAPTION_DROPOUT, generator)
             noisy, sigma, target = self._interpolate(latents, generator)
             one = torch.ones(len(latents))
             return F.mse_loss(self._velocity(self.model, noisy, sigma, said, one), target)
 
-        return Stage("transformer", self.model, loss, steps, RATE, compiled=(self.model,))
+        one = (self.model,)
+        return Stage("transformer", self.model, loss, steps, RATE, compiled=one, movable=True)
 
     def distil(self, steps: int) -> Stage:
         """The stage that teaches it, trained, to obey its guidance embedding."""
@@ -73,8 +78,11 @@ class FlowMatching:
             latents, captions = self.batch(generator)
             noisy, sigma, _ = self._interpolate(latents, generator)
             count = len(latents)
-            scale = 1 + (STRONGEST - 1) * torch.rand(count, generator=generator)
+            scale = 1 + (self.strongest - 1) * torch.rand(count, generator=generator)
+            if self.unguided:
+                captions = self._dropped(captions, self.unguided, generator)
             one = torch.ones(count)
+            teacher.to(next(model.parameters()).device)
             with torch.no_grad():
                 conditional = self._velocity(teacher, noisy, sigma, captions, one)
                 empty = [self.empty] * count
@@ -82,14 +90,23 @@ class FlowMatching:
             target = torch.lerp(unconditional, conditional, _per_sample(scale, latents))
             return F.mse_loss(self._velocity(model, noisy, sigma, captions, scale), target)
 
-        return Stage("guidance", model, loss, steps, RATE / 3, compiled=(model, teacher))
+        both = (model, teacher)
+        return Stage("guidance", model, loss, steps, RATE / 3, compiled=both, movable=True)
+
+    def _dropped(self, captions: list[str], share: float, generator: torch.Generator) -> list[str]:
+        dropped = torch.rand(len(captions), generator=generator) < share
+        return [self.empty if out else it for out, it in zip(dropped.tolist(), captions)]
 
     def _velocity(
         self, model: nn.Module, noisy: Tensor, sigma: Tensor, captions: list[str], scale: Tensor
     ) -> Tensor:
         arguments = self.arguments(sigma, scale, *self.encode(captions))
-        velocity: Tensor = model(noisy, **arguments).sample
-        return velocity
+        device = next(model.parameters()).device
+        there = {
+            name: it.to(device) if isinstance(it, Tensor) else it for name, it in arguments.items()
+        }
+        velocity: Tensor = model(noisy.to(device), **there).sample
+        return velocity.to(noisy.device)
 
     def _interpolate(
         self, latents: Tensor, generator: torch.Generator

@@ -17,7 +17,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransfo
 from torch import Tensor
 
 from forecastcache import zoo
-from forecastcache.zoo import data, judge, scores, text
+from forecastcache.zoo import captions, data, judge, scores, text
 from forecastcache.zoo.autoencoder import autoencoder_stage, latents_of, small_autoencoder_kl
 from forecastcache.zoo.flow import FlowMatching, start_at_zero
 from forecastcache.zoo.pictures import Subjects, captioned, subjects_of
@@ -30,6 +30,7 @@ CHANNELS = 4  # with the original's 16, so small a network learns the digits far
 SHIFT = math.exp(0.5)  # at 16 tokens, as the scheduler below has it
 
 asked = judge.asked
+reader = judge.Judge.load
 real = scores.real_pictures
 
 
@@ -40,7 +41,8 @@ def pipeline() -> FluxPipeline:
     scheduler = FlowMatchEulerDiscreteScheduler(
         use_dynamic_shifting=True, base_image_seq_len=16, max_image_seq_len=64
     )
-    return FluxPipeline(scheduler, vae, *text.clip(), *text.t5(), transformer)
+    words = captions.vocabulary()
+    return FluxPipeline(scheduler, vae, *text.clip(words), *text.t5(words), transformer)
 
 
 def stages(pipe: FluxPipeline, seed: int) -> Iterator[Stage]:

@@ -23,7 +23,7 @@ from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PRO
 from torch import Tensor
 
 from forecastcache import zoo
-from forecastcache.zoo import data, judge, scores, text
+from forecastcache.zoo import captions, data, judge, scores, text
 from forecastcache.zoo.autoencoder import autoencoder_stage, latents_of
 from forecastcache.zoo.flat import flattened
 from forecastcache.zoo.flow import FlowMatching, start_at_zero
@@ -45,15 +45,17 @@ VAE_RATE = 7e-4
 SHIFT = 3.0  # the original's 7 is for thousands of tokens
 
 asked = judge.asked
+reader = judge.Judge.load
 real = scores.real_clips
 
 
 def pipeline() -> HunyuanVideoPipeline:
     """The pipeline, untrained."""
     vae, transformer = _vae(), _transformer()
-    llama = text.llama(DEFAULT_PROMPT_TEMPLATE["template"], moving=True)
+    words = captions.vocabulary(moving=True)
+    llama = text.llama(DEFAULT_PROMPT_TEMPLATE["template"], words)
     scheduler = FlowMatchEulerDiscreteScheduler(shift=SHIFT)
-    return HunyuanVideoPipeline(*llama, transformer, vae, scheduler, *text.clip(moving=True))
+    return HunyuanVideoPipeline(*llama, transformer, vae, scheduler, *text.clip(words))
 
 
 def stages(pipe: HunyuanVideoPipeline, seed: int) -> Iterator[Stage]:

@@ -23,7 +23,7 @@ from diffusers import (
 from torch import Tensor
 from torch.nn import functional as F
 
-from forecastcache.zoo import data, judge, scores, text
+from forecastcache.zoo import captions, data, judge, scores, text
 from forecastcache.zoo.autoencoder import autoencoder_stage, latents_of
 from forecastcache.zoo.flat import flattened
 from forecastcache.zoo.flow import FlowMatching, start_at_zero
@@ -37,6 +37,7 @@ CHANNELS = 4
 SHIFT = math.exp(0.5)  # at 16 tokens, as the scheduler below has it
 
 asked = judge.asked
+reader = judge.Judge.load
 real = scores.real_pictures
 
 
@@ -51,7 +52,7 @@ def pipeline() -> QwenImagePipeline:
         shift_terminal=0.02,
     )
     pipe = QwenImagePipeline(scheduler, vae, None, None, transformer)
-    qwen, tokenizer = text.qwen(pipe.prompt_template_encode)
+    qwen, tokenizer = text.qwen(pipe.prompt_template_encode, captions.vocabulary())
     pipe.register_modules(text_encoder=qwen, tokenizer=tokenizer)
     return pipe
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from forecastcache import zoo
 from forecastcache.zoo import data
-from forecastcache.zoo.judge import Judge, Verdict
 from forecastcache.zoo.pictures import set_in_motion, subjects_of
 
 CLIPS = 512  # real ones that samples are held against
@@ -29,18 +28,45 @@ class Scores(NamedTuple):
     frechet: float
 
 
+class Reader(Protocol):
+    """A judge of samples.
+
+    Attributes:
+        size: width of the pictures that it reads, in pixels.
+        asks: what it reads off them, in words.
+    """
+
+    size: int
+    asks: str
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """What a Fréchet distance is taken of, `(n, d)`, of pictures or clips in [-1, 1]."""
+
+    def verdict(self, features: Tensor) -> Any:
+        """What is on them; its `agrees` says where that is what was asked for."""
+
+    def accuracy(self) -> str:
+        """How well it reads, in words for a model card."""
+
+
 class Scorer:
     """Scores sets of samples that were asked for the same.
 
     Args:
         judge: judge that reads them.
-        asked: the classes or captions that were asked for.
-        real: pictures or clips in [-1, 1] that nothing was trained on.
+        asked: what it must read, of its kind of verdict.
+        real: pictures or clips in [-1, 1] that nothing was trained on; None for a judge that
+            carries their features as `real`.
     """
 
-    def __init__(self, judge: Judge, asked: Verdict, real: Tensor) -> None:
-        self._judge, self._asked = judge, asked
-        self._real = judge.features(real)
+    def __init__(self, judge: Any, asked: Any, real: Tensor | None) -> None:
+        self._judge: Reader = judge
+        self._asked = asked
+        self._real: Tensor = judge.real if real is None else judge.features(real)
+
+    def legible(self, samples: Tensor) -> bool:
+        """Whether samples are of the judge's size, and enough to have a distribution."""
+        return len(samples) >= 2 and samples.shape[-2:] == (self._judge.size, self._judge.size)
 
     def score(self, samples: Tensor) -> Scores:
         """The scores of `samples`.
@@ -58,12 +84,7 @@ def scorer_of(name: str, arguments: Mapping[str, Any]) -> Scorer:
     """The scorer of what the pipeline of a zoo model is asked for by these arguments."""
     recipe = zoo.recipe(name)
     asked = recipe.asked(arguments.get("class_labels", arguments.get("prompt")))
-    return Scorer(Judge.load(), asked, recipe.real())
-
-
-def legible(samples: Tensor) -> bool:
-    """Whether they are of the judge's size, and enough to have a distribution."""
-    return len(samples) >= 2 and samples.shape[-2:] == (data.SIZE, data.SIZE)
+    return Scorer(recipe.reader(), asked, recipe.real())
 
 
 def frechet_distance(features: Tensor, reference: Tensor) -> float:

@@ -42,32 +42,42 @@ BATCH = 64
 IN_ANGLES = re.compile(r"<\|\w+\|>")  # special tokens, as chat templates write them
 
 
-def clip(moving: bool = False) -> tuple[CLIPTextModel, CLIPTokenizer]:
-    """CLIP's text encoder, whose pooled output speaks for the whole caption."""
+def clip(words: Sequence[str], width: int = WIDTH) -> tuple[CLIPTextModel, CLIPTokenizer]:
+    """CLIP's text encoder, whose pooled output speaks for the whole caption.
+
+    Args:
+        words: words of the captions.
+        width: number of channels.
+    """
     special = ["<|startoftext|>", "<|endoftext|>"]
     vocabulary, merges = _byte_pairs(
-        _spelt(moving), CLIPTokenizer().backend_tokenizer.pre_tokenizer, special, suffix="</w>"
+        _spelt(words), CLIPTokenizer().backend_tokenizer.pre_tokenizer, special, suffix="</w>"
     )
     tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77)
     config = CLIPTextConfig(
-        **_sizes(tokenizer),
-        projection_dim=WIDTH,
+        **_sizes(tokenizer, width),
+        projection_dim=width,
         max_position_embeddings=77,
         bos_token_id=tokenizer.bos_token_id,
     )
     return CLIPTextModel(config), tokenizer
 
 
-def t5(moving: bool = False) -> tuple[T5EncoderModel, T5Tokenizer]:
-    """T5's encoder, one vector a word."""
+def t5(words: Sequence[str], width: int = WIDTH) -> tuple[T5EncoderModel, T5Tokenizer]:
+    """T5's encoder, one vector a word.
+
+    Args:
+        words: words of the captions.
+        width: number of channels.
+    """
     special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -20.0)]
-    words = [(f"▁{word}", -5.0) for word in captions.vocabulary(moving)]
-    tokenizer = T5Tokenizer(vocab=[*special, *words, (",", -5.0)], extra_ids=0)
+    whole = [(f"▁{word}", -5.0) for word in words]
+    tokenizer = T5Tokenizer(vocab=[*special, *whole, (",", -5.0)], extra_ids=0)
     config = T5Config(
         vocab_size=len(tokenizer),
-        d_model=WIDTH,
-        d_kv=WIDTH // HEADS,
-        d_ff=2 * WIDTH,
+        d_model=width,
+        d_kv=width // HEADS,
+        d_ff=2 * width,
         num_layers=2,
         num_heads=HEADS,
         dropout_rate=0.0,
@@ -75,7 +85,7 @@ def t5(moving: bool = False) -> tuple[T5EncoderModel, T5Tokenizer]:
     return T5EncoderModel(config), tokenizer
 
 
-def llama(template: str, moving: bool = False) -> tuple[LlamaModel, LlamaTokenizer]:
+def llama(template: str, words: Sequence[str]) -> tuple[LlamaModel, LlamaTokenizer]:
     """Llama, for captions inside a chat template.
 
     Word by word the template then has as many tokens as in the large model's tokenizer, which is
@@ -83,14 +93,14 @@ def llama(template: str, moving: bool = False) -> tuple[LlamaModel, LlamaTokeniz
     """
     special = ["<unk>", "<s>", "</s>", "<pad>"]
     angled = list(dict.fromkeys(IN_ANGLES.findall(template)))
-    words = pre_tokenizers.Sequence(
+    pieces = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Metaspace(prepend_scheme="never"),
             pre_tokenizers.Split(Regex(r"▁?\p{L}+|\p{N}|\p{P}|\n+"), "isolated"),
         ]
     )
-    texts = _spelt(moving) + IN_ANGLES.split(template)
-    vocabulary, merges = _byte_pairs(texts, words, special + angled)
+    texts = _spelt(words) + IN_ANGLES.split(template)
+    vocabulary, merges = _byte_pairs(texts, pieces, special + angled)
     tokenizer = LlamaTokenizer(
         vocab=vocabulary,
         merges=merges,
@@ -111,13 +121,13 @@ def llama(template: str, moving: bool = False) -> tuple[LlamaModel, LlamaTokeniz
 
 
 def qwen(
-    template: str, moving: bool = False
+    template: str, words: Sequence[str]
 ) -> tuple[Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer]:
     """Qwen2.5-VL, for captions inside a chat template; it sees no pictures here."""
     angled = list(dict.fromkeys(IN_ANGLES.findall(template)))
-    texts = _spelt(moving) + IN_ANGLES.split(template)
-    words = Qwen2Tokenizer().backend_tokenizer.pre_tokenizer
-    vocabulary, merges = _byte_pairs(texts, words, ["<|endoftext|>", *angled])
+    texts = _spelt(words) + IN_ANGLES.split(template)
+    pieces = Qwen2Tokenizer().backend_tokenizer.pre_tokenizer
+    vocabulary, merges = _byte_pairs(texts, pieces, ["<|endoftext|>", *angled])
     tokenizer = Qwen2Tokenizer(vocab=vocabulary, merges=merges, extra_special_tokens=angled)
     config = Qwen2_5_VLConfig(
         text_config={
@@ -204,12 +214,12 @@ def remembered(
     return recall
 
 
-def _sizes(tokenizer: Any, layers: int = 2) -> dict[str, Any]:
+def _sizes(tokenizer: Any, width: int = WIDTH, layers: int = 2) -> dict[str, Any]:
     """What the configurations of the encoders have in common."""
     return {
         "vocab_size": len(tokenizer),
-        "hidden_size": WIDTH,
-        "intermediate_size": 2 * WIDTH,
+        "hidden_size": width,
+        "intermediate_size": 2 * width,
         "num_hidden_layers": layers,
         "num_attention_heads": HEADS,
         "eos_token_id": tokenizer.eos_token_id,
@@ -217,9 +227,8 @@ def _sizes(tokenizer: Any, layers: int = 2) -> dict[str, Any]:
     }
 
 
-def _spelt(moving: bool) -> list[str]:
+def _spelt(words: Sequence[str]) -> list[str]:
     """Every word as it stands in captions: at the start, after a space, before a comma."""
-    words = captions.vocabulary(moving)
     return [text for word in words for text in (word, f"a {word},")]
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -12,99 +15,118 @@ import torch
 import typer
 from diffusers import DiffusionPipeline, ModelMixin
 from PIL import Image
-from safetensors import safe_open
 from torch import Tensor
 
 from forecastcache import zoo
-from forecastcache.errors import ForecastCacheError, OptionError
+from forecastcache.errors import ForecastCacheError, OptionError, UnknownNameError
 from forecastcache.sampling.request import Request
-from forecastcache.zoo import judge as judging
+from forecastcache.zoo.card import Training, card_of
+from forecastcache.zoo.emoji.judge import train_emoji_judge
+from forecastcache.zoo.judge import train_judge
 from forecastcache.zoo.scores import Scorer
-from forecastcache.zoo.training import fit
+from forecastcache.zoo.training import asked_before, fit
 
 SAMPLES = 300
 CLIPS = 100
 BATCH = 50
 COLUMNS = 10  # of a grid
 COLOURS = 128
-
-CARD = """\
----
-license: apache-2.0
-library_name: diffusers
----
-
-# zoo:{name}
-
-{about}. Made for measuring feature forecasting, not for its pictures' sake.
-
-![samples](samples.png)
-
-```python
-import torch
-from diffusers import DiffusionPipeline
-from forecastcache import zoo
-
-pipe = DiffusionPipeline.from_pretrained(zoo.folder("{name}"), dtype=torch.float32)
-samples = pipe({example}, **zoo.entry("{name}").call).{output}
-```
-
-- **Called with** {call}.
-- **Data**: 1,438 of the 1,797 handwritten digits that scikit-learn carries (E. Alpaydin and
-  C. Kaynak, Optical Recognition of Handwritten Digits, UCI, CC BY 4.0), drawn in coloured ink.
-  120 others are for calibration, 239 are held out.{captions}
-- **Recipe**: `python -m forecastcache.zoo.train {name}`, seed {seed}, {minutes:.0f} minutes on
-  {threads}. Loss curves beside this card.
-- **Size**: {size:.1f} MB, {precision}; the transformer has {parameters:.1f} million parameters.
-- **Figures**: {accuracy:.1%} of {count} samples of 50 steps are judged as asked ({asked}); Fréchet
-  distance to held-out {kind} in the judge's features {frechet:.1f}. The judge,
-  `zoo/digit-judge`, reads {still:.1%} of held-out scans rightly in every respect, and {moving:.1%}
-  of them in motion.
-- **Licence**: Apache-2.0.
-"""
-HELD_OUT_CAPTIONS = """ Captions are split by
-  combination of digit, ink and background: a tenth is held out, a tenth is for calibration;
-  neither was trained on. The samples above and the figures below are of held-out captions."""
+JUDGES: dict[str, Callable[[Path, int], Any]] = {
+    "judge": train_judge,
+    "emoji-judge": train_emoji_judge,
+}
 
 
 def train(
-    name: Annotated[str, typer.Argument(help=", ".join([*zoo.MODELS, "judge"]))],
+    name: Annotated[str, typer.Argument(help=", ".join([*zoo.RECIPES, *JUDGES]))],
     work: Annotated[Path, typer.Option(help="checkpoints; resumed from if there")] = Path("build"),
     out: Annotated[Path | None, typer.Option(help="the model's folder; the package's own")] = None,
     seed: Annotated[int, typer.Option()] = 0,
     samples: Annotated[int | None, typer.Option(min=2, help="that figures are counted on")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="at which an open-ended stage is to end")
+    ] = None,
+    device: Annotated[str, typer.Option(help="that a transformer is trained on")] = "cpu",
+    preview: Annotated[
+        bool, typer.Option("--preview", help="train nothing; draw what checkpoints hold")
+    ] = False,
 ) -> None:
     """Make the zoo model NAME from nothing, or go on where an earlier call was stopped."""
     work = work / "zoo" / name
-    if name == "judge":
+    if name in JUDGES:
         if out is not None:
             raise OptionError("--out goes with a model; the judge has its place in the package")
-        judge = judging.train_judge(work, seed)
-        judge.save()
-        still, moving = judging.held_out_accuracy(judge)
-        print(f"judge: {still:.1%} of held-out scans, {moving:.1%} in motion")
+        judge = JUDGES[name](work, seed)
+        judge.eval().save()
+        print(judge.accuracy())
+        return
+    if preview:
+        print(preview_of(name, work, seed, samples or COLUMNS * 4))
         return
     folder = out or zoo.place(name)
     _require_own(name, folder)
-    trained, seconds = make(name, work, seed)
+    trained, seconds = make(name, work, seed, steps, device)
+    zoo.recipe(name).reader()  # refuses, where it is missing, before the folder is written
     pipe = _publish(name, trained, work, folder)
     pictures, asked = _sample(name, pipe, samples)
     _save_grid(pictures, folder / "samples.png")
-    card = _card(name, pipe, folder, pictures, asked, seed, minutes=seconds / 60)
+    card = card_of(name, pipe, folder, pictures, asked, Training(seed, seconds, device))
     (folder / "README.md").write_text(card)
     print(card)
 
 
-def make(name: str, work: Path, seed: int = 0) -> tuple[Any, float]:
+def make(
+    name: str, work: Path, seed: int = 0, steps: int | None = None, device: str = "cpu"
+) -> tuple[Any, float]:
     """Train the pipeline of a model, or go on with what `work` holds.
+
+    Args:
+        name: name of the model.
+        work: folder of the checkpoints.
+        seed: seed of weights and batches.
+        steps: step at which an open-ended stage is to end; what was last asked for, or else the
+            recipe's number.
+        device: where a transformer is trained.
 
     Returns:
         The pipeline, and the seconds of training.
     """
     recipe = zoo.recipe(name)
     torch.manual_seed(seed)
+    pipe, seconds = recipe.pipeline(), 0.0
+    for stage in recipe.stages(pipe, seed):
+        if stage.open_ended:
+            stage = replace(stage, steps=steps or asked_before(stage, work))
+        seconds += fit(stage, work, seed, device)
+    return pipe, seconds
+
+
+def preview_of(name: str, work: Path, seed: int, count: int) -> str:
+    """Draw samples for calibration captions by what the checkpoints hold, in `preview.png`.
+
+    Returns:
+        The picture's path and what the judge says, in words.
+
+    Raises:
+        CheckpointError: a stage before the transformer's has no checkpoint.
+    """
+    recipe = zoo.recipe(name)
+    torch.manual_seed(seed)
     pipe = recipe.pipeline()
-    return pipe, sum(fit(stage, work, seed) for stage in recipe.stages(pipe, seed))
+    for stage in recipe.stages(pipe, seed):
+        stage = replace(stage, steps=asked_before(stage, work))
+        fit(stage, work, seed, more=False)
+        if stage.open_ended:
+            break
+    request = Request.of(zoo.PREFIX + name, "calibration", count=count, seed=1, steps=25)
+    pictures = torch.cat([it.sample(pipe, **recipe.GUIDED) for it in request.split(pipe, BATCH)])
+    path = work / "preview.png"
+    _save_grid(pictures, path)
+    try:
+        scorer = Scorer(recipe.reader(), recipe.asked(list(request.prompts)), recipe.real())
+    except UnknownNameError as error:
+        return f"{path}, not judged: {error}"
+    return f"{path}, {scorer.score(pictures).accuracy:.1%} of {count} judged as asked"
 
 
 def _require_own(name: str, folder: Path) -> None:
@@ -164,43 +186,6 @@ def _sample(name: str, pipe: Any, count: int | None) -> tuple[Tensor, list[Any]]
     return pictures, request.arguments(pipe)["prompt" if entry.words else "class_labels"]
 
 
-def _card(
-    name: str,
-    pipe: Any,
-    folder: Path,
-    samples: Tensor,
-    asked: list[Any],
-    seed: int,
-    minutes: float,
-) -> str:
-    """The model card, its figures counted on samples of what was asked."""
-    entry, recipe, judge = zoo.entry(name), zoo.recipe(name), judging.Judge.load()
-    scores = Scorer(judge, recipe.asked(asked), recipe.real()).score(samples)
-    still, moving = judging.held_out_accuracy(judge)
-    threads = torch.get_num_threads()
-    return CARD.format(
-        name=name,
-        about=entry.about,
-        call=", ".join(f"`{key}={value!r}`" for key, value in entry.call.items()),
-        output="frames" if entry.moving else "images",
-        example=f'"{asked[0]}"' if entry.words else "pipe.get_label_ids(['red seven'])",
-        captions=HELD_OUT_CAPTIONS if entry.words else "",
-        asked="digit, ink, background" + ", motion" * entry.moving,
-        kind="clips" if entry.moving else "pictures",
-        seed=seed,
-        minutes=minutes,
-        threads=f"{threads} thread" + "s" * (threads > 1),
-        size=sum(file.stat().st_size for file in folder.rglob("*.safetensors")) / 1e6,
-        precision=_precision(folder),
-        parameters=pipe.transformer.num_parameters() / 1e6,
-        accuracy=scores.accuracy,
-        count=len(samples),
-        frechet=scores.frechet,
-        still=still,
-        moving=moving,
-    )
-
-
 def _save_grid(samples: Tensor, path: Path) -> None:
     """Samples in [0, 1], `(n, 3, h, w)`: in rows of ten; of clips, every other frame in a row."""
     if samples.dim() == 5:
@@ -216,12 +201,9 @@ def _save_grid(samples: Tensor, path: Path) -> None:
     picture.quantize(COLOURS).save(path, optimize=True)
 
 
-def _precision(folder: Path) -> str:
-    with safe_open(next((folder / "transformer").glob("*.safetensors")), "pt") as file:
-        return str(file.get_tensor(next(iter(file.keys()))).dtype).removeprefix("torch.")
-
-
 if __name__ == "__main__":
+    if not sys.stderr.isatty():  # where no progress bar is seen
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
         typer.run(train)
     except ForecastCacheError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,14 +20,22 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from forecastcache._util.atomic_write import atomic_write
 from forecastcache.errors import CheckpointError
 
-CHECKPOINT_EVERY = 200
+LOG = logging.getLogger("forecastcache")
+CHECKPOINT_EVERY = 200  # steps
+CHECKPOINT_SECONDS = 180.0
+WARM_UP, COOL_DOWN = 200, 0.15  # steps, and share of the steps, of a stage that is open-ended
 CAN_COMPILE = shutil.which("g++") is not None
 PARTS = ("model", "average", "optimiser", "rate")  # of a training's state, saved by these names
+
+
+def adamw(model: nn.Module, rate: float) -> torch.optim.Optimizer:
+    """The optimiser of most stages."""
+    return torch.optim.AdamW(model.parameters(), rate, betas=(0.9, 0.99), weight_decay=0.01)
 
 
 @dataclass(frozen=True)
@@ -39,10 +48,14 @@ class Stage:
             weights.
         loss: loss of one batch, drawn with the generator given.
         steps: number of optimiser steps.
-        rate: peak learning rate (AdamW, one cosine cycle).
+        rate: peak learning rate.
         decay: decay of the weights' exponential average.
         compiled: modules to compile for the time of the training, where there is a C++ compiler:
             the same arithmetic, a quarter faster.
+        optimiser: function of a model and a rate, to their optimiser.
+        open_ended: whether training may end at another step than was first said. The rate then
+            warms up, stays, and falls to zero over the last steps; else it is one cosine cycle.
+        movable: whether the loss follows the model to another device.
     """
 
     name: str
@@ -52,35 +65,72 @@ class Stage:
     rate: float
     decay: float = 0.999
     compiled: tuple[nn.Module, ...] = ()
+    optimiser: Callable[[nn.Module, float], torch.optim.Optimizer] = adamw
+    open_ended: bool = False
+    movable: bool = False
 
 
-def fit(stage: Stage, work: Path, seed: int = 0) -> float:
+def fit(
+    stage: Stage,
+    work: Path,
+    seed: int = 0,
+    device: str = "cpu",
+    more: bool = True,
+) -> float:
     """Train `stage.model`; go on where an earlier call with the same `work` folder was stopped.
+
+    Args:
+        stage: what to train.
+        work: folder of its checkpoint and its curve.
+        seed: seed of its batches.
+        device: where to train it, if it is movable.
+        more: whether to train on, or only to take what the checkpoint holds.
 
     Returns:
         Seconds of training, those of earlier calls included.
 
     Raises:
-        CheckpointError: `work` holds a checkpoint of another seed or number of steps.
+        CheckpointError: `work` holds a checkpoint of another seed or number of steps, or none
+            where nothing may be trained.
     """
     checkpoint = work / f"{stage.name}.pt"
+    stage.model.to(device if stage.movable else "cpu")
     state = _State(stage, seed)
     if checkpoint.exists():
         state.load(checkpoint)
-    losses = state.losses
+    elif not more:
+        raise CheckpointError(f"{checkpoint} is not there: train the stages before it first")
+    if more:
+        _train(state, checkpoint)
+        _draw_curve(state.losses, stage.name, work / f"{stage.name}-loss.png")
+    seconds = state.seconds
+    stage.model.load_state_dict(state.average.module.state_dict())
+    stage.model.eval().requires_grad_(False).to("cpu")
+    return seconds
+
+
+def asked_before(stage: Stage, work: Path) -> int:
+    """The step at which an open-ended stage was to end when it was last trained."""
+    checkpoint = work / f"{stage.name}.pt"
+    if not checkpoint.exists():
+        return stage.steps
+    return int(torch.load(checkpoint, weights_only=True, map_location="cpu")["steps"])
+
+
+def _train(state: _State, checkpoint: Path) -> None:
+    stage, losses, saved = state.stage, state.losses, perf_counter()
     with _compiled(stage.compiled), _progress() as progress:
         bar = progress.add_task(stage.name, total=stage.steps, completed=len(losses), loss="")
         while len(losses) < stage.steps:
             state.step()
             recent = losses[-50:]
             progress.update(bar, advance=1, loss=f"loss {sum(recent) / len(recent):.4f}")
-            if len(losses) % CHECKPOINT_EVERY == 0 or len(losses) == stage.steps:
+            due = len(losses) % CHECKPOINT_EVERY == 0
+            late = perf_counter() - saved > CHECKPOINT_SECONDS
+            if due or late or len(losses) == stage.steps:
                 state.save(checkpoint)
-    seconds = state.seconds
-    stage.model.load_state_dict(state.average.module.state_dict())
-    stage.model.eval().requires_grad_(False)
-    _draw_curve(losses, stage.name, work / f"{stage.name}-loss.png")
-    return seconds
+                saved = perf_counter()
+                LOG.info(state.standing())
 
 
 class _State:
@@ -91,17 +141,9 @@ class _State:
         self.stage, self.seed = stage, seed
         self.losses: list[float] = []
         self.model = stage.model.train().requires_grad_(True)
-        self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(stage.decay))
-        self.optimiser = torch.optim.AdamW(
-            self.model.parameters(), stage.rate, betas=(0.9, 0.99), weight_decay=0.01
-        )
-        self.rate = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimiser,
-            stage.rate,
-            total_steps=stage.steps,
-            pct_start=0.05,
-            cycle_momentum=False,
-        )
+        self.average = AveragedModel(self.model, avg_fn=_average(stage))
+        self.optimiser = stage.optimiser(self.model, stage.rate)
+        self.rate = _rate(stage, self.optimiser)
 
     @property
     def seconds(self) -> float:
@@ -119,6 +161,16 @@ class _State:
         self.average.update_parameters(self.model)
         self.losses.append(loss.item())
 
+    def standing(self) -> str:
+        """How far it is, and how long it has to go at the speed so far."""
+        done, recent = len(self.losses), self.losses[-CHECKPOINT_EVERY:]
+        hours = self.seconds / 3600
+        to_go = hours / done * (self.stage.steps - done)
+        return (
+            f"{self.stage.name}: step {done} of {self.stage.steps}, loss "
+            f"{sum(recent) / len(recent):.4f}, {hours:.2f} hours taken, {to_go:.1f} to go"
+        )
+
     def save(self, checkpoint: Path) -> None:
         state = {name: getattr(self, name).state_dict() for name in PARTS}
         state |= {"losses": self.losses, "seconds": self.seconds}
@@ -126,17 +178,46 @@ class _State:
             torch.save(state | {"seed": self.seed, "steps": self.stage.steps}, partial)
 
     def load(self, checkpoint: Path) -> None:
-        saved = torch.load(checkpoint, weights_only=True)
+        saved = torch.load(checkpoint, weights_only=True, map_location="cpu")
         seed, steps = self.seed, self.stage.steps
-        if (saved["seed"], saved["steps"]) != (seed, steps):
+        same = self.stage.open_ended or saved["steps"] == steps
+        if saved["seed"] != seed or not same:
             raise CheckpointError(
                 f"{checkpoint} is of seed {saved['seed']} and {saved['steps']} steps, not of "
                 f"{seed} and {steps}: give another work folder, or remove it"
             )
         self.losses = saved["losses"]
+        if len(self.losses) > steps:
+            raise CheckpointError(
+                f"{checkpoint} has taken {len(self.losses)} steps already, {steps} are too few: "
+                "give more, and some for the rate to fall over"
+            )
         self.started -= saved["seconds"]
         for name in PARTS:
             getattr(self, name).load_state_dict(saved[name])
+
+
+def _average(stage: Stage) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """The exponential average; an open-ended one is young first, to be looked at early."""
+
+    def average(mean: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
+        young = (1 + int(count)) / (10 + int(count))
+        decay = min(stage.decay, young) if stage.open_ended else stage.decay
+        return torch.lerp(mean, new, 1 - decay)
+
+    return average
+
+
+def _rate(stage: Stage, optimiser: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+    if stage.open_ended:
+        last = max(1, round(COOL_DOWN * stage.steps))
+        return torch.optim.lr_scheduler.LambdaLR(
+            optimiser,
+            lambda step: max(0.0, min(1, (step + 1) / WARM_UP, (stage.steps - step) / last)),
+        )
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, stage.rate, total_steps=stage.steps, pct_start=0.05, cycle_momentum=False
+    )
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import torch
@@ -69,6 +70,18 @@ def test_guidance_is_distilled_from_the_model_itself():
         optimiser.step()
     # 1 + w (3 - 1) = 3 + 2 (w - 1)
     torch.testing.assert_close(model.pull.detach(), torch.tensor(2.0), atol=0.02, rtol=0)
+
+
+def test_a_student_that_serves_true_guidance_too_hears_empty_captions():
+    heard: list[str] = []
+    stage = replace(matching(Line(), heard=heard), unguided=0.25).distil(1)
+    for step in range(60):
+        stage.loss(torch.Generator().manual_seed(step))
+    # In each step: the teacher's captions, its empty ones, and the student's.
+    asked = torch.tensor([text == "" for text in heard]).view(60, 3, 64)
+    assert asked[:, 1].all()
+    assert torch.equal(asked[:, 0], asked[:, 2])
+    assert abs(asked[:, 2].float().mean().item() - 0.25) < 0.02
 
 
 def test_the_shift_moves_noise_levels_as_the_sampler_does():

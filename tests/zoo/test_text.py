@@ -11,6 +11,7 @@ from torch import nn
 from forecastcache.zoo import captions, text, training
 
 CAPTION = "a bold red seven leaning left on a white background, moving right"
+MOVING = captions.vocabulary(moving=True)
 
 
 def qwen_template() -> str:
@@ -19,15 +20,15 @@ def qwen_template() -> str:
 
 def test_captions_are_read_word_by_word():
     words = CAPTION.replace(",", " ,").split()
-    _, clip = text.clip(moving=True)
+    _, clip = text.clip(MOVING)
     assert [token.removesuffix("</w>") for token in clip.tokenize(CAPTION)] == words
-    _, t5 = text.t5(moving=True)
+    _, t5 = text.t5(MOVING)
     assert [token.removeprefix("▁") for token in t5.tokenize(CAPTION)] == words
 
 
-@pytest.mark.parametrize("word", captions.vocabulary(moving=True))
+@pytest.mark.parametrize("word", MOVING)
 def test_every_word_is_one_token_anywhere(word):
-    for _, tokenizer in (text.clip(True), text.t5(True)):
+    for _, tokenizer in (text.clip(MOVING), text.t5(MOVING)):
         assert len(tokenizer.tokenize(f"{word} {word}")) == 2
 
 
@@ -39,7 +40,7 @@ def test_every_word_is_one_token_anywhere(word):
     ],
 )
 def test_templates_have_the_tokens_that_their_pipelines_cut_off(tmp_path, make, template, cut):
-    _, tokenizer = make(template, moving=True)
+    _, tokenizer = make(template, MOVING)
     tokenizer.save_pretrained(tmp_path)
     for reader in (tokenizer, type(tokenizer).from_pretrained(tmp_path)):
         assert len(reader(template.split("{}")[0]).input_ids) == cut
@@ -49,13 +50,13 @@ def test_templates_have_the_tokens_that_their_pipelines_cut_off(tmp_path, make, 
 
 
 def test_a_word_that_t5_does_not_know_is_its_unknown():
-    _, tokenizer = text.t5()
+    _, tokenizer = text.t5(captions.vocabulary())
     assert tokenizer("a purple seven").input_ids[1] == tokenizer.unk_token_id
 
 
 def test_teaching_makes_attributes_readable(tmp_path):
     torch.manual_seed(0)
-    model, tokenizer = text.clip()
+    model, tokenizer = text.clip(captions.vocabulary())
     seen: list[str] = []
 
     def summary(captions_: list[str]) -> torch.Tensor:
