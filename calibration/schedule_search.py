@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from forecastcache.errors import CalibrationError
 from forecastcache.schedule import Warped, apart
 
 Steps = tuple[int, ...]
@@ -48,7 +49,7 @@ CORNERS = (0.75, 0.9, 1.1, 1.35), (0.8, 1.0, 1.3, 1.7)
 GRID = tuple(dict.fromkeys([*LIKELY, *starmap(Warp, product(*CORNERS, (0, 1)))]))
 
 
-class SpentError(Exception):
+class SpentError(CalibrationError):
     """All tries are spent, or what they may compute is."""
 
 
