@@ -38,20 +38,13 @@ def outputs_of(models: Sequence[nn.Module], subset: Subset, watch: Watch) -> Ite
         watch: function that is given the number of the model and the elements.
     """
 
-    def watching(number: int) -> Callable[[Forward], Forward]:
-        def around(forward: Forward) -> Forward:
-            def call(*args: Any, **kwargs: Any) -> Any:
-                output = forward(*args, **kwargs)
-                first = next(leaf for leaf in pytree.tree_leaves(output) if is_feature(leaf))
-                watch(number, subset.of(first))
-                return output
+    def watched(number: int, forward: Forward, args: Any, kwargs: Any) -> Any:
+        output = forward(*args, **kwargs)
+        first = next(leaf for leaf in pytree.tree_leaves(output) if is_feature(leaf))
+        watch(number, subset.of(first))
+        return output
 
-            return call
-
-        return around
-
-    numbers = iter(range(len(models)))
-    with interposed(models, lambda forward: watching(next(numbers))(forward)):
+    with interposed(models, watched):
         yield
 
 

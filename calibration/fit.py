@@ -102,6 +102,12 @@ class SizeFitter:
         tick(f"searching {count}", tries, tries)
         return found
 
+    @property
+    def folds(self) -> int:
+        """Number of parts of the samples that are left out in turn to judge rows; 0 if of one."""
+        folds = min(FOLDS, self.recording.prompts)
+        return folds if folds > 1 else 0
+
     def _seeds(self, count: int, fits: Sequence[Fit]) -> list[Steps]:
         """Schedules that are likely to be good: other counts' stretched, or with one step more."""
         total = self.recording.steps
@@ -160,8 +166,8 @@ class SizeFitter:
 
     def _judged(self, computed: Sequence[int], change: Change | None) -> float | None:
         """PSNR in dB by rows that were fitted to the other folds; None for a single sample."""
-        folds = min(FOLDS, self.recording.prompts)
-        if folds < 2:
+        folds = self.folds
+        if not folds:
             return None
         logs = torch.zeros(len(self.numbers), dtype=torch.float64)
         for fold in range(folds):

@@ -33,7 +33,7 @@ def in_microbatches(
     """
     signature = inspect.signature(models[0].forward)
 
-    def split(forward: Forward, args: Any, kwargs: Any) -> Any:
+    def split(_: int, forward: Forward, args: Any, kwargs: Any) -> Any:
         given = dict(signature.bind(*args, **kwargs).arguments)
         count = next(len(x) for x in given.values() if isinstance(x, Tensor) and x.dim() > 1)
         where = _places(sizes, count)
@@ -48,7 +48,7 @@ def in_microbatches(
         ]
         return _joined(answers, torch.cat(where).argsort())
 
-    with interposed(models, lambda forward: lambda *args, **kwargs: split(forward, args, kwargs)):
+    with interposed(models, split):
         yield
 
 

@@ -124,15 +124,12 @@ def _answered(
         newest[call] = Place(call, step, branch)
         return newest[call]
 
-    def answering(forward: Forward) -> Forward:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            place = called()
-            outputs[place] = answer(place, lambda: forward(*args, **kwargs))
-            return outputs[place]
+    def answered(_: int, forward: Forward, args: Any, kwargs: Any) -> Any:
+        place = called()
+        outputs[place] = answer(place, lambda: forward(*args, **kwargs))
+        return outputs[place]
 
-        return call
-
-    with interposed(models, answering):
+    with interposed(models, answered):
         yield outputs
 
 

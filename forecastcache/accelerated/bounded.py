@@ -10,7 +10,7 @@ from forecastcache.accelerated.goal import Goal
 from forecastcache.calibration.fit import SizeFitter
 from forecastcache.calibration.fits import Fit
 from forecastcache.calibration.schedule_search import Steps
-from forecastcache.calibration.targets import FOLDS, refinement
+from forecastcache.calibration.targets import refinement
 from forecastcache.errors import CalibrationError
 from forecastcache.schedule import Schedule
 
@@ -24,15 +24,18 @@ class BoundedFits:
 
     Attributes:
         fitter: what searches and fits.
-        samples: number of samples.
         bound: most steps that the network computes, for each sample.
         progress: called with (stage, done, of).
     """
 
     fitter: SizeFitter
-    samples: int
     bound: float
     progress: Progress
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+        return len(self.fitter.numbers)
 
     @property
     def left(self) -> float:
@@ -84,9 +87,9 @@ class BoundedFits:
         What tries have in common is computed once, which leaves room for more of them.
         """
         errors: dict[Steps, float] = {}
-        until = self.left - room
-        bound = self.fitter.rolls.evaluations + room * self.samples
-        while (more := int((self.left - until) // count)) > 0:
+        rolls, each = self.fitter.rolls, count * self.samples
+        bound = rolls.evaluations + room * self.samples
+        while (more := int((bound - rolls.evaluations) // each)) > 0:
             tries = len(errors) + more
             self.fitter.search(
                 count, tries, fits, nearby, errors, errors.__setitem__, self.progress, bound
@@ -104,8 +107,7 @@ class BoundedFits:
 
     def _judging(self, count: int, refine: bool = False) -> int:
         """Steps that are computed after the search, for each sample."""
-        folds = min(FOLDS, self.samples) if self.samples > 1 else 0
-        return folds * count + (refinement(count, self._total) if refine else 0)
+        return self.fitter.folds * count + (refinement(count, self._total) if refine else 0)
 
     def _too_dear(self, count: int) -> CalibrationError:
         least = (count + self._judging(count)) / self._total

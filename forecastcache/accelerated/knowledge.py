@@ -26,6 +26,7 @@ from forecastcache.predictor import Predictor
 
 SCALES = ("guidance_scale", "true_cfg_scale")
 SECOND = "guidance_scale_2"  # of the model that takes over
+ANY_SCALE = {"guidance": None}
 
 
 @dataclass
@@ -163,10 +164,9 @@ class Knowledge:
         if guided and not any(min(known) <= scale <= max(known) for scale in asked):
             return False
         steps, second = facts.get("num_inference_steps", identity.steps), facts.get(SECOND)
-        second = None if second == facts.get("guidance_scale") else second
-        mine = Identity.of(self._pipe, steps, None, guidance_2=second)
+        mine = Identity.of(self._pipe, steps, facts.get("guidance_scale"), guidance_2=second)
         try:
-            identity.model_copy(update={"guidance": None}).require(mine)
+            identity.model_copy(update=ANY_SCALE).require(mine.model_copy(update=ANY_SCALE))
         except CalibrationError:
             return False
         return True

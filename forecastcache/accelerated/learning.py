@@ -98,7 +98,7 @@ class Learning:
             recording.motion.require_linear(identity.scheduler.name)
             fitter = self._fitter(recording)
             known = () if before is None else before.sizes[0].fits
-            bounded = BoundedFits(fitter, self.samples, cost * recording.steps, progress)
+            bounded = BoundedFits(fitter, cost * recording.steps, progress)
             fits = bounded.of(goal, known)
             self.spent = fitter.rolls.evaluations
             self.fewer_steps = self._held_against_fewer_steps(fits, goal, bounded.left)
@@ -137,11 +137,10 @@ class Learning:
         scale = call.arguments.get(guidance_argument(self.pipe, call.arguments))
         eta = float(call.arguments.get("eta") or 0.0)
         second = call.arguments.get("guidance_scale_2")
-        second = None if second == scale else second
-        found = Identity.of(self.pipe, recording.steps, None, eta, second)
-        if scale is None or not recording.guided_outside:
+        found = Identity.of(self.pipe, recording.steps, scale, eta, second)
+        if recording.guided_outside:
             return found
-        return found.model_copy(update={"guidance": float(scale)})
+        return found.model_copy(update={"guidance": None})
 
     @property
     def _size(self) -> str:

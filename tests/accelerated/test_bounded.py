@@ -20,7 +20,7 @@ SAMPLES = 3
 def fits_within(bound: float) -> BoundedFits:
     recording, rolls = rolls_of(Toy(curved), starts(SAMPLES))
     fitter = SizeFitter(rolls, recording, torch.arange(SAMPLES), OutputCache())
-    return BoundedFits(fitter, SAMPLES, bound, lambda *_: None)
+    return BoundedFits(fitter, bound, lambda *_: None)
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
@@ -37,12 +37,12 @@ def test_rows_are_refined_where_there_is_room_for_it():
     count = 3
     ample = fits_within(2 * refinement(count, STEPS) + 20)
     stages = set()
-    refined = BoundedFits(ample.fitter, SAMPLES, ample.bound, lambda it, *_: stages.add(it))
+    refined = BoundedFits(ample.fitter, ample.bound, lambda it, *_: stages.add(it))
     refined.of(Goal(computed=count), [])
     assert f"refining {count}" in stages
     stages.clear()
     tight = fits_within(2 * refinement(count, STEPS) - 1)
-    BoundedFits(tight.fitter, SAMPLES, tight.bound, lambda it, *_: stages.add(it)).of(
+    BoundedFits(tight.fitter, tight.bound, lambda it, *_: stages.add(it)).of(
         Goal(computed=count), []
     )
     assert stages == {f"searching {count}"}
