@@ -93,23 +93,26 @@ def decoder_stage(
     """The stage that trains the decoder further: what the latents mean stays as it is.
 
     Args:
-        vae: autoencoder, trained.
+        vae: autoencoder, trained, whose decoder takes latents as they are.
         draw: draws pictures in [-1, 1], `(n, 3, h, w)`.
         steps: number of optimiser steps.
         rate: peak learning rate.
     """
 
-    def loss(generator: torch.Generator) -> Tensor:
+    @torch.no_grad()
+    def draw_both(generator: torch.Generator) -> tuple[Tensor, Tensor]:
         pictures = draw(generator)
-        with torch.no_grad():
-            latents = vae.encode(pictures).latent_dist.sample(generator)
-        errors: Tensor = (vae.decode(latents).sample - pictures).abs().mean()
+        return pictures, vae.encode(pictures).latent_dist.sample(generator)
+
+    def loss(batch: tuple[Tensor, Tensor]) -> Tensor:
+        pictures, latents = batch
+        errors: Tensor = (vae.decoder(latents) - pictures).abs().mean()
         return errors
 
-    return Stage("decoder", vae.decoder, loss, steps, rate, decay=0.995)
+    return Stage("decoder", vae.decoder, loss, steps, rate, decay=0.995, draw=draw_both)
 
 
 @torch.no_grad()
 def latents_of(vae: Any, batches: Iterable[Tensor]) -> Tensor:
     """The latents of batches of pictures or clips, as means: `(n, channels, ..., h, w)`."""
-    return torch.cat([vae.encode(batch).latent_dist.mean for batch in batches])
+    return torch.cat([vae.encode(it.to(vae.device)).latent_dist.mean.cpu() for it in batches])

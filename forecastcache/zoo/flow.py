@@ -60,53 +60,53 @@ class FlowMatching:
     def match(self, steps: int) -> Stage:
         """The stage that trains it without guidance, captions dropped now and then."""
 
-        def loss(generator: torch.Generator) -> Tensor:
+        def draw(generator: torch.Generator) -> Any:
             latents, captions = self.batch(generator)
             said = self._dropped(captions, CAPTION_DROPOUT, generator)
             noisy, sigma, target = self._interpolate(latents, generator)
-            one = torch.ones(len(latents))
-            return F.mse_loss(self._velocity(self.model, noisy, sigma, said, one), target)
+            return noisy, self._told(sigma, torch.ones(len(latents)), said), target
+
+        def loss(batch: Any) -> Tensor:
+            noisy, told, target = batch
+            return F.mse_loss(_velocity(self.model, noisy, told), target)
 
         one = (self.model,)
-        return Stage("transformer", self.model, loss, steps, RATE, compiled=one, movable=True)
+        return Stage("transformer", self.model, loss, steps, RATE, compiled=one, draw=draw)
 
     def distil(self, steps: int) -> Stage:
         """The stage that teaches it, trained, to obey its guidance embedding."""
         model, teacher = self.model, copy.deepcopy(self.model).eval().requires_grad_(False)
 
-        def loss(generator: torch.Generator) -> Tensor:
+        def draw(generator: torch.Generator) -> Any:
             latents, captions = self.batch(generator)
             noisy, sigma, _ = self._interpolate(latents, generator)
             count = len(latents)
             scale = 1 + (self.strongest - 1) * torch.rand(count, generator=generator)
             if self.unguided:
                 captions = self._dropped(captions, self.unguided, generator)
-            one = torch.ones(count)
-            teacher.to(next(model.parameters()).device)
+            one, empty = torch.ones(count), [self.empty] * count
+            said = ((one, captions), (one, empty), (scale, captions))
+            return noisy, scale, [self._told(sigma, *it) for it in said]
+
+        def loss(batch: Any) -> Tensor:
+            noisy, scale, (conditional, unconditional, guided) = batch
+            teacher.to(noisy.device)
             with torch.no_grad():
-                conditional = self._velocity(teacher, noisy, sigma, captions, one)
-                empty = [self.empty] * count
-                unconditional = self._velocity(teacher, noisy, sigma, empty, one)
-            target = torch.lerp(unconditional, conditional, _per_sample(scale, latents))
-            return F.mse_loss(self._velocity(model, noisy, sigma, captions, scale), target)
+                towards = _velocity(teacher, noisy, conditional)
+                away = _velocity(teacher, noisy, unconditional)
+            target = torch.lerp(away, towards, _per_sample(scale, noisy))
+            return F.mse_loss(_velocity(model, noisy, guided), target)
 
         both = (model, teacher)
-        return Stage("guidance", model, loss, steps, RATE / 3, compiled=both, movable=True)
+        return Stage("guidance", model, loss, steps, RATE / 3, compiled=both, draw=draw)
 
     def _dropped(self, captions: list[str], share: float, generator: torch.Generator) -> list[str]:
         dropped = torch.rand(len(captions), generator=generator) < share
         return [self.empty if out else it for out, it in zip(dropped.tolist(), captions)]
 
-    def _velocity(
-        self, model: nn.Module, noisy: Tensor, sigma: Tensor, captions: list[str], scale: Tensor
-    ) -> Tensor:
-        arguments = self.arguments(sigma, scale, *self.encode(captions))
-        device = next(model.parameters()).device
-        there = {
-            name: it.to(device) if isinstance(it, Tensor) else it for name, it in arguments.items()
-        }
-        velocity: Tensor = model(noisy.to(device), **there).sample
-        return velocity.to(noisy.device)
+    def _told(self, sigma: Tensor, scale: Tensor, captions: list[str]) -> dict[str, Any]:
+        """The arguments of the transformer's call beside the noisy latents."""
+        return self.arguments(sigma, scale, *self.encode(captions))
 
     def _interpolate(
         self, latents: Tensor, generator: torch.Generator
@@ -121,6 +121,11 @@ class FlowMatching:
         sigma = self.shift * even / (1 + (self.shift - 1) * even)
         noise = torch.randn(latents.shape, generator=generator)
         return torch.lerp(latents, noise, _per_sample(sigma, latents)), sigma, noise - latents
+
+
+def _velocity(model: nn.Module, noisy: Tensor, told: dict[str, Any]) -> Tensor:
+    velocity: Tensor = model(noisy, **told).sample
+    return velocity
 
 
 def _per_sample(numbers: Tensor, latents: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ et al., Muon is scalable for LLM training (2502.16982), equation 4, so that both
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -46,39 +46,43 @@ class Muon(torch.optim.Optimizer):
         """Move every parameter that has a gradient."""
         for group in self.param_groups:
             moved = [it for it in group["params"] if it.grad is not None]
-            changes = self._orthogonal(moved) if group["orthogonal"] else self._adam(moved)
-            for parameter, change in zip(moved, changes):
-                parameter.mul_(1 - group["lr"] * DECAY).sub_(change, alpha=group["lr"])
+            if not moved:
+                continue
+            gradients = [it.grad for it in moved]
+            change = self._orthogonal if group["orthogonal"] else self._adam
+            changes = change([self.state[it] for it in moved], gradients)
+            torch._foreach_mul_(moved, 1 - group["lr"] * DECAY)
+            torch._foreach_sub_(moved, changes, alpha=group["lr"])
 
-    def _orthogonal(self, parameters: list[nn.Parameter]) -> list[Tensor]:
+    def _orthogonal(self, states: list[dict[str, Any]], gradients: list[Tensor]) -> list[Tensor]:
+        for state, gradient in zip(states, gradients):
+            if not state:
+                state["momentum"] = torch.zeros_like(gradient)
+        momenta = [it["momentum"] for it in states]
+        torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+        ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)
         alike: dict[torch.Size, list[int]] = defaultdict(list)
-        for i, parameter in enumerate(parameters):
-            alike[parameter.shape].append(i)
+        for i, gradient in enumerate(gradients):
+            alike[gradient.shape].append(i)
         changes: dict[int, Tensor] = {}
         for shape, numbers in alike.items():
-            ahead = torch.stack([self._momentum(parameters[i]) for i in numbers])
-            scale = 0.2 * max(shape) ** 0.5
-            changes.update(zip(numbers, (scale * orthogonal(ahead)).unbind()))
-        return [changes[i] for i in range(len(parameters))]
+            turned = orthogonal(torch.stack([ahead[i] for i in numbers]))
+            changes.update(zip(numbers, (0.2 * max(shape) ** 0.5 * turned).unbind()))
+        return [changes[i] for i in range(len(gradients))]
 
-    def _momentum(self, parameter: nn.Parameter) -> Tensor:
-        state, gradient = self.state[parameter], parameter.grad
-        if not state:
-            state["momentum"] = torch.zeros_like(parameter)
-        momentum: Tensor = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
-        return torch.lerp(gradient, momentum, MOMENTUM)  # type: ignore[arg-type]
-
-    def _adam(self, parameters: list[nn.Parameter]) -> Iterable[Tensor]:
-        for parameter in parameters:
-            state, gradient = self.state[parameter], parameter.grad
+    def _adam(self, states: list[dict[str, Any]], gradients: list[Tensor]) -> Sequence[Tensor]:
+        for state, gradient in zip(states, gradients):
             if not state:
                 state["step"] = 0
-                state["mean"], state["square"] = (torch.zeros_like(parameter) for _ in range(2))
+                state["mean"], state["square"] = (torch.zeros_like(gradient) for _ in range(2))
             state["step"] += 1
-            first, second = (1 - beta ** state["step"] for beta in BETAS)
-            mean = state["mean"].lerp_(gradient, 1 - BETAS[0]) / first
-            square = state["square"].lerp_(gradient.square(), 1 - BETAS[1]) / second  # type: ignore[union-attr]
-            yield mean / (square.sqrt() + EPSILON)
+        means, squares = ([it[name] for it in states] for name in ("mean", "square"))
+        torch._foreach_lerp_(means, gradients, 1 - BETAS[0])
+        torch._foreach_lerp_(squares, torch._foreach_mul(gradients, gradients), 1 - BETAS[1])
+        first, second = ([1 - beta ** it["step"] for it in states] for beta in BETAS)
+        deviations = torch._foreach_sqrt(torch._foreach_div(squares, second))
+        torch._foreach_add_(deviations, EPSILON)
+        return torch._foreach_div(torch._foreach_div(means, first), deviations)
 
 
 def orthogonal(matrices: Tensor) -> Tensor:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import torch
 from rich.progress import (
@@ -24,13 +25,15 @@ from torch.optim.swa_utils import AveragedModel
 
 from forecastcache._util.atomic_write import atomic_write
 from forecastcache.errors import CheckpointError
+from forecastcache.zoo.captured import Captured, moved
 
 LOG = logging.getLogger("forecastcache")
 CHECKPOINT_EVERY = 200  # steps
 CHECKPOINT_SECONDS = 180.0
 WARM_UP, COOL_DOWN = 200, 0.15  # steps, and share of the steps, of a stage that is open-ended
 CAN_COMPILE = shutil.which("g++") is not None
-PARTS = ("model", "average", "optimiser", "rate")  # of a training's state, saved by these names
+# Of a training's state, saved by these names; and what is kept when it has ended.
+PARTS, KEPT = ("model", "average", "optimiser", "rate"), ("average",)
 
 
 def adamw(model: nn.Module, rate: float) -> torch.optim.Optimizer:
@@ -46,7 +49,7 @@ class Stage:
         name: file name of its checkpoint and its curve.
         model: model that is trained in place; it ends frozen, as the exponential average of its
             weights.
-        loss: loss of one batch, drawn with the generator given.
+        loss: loss of one batch, as `draw` gave it, on the model's device.
         steps: number of optimiser steps.
         rate: peak learning rate.
         decay: decay of the weights' exponential average.
@@ -55,19 +58,21 @@ class Stage:
         optimiser: function of a model and a rate, to their optimiser.
         open_ended: whether training may end at another step than was first said. The rate then
             warms up, stays, and falls to zero over the last steps; else it is one cosine cycle.
-        movable: whether the loss follows the model to another device.
+        draw: draws a batch with the generator given: nested tuples and dicts of tensors, of the
+            same shapes each time. A stage without it is trained on the CPU, and its loss is given
+            the generator.
     """
 
     name: str
     model: nn.Module
-    loss: Callable[[torch.Generator], Tensor]
+    loss: Callable[[Any], Tensor]
     steps: int
     rate: float
     decay: float = 0.999
     compiled: tuple[nn.Module, ...] = ()
     optimiser: Callable[[nn.Module, float], torch.optim.Optimizer] = adamw
     open_ended: bool = False
-    movable: bool = False
+    draw: Callable[[torch.Generator], Any] | None = None
 
 
 def fit(
@@ -83,7 +88,7 @@ def fit(
         stage: what to train.
         work: folder of its checkpoint and its curve.
         seed: seed of its batches.
-        device: where to train it, if it is movable.
+        device: where to train it, if it draws its batches apart.
         more: whether to train on, or only to take what the checkpoint holds.
 
     Returns:
@@ -94,8 +99,7 @@ def fit(
             where nothing may be trained.
     """
     checkpoint = work / f"{stage.name}.pt"
-    stage.model.to(device if stage.movable else "cpu")
-    state = _State(stage, seed)
+    state = _State(stage, seed, torch.device(device if stage.draw else "cpu"))
     if checkpoint.exists():
         state.load(checkpoint)
     elif not more:
@@ -136,14 +140,17 @@ def _train(state: _State, checkpoint: Path) -> None:
 class _State:
     """A training under way: all that is saved of it and goes on from there."""
 
-    def __init__(self, stage: Stage, seed: int) -> None:
+    def __init__(self, stage: Stage, seed: int, device: torch.device) -> None:
         self.started = perf_counter()
-        self.stage, self.seed = stage, seed
+        self.stage, self.seed, self.device = stage, seed, device
         self.losses: list[float] = []
-        self.model = stage.model.train().requires_grad_(True)
-        self.average = AveragedModel(self.model, avg_fn=_average(stage))
+        self.model = stage.model.to(device).train().requires_grad_(True)
+        self.average = AveragedModel(self.model, multi_avg_fn=_average(stage))
         self.optimiser = stage.optimiser(self.model, stage.rate)
         self.rate = _rate(stage, self.optimiser)
+        self._next: Any = None
+        on_gpu = device.type == "cuda"
+        self._advance = Captured(self._gradients) if on_gpu else self._gradients
 
     @property
     def seconds(self) -> float:
@@ -151,15 +158,27 @@ class _State:
 
     def step(self) -> None:
         """Take one optimiser step, on a batch that the seed and the step's number determine."""
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + len(self.losses))
-        loss = self.stage.loss(generator)
-        self.optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        loss = self._advance(self._batch(len(self.losses)))
         self.optimiser.step()
         self.rate.step()
         self.average.update_parameters(self.model)
+        if self.device.type == "cuda":  # which works on meanwhile
+            self._next = self._batch(len(self.losses) + 1)
         self.losses.append(loss.item())
+
+    def _batch(self, step: int) -> Any:
+        if self._next is not None:
+            batch, self._next = self._next, None
+            return batch
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        return moved(self.stage.draw(generator), self.device) if self.stage.draw else generator
+
+    def _gradients(self, batch: Any) -> Tensor:
+        self.optimiser.zero_grad()
+        loss = self.stage.loss(batch)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        return loss.detach()
 
     def standing(self) -> str:
         """How far it is, and how long it has to go at the speed so far."""
@@ -172,7 +191,8 @@ class _State:
         )
 
     def save(self, checkpoint: Path) -> None:
-        state = {name: getattr(self, name).state_dict() for name in PARTS}
+        ended = len(self.losses) == self.stage.steps
+        state = {name: getattr(self, name).state_dict() for name in (KEPT if ended else PARTS)}
         state |= {"losses": self.losses, "seconds": self.seconds}
         with atomic_write(checkpoint) as partial:
             torch.save(state | {"seed": self.seed, "steps": self.stage.steps}, partial)
@@ -192,18 +212,23 @@ class _State:
                 f"{checkpoint} has taken {len(self.losses)} steps already, {steps} are too few: "
                 "give more, and some for the rate to fall over"
             )
+        if len(self.losses) < steps and not all(name in saved for name in PARTS):
+            raise CheckpointError(
+                f"{checkpoint} is of a training that ended after {len(self.losses)} steps, so it "
+                f"cannot go on to {steps}: give another work folder, or remove it"
+            )
         self.started -= saved["seconds"]
-        for name in PARTS:
+        for name in (it for it in PARTS if it in saved):
             getattr(self, name).load_state_dict(saved[name])
 
 
-def _average(stage: Stage) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+def _average(stage: Stage) -> Callable[..., None]:
     """The exponential average; an open-ended one is young first, to be looked at early."""
 
-    def average(mean: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
+    def average(means: Sequence[Tensor], new: Sequence[Tensor], count: Tensor | int) -> None:
         young = (1 + int(count)) / (10 + int(count))
         decay = min(stage.decay, young) if stage.open_ended else stage.decay
-        return torch.lerp(mean, new, 1 - decay)
+        torch._foreach_lerp_(means, new, 1 - decay)
 
     return average
 

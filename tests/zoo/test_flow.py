@@ -49,7 +49,7 @@ def test_it_learns_the_velocity_from_data_to_noise(tmp_path):
     stage = matching(model).match(1)
     optimiser = torch.optim.Adam(model.parameters(), 0.1)
     for step in range(200):
-        loss = stage.loss(torch.Generator().manual_seed(step))
+        loss = stage.loss(stage.draw(torch.Generator().manual_seed(step)))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -64,7 +64,7 @@ def test_guidance_is_distilled_from_the_model_itself():
     stage = matching(model).distil(1)
     optimiser = torch.optim.SGD([model.pull], 0.05)
     for step in range(100):
-        loss = stage.loss(torch.Generator().manual_seed(step))
+        loss = stage.loss(stage.draw(torch.Generator().manual_seed(step)))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -76,7 +76,7 @@ def test_a_student_that_serves_true_guidance_too_hears_empty_captions():
     heard: list[str] = []
     stage = replace(matching(Line(), heard=heard), unguided=0.25).distil(1)
     for step in range(60):
-        stage.loss(torch.Generator().manual_seed(step))
+        stage.loss(stage.draw(torch.Generator().manual_seed(step)))
     # In each step: the teacher's captions, its empty ones, and the student's.
     asked = torch.tensor([text == "" for text in heard]).view(60, 3, 64)
     assert asked[:, 1].all()
@@ -88,7 +88,7 @@ def test_the_shift_moves_noise_levels_as_the_sampler_does():
     levels = []
     stage = matching(Line(), levels=levels, shift=3.0).match(1)
     for step in range(200):
-        stage.loss(torch.Generator().manual_seed(step))
+        stage.loss(stage.draw(torch.Generator().manual_seed(step)))
     # Half of them lie above 3 * 0.5 / (1 + 2 * 0.5).
     assert abs(torch.cat(levels).median().item() - 0.75) < 0.01
 
@@ -97,7 +97,7 @@ def test_captions_are_dropped_now_and_then():
     heard: list[str] = []
     stage = matching(Line(), heard=heard, empty=" ").match(1)
     for step in range(100):
-        stage.loss(torch.Generator().manual_seed(step))
+        stage.loss(stage.draw(torch.Generator().manual_seed(step)))
     share = heard.count(" ") / len(heard)
     assert abs(share - flow.CAPTION_DROPOUT) < 0.02
     assert set(heard) == {" ", "seven"}

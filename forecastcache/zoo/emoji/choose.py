@@ -22,9 +22,11 @@ from forecastcache.zoo.emoji import names, pictures
 
 ALIKE = 0.05  # RMS difference on grey, of 1, below which two pictures are one
 SAME = 0.06  # below which an emoji that was turned looks as before
-# As many as two cores can teach in some hours, and a caption tells apart.
-GROUPS = {"Animals & Nature", "Food & Drink"}
-TWINS = re.compile(r"facing right|\d")
+LEFT_OUT = {"Flags": {"flag"}, "Component": set[str]()}  # but for these subcategories
+DULL = {"alphanum", "family", "keycap", "skin-tone"}
+GENDERS = {"woman": "person", "man": "person", "women": "people", "men": "people"}
+TWINS = re.compile(r"facing right|^family|oclock$|^\w+ thirty$|\d")
+MIRRORING = {"Smileys & Emotion", "People & Body", "Animals & Nature", "Food & Drink"}
 WORDS = 5  # of a name, at most
 
 
@@ -40,7 +42,7 @@ def choose(records: Sequence[dict[str, Any]], cldr: dict[str, str]) -> list[name
     """
     ordered = sorted(records, key=lambda it: int(it["sort_order"]))
     said = {it["unified"]: plain(cldr[it["unified"]]) for it in ordered}
-    wanted = [it for it in ordered if _wanted(it, said[it["unified"]])]
+    wanted = [it for it in ordered if _wanted(it, said[it["unified"]], set(said.values()))]
     place = pictures.picture_folder()
     grey = torch.stack([_on_grey(pictures.opaque(place / it["image"])) for it in wanted])
     keep = _apart(grey)
@@ -51,10 +53,11 @@ def choose(records: Sequence[dict[str, Any]], cldr: dict[str, str]) -> list[name
             it["image"].removesuffix(".png"),
             said[it["unified"]],
             bool(tilts[i]),
-            bool(mirrors[i]),
+            it["category"] in MIRRORING and bool(mirrors[i]) and "left" not in said[it["unified"]]
+            and "right" not in said[it["unified"]],
         )
         for i, it in enumerate(wanted)
-    ]
+    ]  # fmt: skip
 
 
 def plain(name: str) -> str:
@@ -63,9 +66,18 @@ def plain(name: str) -> str:
     return " ".join(re.findall(r"[a-z0-9]+", letters))
 
 
-def _wanted(record: dict[str, Any], name: str) -> bool:
-    few = len(name.split()) <= WORDS
-    return record["category"] in GROUPS and few and not TWINS.search(name)
+def _wanted(record: dict[str, Any], name: str, every: set[str]) -> bool:
+    group, part = record["category"], record["subcategory"]
+    neutral = " ".join(GENDERS.get(word, word) for word in name.split())
+    bare = " ".join(word for word in name.split() if word not in GENDERS)
+    doubled = name != neutral and (neutral in every or bare in every)
+    return not (
+        (group in LEFT_OUT and part not in LEFT_OUT[group])
+        or part in DULL
+        or doubled
+        or TWINS.search(name)
+        or len(name.split()) > WORDS
+    )
 
 
 def _on_grey(picture: Tensor) -> Tensor:

@@ -114,7 +114,7 @@ class EmojiJudge(nn.Module):
             save_file(halves, partial)
 
 
-def train_emoji_judge(work: Path, seed: int = 0, steps: int = 1500) -> EmojiJudge:
+def train_emoji_judge(work: Path, seed: int = 0, steps: int = 2500) -> EmojiJudge:
     """A judge trained on every emoji in the combinations that are not held out, noisy.
 
     Raises:

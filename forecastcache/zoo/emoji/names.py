@@ -1,4 +1,4 @@
-"""The emoji of the zoo: Unicode's animals, plants, food and drink, without near doubles.
+"""The emoji of the zoo: Unicode's pictures without flags, skin tones and near doubles.
 
 `names.json` lists them, as `choose.py` made it.
 """
