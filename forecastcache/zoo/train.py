@@ -92,6 +92,7 @@ def make(
         The pipeline, and the seconds of training.
     """
     recipe = zoo.recipe(name)
+    torch.set_float32_matmul_precision("high")  # TF32 on a GPU; the CPU knows no other than float32
     torch.manual_seed(seed)
     pipe, seconds = recipe.pipeline(), 0.0
     for stage in recipe.stages(pipe, seed):

@@ -28,7 +28,8 @@ from forecastcache.errors import CheckpointError
 from forecastcache.zoo.captured import Captured, moved
 
 LOG = logging.getLogger("forecastcache")
-CHECKPOINT_EVERY = 200  # steps
+CHECKPOINT_EVERY = 2000  # steps
+RECENT = 200  # steps that a loss is averaged over
 CHECKPOINT_SECONDS = 180.0
 WARM_UP, COOL_DOWN = 200, 0.15  # steps, and share of the steps, of a stage that is open-ended
 CAN_COMPILE = shutil.which("g++") is not None
@@ -182,7 +183,7 @@ class _State:
 
     def standing(self) -> str:
         """How far it is, and how long it has to go at the speed so far."""
-        done, recent = len(self.losses), self.losses[-CHECKPOINT_EVERY:]
+        done, recent = len(self.losses), self.losses[-RECENT:]
         hours = self.seconds / 3600
         to_go = hours / done * (self.stage.steps - done)
         return (
