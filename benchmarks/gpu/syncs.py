@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,7 +32,7 @@ def main(asked: Asked, answer: Answer) -> None:
         sample(pipe, call, steps)
 
     run()
-    plain = waits(asked.device, run)
+    plain = places(asked.device, run)
     for site in GRANULARITIES:
         with answer.trying(site):
             reason = asked.no_time_for(1)
@@ -39,30 +41,37 @@ def main(asked: Asked, answer: Answer) -> None:
                 continue
             with fc.attach(pipe, fc.Every(3, first=2), fc.Taylor(1), site=site):
                 run()
-                attached = waits(asked.device, run)
+                attached = places(asked.device, run)
+            beyond = attached - plain
             answer.row(
                 site=site,
                 steps=steps,
-                plain=plain,
-                attached=attached,
-                beyond_per_step=(attached - plain) / steps,
+                plain=plain.total(),
+                attached=attached.total(),
+                beyond_per_step=beyond.total() / steps,
+                where=dict(beyond),
             )
 
 
-def waits(device: str, run: Callable[[], Any]) -> int:
-    """How often the host waits in a run: seen on a GPU, counted by what would wait on CPUs."""
-    with (_warned if device == "cuda" else host_reads)() as count:
+def places(device: str, run: Callable[[], Any]) -> Counter[str]:
+    """Where the host waits in a run, and how often: seen on a GPU, on CPUs what would wait."""
+    if device == "cuda":
+        with _warned() as seen:
+            run()
+        waits = (it for it in seen if WAITED in str(it.message))
+        return Counter(f"{Path(it.filename).name}:{it.lineno}" for it in waits)
+    with host_reads() as count:
         run()
-    return count()
+    return Counter({"somewhere": count()})
 
 
 @contextmanager
-def _warned() -> Iterator[Callable[[], int]]:
+def _warned() -> Iterator[list[warnings.WarningMessage]]:
     before = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         torch.cuda.set_sync_debug_mode("warn")
         try:
-            yield lambda: sum(WAITED in str(each.message) for each in seen)
+            yield seen
         finally:
             torch.cuda.set_sync_debug_mode(before)

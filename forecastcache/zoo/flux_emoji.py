@@ -34,11 +34,11 @@ from forecastcache.zoo.flow import FlowMatching, start_at_zero
 from forecastcache.zoo.muon import muon
 from forecastcache.zoo.training import Stage
 
-READING_STEPS, VAE_STEPS, STEPS, GUIDANCE_STEPS = 1200, 2000, 15_000, 2000
+READING_STEPS, VAE_STEPS, STEPS, GUIDANCE_STEPS = 1200, 2000, 25_000, 1500
 TEXT_TOKENS = zoo.entry("flux-emoji").call["max_sequence_length"]
 WIDTH = 96  # of the text encoders
 DECODER_STEPS = 3000
-BATCH, PARTS, WHOLES = 256, 8, 8
+BATCH, PARTS, WHOLES = 128, 8, 8
 PART = 32  # pixels: the autoencoder learns on squares of this width
 POOL = 65_536  # pictures that are drawn and encoded once: each combination about three times
 MEASURED = 2048  # of them, for the scaling of the latents
@@ -160,13 +160,17 @@ def _batches(vae: Any) -> Callable[[torch.Generator], tuple[Tensor, list[str]]]:
     packed = torch.zeros(len(pool), pictures.SIZE // 4 * pictures.SIZE // 4 // 4, 4 * CHANNELS)
     there = torch.zeros(len(pool), dtype=torch.bool)
 
+    def fill(new: Tensor) -> None:
+        scaled = (latents_of(encoder, pool[new].batches(128)) - shift) * factor
+        packed[new] = FluxPipeline._pack_latents(scaled, *scaled.shape)
+        there[new] = True
+
     def draw(generator: torch.Generator) -> tuple[Tensor, list[str]]:
         pick = torch.randint(len(pool), (BATCH,), generator=generator)
-        new = pick[~there[pick]].unique()
+        wanted = torch.arange(len(pool)) if encoder.device.type == "cuda" else pick
+        new = wanted[~there[wanted]].unique()
         if len(new):
-            scaled = (latents_of(encoder, pool[new].batches(128)) - shift) * factor
-            packed[new] = FluxPipeline._pack_latents(scaled, *scaled.shape)
-            there[new] = True
+            fill(new)
         return packed[pick], reading.said(rows[pick], generator)
 
     return draw

@@ -25,6 +25,7 @@ FEATURES = 64
 PICTURES = 96  # in a training batch
 CLIPS = 16
 NOISE = 0.1
+STEPS = 2500
 
 
 class Verdict(NamedTuple):
@@ -139,7 +140,7 @@ class Judge(nn.Module):
         save_model(self, str(path))
 
 
-def train_judge(work: Path, seed: int = 0, steps: int = 2500) -> Judge:
+def train_judge(work: Path, seed: int = 0, steps: int | None = None, device: str = "cpu") -> Judge:
     """A judge trained on every digit in every palette, still and moving, shifted and noisy."""
     torch.manual_seed(seed)
     judge, subjects = Judge(), every(data.scans("train"))
@@ -158,7 +159,7 @@ def train_judge(work: Path, seed: int = 0, steps: int = 2500) -> Judge:
             losses += map(F.cross_entropy, judge.answers(judge(noisy)), wanted)
         return torch.stack(losses).sum()
 
-    fit(Stage("judge", judge, loss, steps, rate=2e-3), work, seed)
+    fit(Stage("judge", judge, loss, steps or STEPS, rate=2e-3), work, seed, device)
     return judge
 
 

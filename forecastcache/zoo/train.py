@@ -31,7 +31,7 @@ CLIPS = 100
 BATCH = 50
 COLUMNS = 10  # of a grid
 COLOURS = 128
-JUDGES: dict[str, Callable[[Path, int], Any]] = {
+JUDGES: dict[str, Callable[[Path, int, int | None, str], Any]] = {
     "judge": train_judge,
     "emoji-judge": train_emoji_judge,
 }
@@ -56,7 +56,7 @@ def train(
     if name in JUDGES:
         if out is not None:
             raise OptionError("--out goes with a model; the judge has its place in the package")
-        judge = JUDGES[name](work, seed)
+        judge = JUDGES[name](work, seed, steps, device)
         judge.eval().save()
         print(judge.accuracy())
         return
@@ -92,7 +92,9 @@ def make(
         The pipeline, and the seconds of training.
     """
     recipe = zoo.recipe(name)
-    torch.set_float32_matmul_precision("high")  # TF32 on a GPU; the CPU knows no other than float32
+    torch.set_float32_matmul_precision(
+        "high"
+    )  # TF32 on a GPU; the CPU knows no other than float32
     torch.manual_seed(seed)
     pipe, seconds = recipe.pipeline(), 0.0
     for stage in recipe.stages(pipe, seed):

@@ -236,11 +236,12 @@ def _average(stage: Stage) -> Callable[..., None]:
 
 def _rate(stage: Stage, optimiser: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
     if stage.open_ended:
-        last = max(1, round(COOL_DOWN * stage.steps))
-        return torch.optim.lr_scheduler.LambdaLR(
-            optimiser,
-            lambda step: max(0.0, min(1, (step + 1) / WARM_UP, (stage.steps - step) / last)),
-        )
+
+        def share(step: int) -> float:
+            last = max(1, round(COOL_DOWN * stage.steps))
+            return max(0.0, min(1, (step + 1) / WARM_UP, (stage.steps - step) / last))
+
+        return torch.optim.lr_scheduler.LambdaLR(optimiser, share)
     return torch.optim.lr_scheduler.OneCycleLR(
         optimiser, stage.rate, total_steps=stage.steps, pct_start=0.05, cycle_momentum=False
     )

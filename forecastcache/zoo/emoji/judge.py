@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,12 +16,13 @@ from forecastcache.errors import UnknownNameError
 from forecastcache.zoo.emoji import captions, pictures
 from forecastcache.zoo.emoji.names import known
 from forecastcache.zoo.judge import agreement, shrinking
-from forecastcache.zoo.training import Stage, fit
+from forecastcache.zoo.training import Stage, asked_before, fit
 
 WEIGHTS = Path(__file__).parent.parent / "emoji-judge" / "judge.safetensors"
 FEATURES = 128
 WIDTHS = (3, 32, 64, 128, 192)
-BATCH = 64
+BATCH = 128
+STEPS = 12_000
 NOISE = 0.1
 REAL = 512  # held-out pictures that samples are held against
 
@@ -114,7 +116,9 @@ class EmojiJudge(nn.Module):
             save_file(halves, partial)
 
 
-def train_emoji_judge(work: Path, seed: int = 0, steps: int = 2500) -> EmojiJudge:
+def train_emoji_judge(
+    work: Path, seed: int = 0, steps: int | None = None, device: str = "cpu"
+) -> EmojiJudge:
     """A judge trained on every emoji in the combinations that are not held out, noisy.
 
     Raises:
@@ -123,15 +127,19 @@ def train_emoji_judge(work: Path, seed: int = 0, steps: int = 2500) -> EmojiJudg
     torch.manual_seed(seed)
     judge = EmojiJudge()
 
-    def loss(generator: torch.Generator) -> Tensor:
+    def draw(generator: torch.Generator) -> tuple[Tensor, ...]:
         shown = pictures.drawings_of("train", BATCH, generator)
         drawn = shown.draw()
         noisy = drawn + NOISE * torch.randn(drawn.shape, generator=generator)
-        answers = judge.answers(judge(noisy))
-        wanted = torch.tensor(shown.scenes()).unbind(1)
-        return torch.stack([F.cross_entropy(*it) for it in zip(answers, wanted)]).sum()
+        return noisy, torch.tensor(shown.scenes())
 
-    fit(Stage("judge", judge, loss, steps, rate=2e-3), work, seed)
+    def loss(batch: tuple[Tensor, ...]) -> Tensor:
+        noisy, wanted = batch
+        answers = judge.answers(judge(noisy))
+        return torch.stack([F.cross_entropy(*it) for it in zip(answers, wanted.unbind(1))]).sum()
+
+    stage = Stage("judge", judge, loss, STEPS, rate=2e-3, open_ended=True, draw=draw)
+    fit(replace(stage, steps=steps or asked_before(stage, work)), work, seed, device)
     judge.real.copy_(judge.features(_held_out(REAL, seed=1).draw()))
     return judge
 
