@@ -34,7 +34,7 @@ from forecastcache.zoo.flow import FlowMatching, start_at_zero
 from forecastcache.zoo.muon import muon
 from forecastcache.zoo.training import Stage
 
-READING_STEPS, VAE_STEPS, STEPS, GUIDANCE_STEPS = 1200, 2000, 25_000, 1500
+READING_STEPS, VAE_STEPS, STEPS, GUIDANCE_STEPS = 1200, 2000, 10_812, 1500
 TEXT_TOKENS = zoo.entry("flux-emoji").call["max_sequence_length"]
 WIDTH = 96  # of the text encoders
 DECODER_STEPS = 3000
