@@ -60,6 +60,19 @@ RECIPES: dict[str, ZooEntry] = {  # every model that can be made
         {**USUAL, "num_frames": 9, "max_sequence_length": 16, "guidance_scale": 2.5},
         moving=True,
     ),
+    "wan-digits": ZooEntry(
+        "WanPipeline, two networks that take turns, UniPC, text to video: handwritten digits in "
+        "motion, 9 frames of 32x32",
+        {
+            **USUAL,
+            "num_frames": 9,
+            "max_sequence_length": 16,
+            "negative_prompt": "",
+            "guidance_scale": 3.0,
+            "guidance_scale_2": 2.5,
+        },
+        moving=True,
+    ),
     "flux-emoji": ZooEntry(
         "FluxPipeline, text to image: emoji on coloured backgrounds, 64x64",
         {

@@ -13,6 +13,7 @@ from typing import Any
 
 from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import HunyuanVideoCausalConv3d
 from diffusers.models.autoencoders.autoencoder_kl_qwenimage import QwenImageCausalConv3d
+from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -45,7 +46,7 @@ def _repeating(module: Any, forward: Callable[..., Tensor], frames: Tensor) -> T
 def _blank(
     module: Any, forward: Callable[..., Tensor], frames: Tensor, cache_x: Tensor | None = None
 ) -> Tensor:
-    """Qwen's: before the first frame there is nothing."""
+    """Qwen's and Wan's: before the first frame there is nothing."""
     if frames.shape[2] > 1 or cache_x is not None:
         return forward(frames, cache_x)
     padded = F.pad(frames[:, :, 0], module._padding[:4])
@@ -56,4 +57,5 @@ def _blank(
 FLAT: dict[type[nn.Module], Callable[..., Tensor]] = {
     HunyuanVideoCausalConv3d: _repeating,
     QwenImageCausalConv3d: _blank,
+    WanCausalConv3d: _blank,
 }

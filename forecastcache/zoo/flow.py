@@ -45,6 +45,7 @@ class FlowMatching:
             still serves true guidance, at a guidance scale of 1.
         middle: share of the noise levels that are drawn around the middle, logit-normally as Esser
             et al. found best; the others are drawn evenly.
+        levels: the lowest and the highest noise level that it is trained for.
     """
 
     model: nn.Module
@@ -56,6 +57,7 @@ class FlowMatching:
     middle: float = 0.8
     strongest: float = STRONGEST
     unguided: float = 0.0
+    levels: tuple[float, float] = (0.0, 1.0)
 
     def match(self, steps: int) -> Stage:
         """The stage that trains it without guidance, captions dropped now and then."""
@@ -118,6 +120,8 @@ class FlowMatching:
             central = torch.rand(count, generator=generator) < self.middle
             normal = torch.randn(count, generator=generator)
             even = torch.where(central, normal.sigmoid(), even)
+        low, high = (it / (self.shift - (self.shift - 1) * it) for it in self.levels)
+        even = low + (high - low) * even
         sigma = self.shift * even / (1 + (self.shift - 1) * even)
         noise = torch.randn(latents.shape, generator=generator)
         return torch.lerp(latents, noise, _per_sample(sigma, latents)), sigma, noise - latents

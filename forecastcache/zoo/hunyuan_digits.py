@@ -69,7 +69,7 @@ def stages(pipe: HunyuanVideoPipeline, seed: int) -> Iterator[Stage]:
     subjects = set_in_motion(subjects_of(data.scans("train")), CLIPS, seed)
     with flattened(pipe.vae):
         yield autoencoder_stage(
-            pipe.vae, partial(_draw, subjects), VAE_STEPS, INK_WEIGHT, VAE_RATE
+            pipe.vae, partial(clips_or_stills, subjects), VAE_STEPS, INK_WEIGHT, VAE_RATE
         )
 
     flow = FlowMatching(
@@ -81,6 +81,14 @@ def stages(pipe: HunyuanVideoPipeline, seed: int) -> Iterator[Stage]:
     )
     yield flow.match(STEPS)
     yield flow.distil(GUIDANCE_STEPS)
+
+
+def clips_or_stills(subjects: Subjects, generator: torch.Generator) -> Tensor:
+    """A batch for the autoencoder: clips, or as often as `STILL` says single frames of clips."""
+    if torch.rand((), generator=generator) > STILL:
+        return subjects.sample(6, generator).draw()
+    clips = subjects.sample(32, generator).draw()
+    return clips[:, :, int(torch.randint(FRAMES, (), generator=generator))][:, :, None]
 
 
 def _vae() -> AutoencoderKLHunyuanVideo:
@@ -118,14 +126,6 @@ def _transformer() -> HunyuanVideoTransformer3DModel:
 def _encode(pipe: HunyuanVideoPipeline, captions: list[str]) -> tuple[Tensor, Tensor, Tensor]:
     words, pooled, mask = pipe.encode_prompt(captions, max_sequence_length=TEXT_TOKENS)
     return words, mask, pooled
-
-
-def _draw(subjects: Subjects, generator: torch.Generator) -> Tensor:
-    """A batch for the autoencoder: clips, or as often as `STILL` says single frames of clips."""
-    if torch.rand((), generator=generator) > STILL:
-        return subjects.sample(6, generator).draw()
-    clips = subjects.sample(32, generator).draw()
-    return clips[:, :, int(torch.randint(FRAMES, (), generator=generator))][:, :, None]
 
 
 def _latents(vae: Any, subjects: Subjects) -> Tensor:

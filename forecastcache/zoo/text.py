@@ -30,6 +30,8 @@ from transformers import (
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
+    UMT5Config,
+    UMT5EncoderModel,
 )
 
 from forecastcache.zoo import captions, data
@@ -70,19 +72,19 @@ def t5(words: Sequence[str], width: int = WIDTH) -> tuple[T5EncoderModel, T5Toke
         words: words of the captions.
         width: number of channels.
     """
-    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -20.0)]
-    whole = [(f"▁{word}", -5.0) for word in words]
-    tokenizer = T5Tokenizer(vocab=[*special, *whole, (",", -5.0)], extra_ids=0)
-    config = T5Config(
-        vocab_size=len(tokenizer),
-        d_model=width,
-        d_kv=width // HEADS,
-        d_ff=2 * width,
-        num_layers=2,
-        num_heads=HEADS,
-        dropout_rate=0.0,
-    )
-    return T5EncoderModel(config), tokenizer
+    tokenizer = _whole_words(words)
+    return T5EncoderModel(T5Config(**_sizes_of_t5(tokenizer, width))), tokenizer
+
+
+def umt5(words: Sequence[str], width: int = WIDTH) -> tuple[UMT5EncoderModel, T5Tokenizer]:
+    """UMT5's encoder, as T5's but for positions, which each layer has of its own.
+
+    Args:
+        words: words of the captions.
+        width: number of channels.
+    """
+    tokenizer = _whole_words(words)
+    return UMT5EncoderModel(UMT5Config(**_sizes_of_t5(tokenizer, width))), tokenizer
 
 
 def llama(template: str, words: Sequence[str]) -> tuple[LlamaModel, LlamaTokenizer]:
@@ -224,6 +226,24 @@ def _sizes(tokenizer: Any, width: int = WIDTH, layers: int = 2) -> dict[str, Any
         "num_attention_heads": HEADS,
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
+    }
+
+
+def _whole_words(words: Sequence[str]) -> T5Tokenizer:
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -20.0)]
+    whole = [(f"▁{word}", -5.0) for word in words]
+    return T5Tokenizer(vocab=[*special, *whole, (",", -5.0)], extra_ids=0)
+
+
+def _sizes_of_t5(tokenizer: Any, width: int) -> dict[str, Any]:
+    return {
+        "vocab_size": len(tokenizer),
+        "d_model": width,
+        "d_kv": width // HEADS,
+        "d_ff": 2 * width,
+        "num_layers": 2,
+        "num_heads": HEADS,
+        "dropout_rate": 0.0,
     }
 
 

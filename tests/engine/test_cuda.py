@@ -12,9 +12,11 @@ from ..conftest import SITES, make_transformer
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 ROUNDING = 512  # bytes to which the allocator rounds each block up
+STEPS = 8
+SAMPLE = 4 * 2 * 4 * 8 * 8  # bytes
 
 
-def run(model: torch.nn.Module, steps: int = 8) -> None:
+def run(model: torch.nn.Module, steps: int = STEPS) -> None:
     sample = torch.randn(2, 4, 8, 8, device="cuda")
     labels = torch.tensor([1, 2], device="cuda")
     for step in range(steps):
@@ -41,7 +43,8 @@ def test_the_allocator_holds_what_the_accountant_says(site):
         held = torch.cuda.memory_allocated() - before
         report = session.report()
     histories = len(report.dry_runs[0].sites)
-    slack = ROUNDING * histories
+    # Beside its features a session holds the newest sample, and times that nobody has read yet.
+    slack = ROUNDING * (histories + STEPS) + 2 * SAMPLE
     assert report.cache_bytes == report.cache_bytes_planned
     assert report.cache_bytes <= held <= report.cache_bytes + slack
     ahead = report.cache_bytes // 2  # forecasts of small features, made together
