@@ -60,6 +60,10 @@ RECIPES: dict[str, ZooEntry] = {  # every model that can be made
         {**USUAL, "num_frames": 9, "max_sequence_length": 16, "guidance_scale": 2.5},
         moving=True,
     ),
+    "qwen-lightning": ZooEntry(
+        "QwenImagePipeline in 8 steps of one call each, distilled from zoo:qwen-digits",
+        {**USUAL, "num_inference_steps": 8, "true_cfg_scale": 1.0},
+    ),
     "wan-digits": ZooEntry(
         "WanPipeline, two networks that take turns, UniPC, text to video: handwritten digits in "
         "motion, 9 frames of 32x32",

@@ -59,8 +59,8 @@ def pipeline() -> QwenImagePipeline:
 
 def stages(pipe: QwenImagePipeline, seed: int) -> Iterator[Stage]:
     """The stages of its training."""
-    encode = partial(_encode, pipe)
-    yield text.teach("qwen", pipe.text_encoder, lambda it: text.mean_word(*encode(it)))
+    said = partial(encode, pipe)
+    yield text.teach("qwen", pipe.text_encoder, lambda it: text.mean_word(*said(it)))
 
     subjects = subjects_of(data.scans("train"))
     with flattened(pipe.vae):
@@ -72,13 +72,47 @@ def stages(pipe: QwenImagePipeline, seed: int) -> Iterator[Stage]:
 
     flow = FlowMatching(
         pipe.transformer,
-        text.remembered(encode),
-        _arguments,
-        captioned(_latents(pipe.vae, subjects), subjects, BATCH),
+        text.remembered(said),
+        arguments,
+        captioned(latents_as_seen(pipe.vae, subjects), subjects, BATCH),
         SHIFT,
         empty=" ",
     )
     yield flow.match(STEPS)
+
+
+def encode(pipe: QwenImagePipeline, captions: list[str]) -> tuple[Tensor, Tensor]:
+    """The words of captions, `(n, 20, width)`, and where there are some, `(n, 20)`."""
+    words, mask = pipe.encode_prompt(captions)
+    if mask is None:
+        mask = torch.ones(words.shape[:2], dtype=torch.int64)
+    missing = TEXT_TOKENS - words.shape[1]
+    return F.pad(words, (0, 0, 0, missing)), F.pad(mask, (0, missing))
+
+
+def latents_as_seen(vae: Any, subjects: Subjects) -> Tensor:
+    """Every subject as the transformer sees it, `(n, 16, 16)`; sets the autoencoder's scaling."""
+    frames = (pictures[:, :, None] for pictures in subjects.batches(256))
+    latents = latents_of(vae, frames)[:, :, 0]
+    mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+    vae.register_to_config(
+        latents_mean=[round(it, 4) for it in mean.tolist()],
+        latents_std=[round(it, 4) for it in deviation.tolist()],
+    )
+    scaled = (latents - mean[:, None, None]) / deviation[:, None, None]
+    packed: Tensor = QwenImagePipeline._pack_latents(scaled, *scaled.shape)
+    return packed
+
+
+def arguments(sigma: Tensor, scale: Tensor, words: Tensor, mask: Tensor) -> dict[str, Any]:
+    """The arguments of the transformer's call beside the noisy latents; it is told no scale."""
+    side = data.SIZE // 8
+    return {
+        "encoder_hidden_states": words,
+        "encoder_hidden_states_mask": mask,
+        "timestep": sigma,
+        "img_shapes": [[(1, side, side)]] * len(words),
+    }
 
 
 def _vae() -> AutoencoderKLQwenImage:
@@ -105,35 +139,3 @@ def _transformer() -> QwenImageTransformer2DModel:
     )
     start_at_zero(transformer)
     return transformer
-
-
-def _encode(pipe: QwenImagePipeline, captions: list[str]) -> tuple[Tensor, Tensor]:
-    words, mask = pipe.encode_prompt(captions)
-    if mask is None:
-        mask = torch.ones(words.shape[:2], dtype=torch.int64)
-    missing = TEXT_TOKENS - words.shape[1]
-    return F.pad(words, (0, 0, 0, missing)), F.pad(mask, (0, missing))
-
-
-def _latents(vae: Any, subjects: Subjects) -> Tensor:
-    """Every subject as the transformer sees it, `(n, 16, 16)`; sets the autoencoder's scaling."""
-    frames = (pictures[:, :, None] for pictures in subjects.batches(256))
-    latents = latents_of(vae, frames)[:, :, 0]
-    mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
-    vae.register_to_config(
-        latents_mean=[round(it, 4) for it in mean.tolist()],
-        latents_std=[round(it, 4) for it in deviation.tolist()],
-    )
-    scaled = (latents - mean[:, None, None]) / deviation[:, None, None]
-    packed: Tensor = QwenImagePipeline._pack_latents(scaled, *scaled.shape)
-    return packed
-
-
-def _arguments(sigma: Tensor, scale: Tensor, words: Tensor, mask: Tensor) -> dict[str, Any]:
-    side = data.SIZE // 8
-    return {
-        "encoder_hidden_states": words,
-        "encoder_hidden_states_mask": mask,
-        "timestep": sigma,
-        "img_shapes": [[(1, side, side)]] * len(words),
-    }
