@@ -31,6 +31,7 @@ class ZooEntry:
         words: whether it is asked in words.
         moving: whether it makes videos.
         wording: place of the function that returns its `Wording`, below `forecastcache.zoo`.
+        weights: name of the model whose weights it has, called otherwise; empty for its own.
     """
 
     about: str
@@ -38,10 +39,12 @@ class ZooEntry:
     words: bool = True
     moving: bool = False
     wording: str = "captions:wording"
+    weights: str = ""
 
 
 USUAL = {"height": 32, "width": 32, "num_inference_steps": 50}
-RECIPES: dict[str, ZooEntry] = {  # every model that can be made
+EMOJI = {**USUAL, "height": 64, "width": 64, "max_sequence_length": 12}
+ENTRIES: dict[str, ZooEntry] = {
     "dit-digits": ZooEntry(
         "DiTPipeline, 60 classes: handwritten digits in six inks, 32x32",
         {"guidance_scale": 2.0},  # at the default of 4 its trajectories are stiff
@@ -79,20 +82,21 @@ RECIPES: dict[str, ZooEntry] = {  # every model that can be made
     ),
     "flux-emoji": ZooEntry(
         "FluxPipeline, text to image: emoji on coloured backgrounds, 64x64",
-        {
-            **USUAL,
-            "height": 64,
-            "width": 64,
-            "max_sequence_length": 12,
-            "guidance_scale": 5.0,
-        },
+        {**EMOJI, "guidance_scale": 5.0},
         wording="emoji.captions:emoji_wording",
     ),
+    "flux-emoji-true": ZooEntry(
+        "zoo:flux-emoji with true guidance, in two calls a step",
+        {**EMOJI, "guidance_scale": 1.0, "negative_prompt": "", "true_cfg_scale": 5.0},
+        wording="emoji.captions:emoji_wording",
+        weights="flux-emoji",
+    ),
 }
-MODELS = {  # those that come with this installation
+RECIPES = {name: it for name, it in ENTRIES.items() if not it.weights}  # what can be made
+MODELS = {  # what comes with this installation
     name: it
-    for name, it in RECIPES.items()
-    if (Path(__file__).parent / name / "model_index.json").is_file()
+    for name, it in ENTRIES.items()
+    if (Path(__file__).parent / (it.weights or name) / "model_index.json").is_file()
 }
 
 
@@ -129,7 +133,7 @@ def place(name: str) -> Path:
     Raises:
         UnknownNameError: listing the models there are.
     """
-    return Path(__file__).parent / _known(name)
+    return Path(__file__).parent / _weights(name)
 
 
 def calibration(name: str) -> Path:
@@ -147,7 +151,7 @@ def entry(name: str) -> ZooEntry:
     Raises:
         UnknownNameError: listing the models there are.
     """
-    return RECIPES[_known(name)]
+    return ENTRIES[_known(name)]
 
 
 def words_of(name: str) -> Wording:
@@ -173,12 +177,16 @@ def recipe(name: str) -> ModuleType:
     Raises:
         UnknownNameError: listing the models there are.
     """
-    return import_module(f"forecastcache.zoo.{_known(name).replace('-', '_')}")
+    return import_module(f"forecastcache.zoo.{_weights(name).replace('-', '_')}")
 
 
 def _known(name: str) -> str:
     bare = name.removeprefix(PREFIX)
-    if bare not in RECIPES:
+    if bare not in ENTRIES:
         known = ", ".join(PREFIX + model for model in MODELS)
         raise UnknownNameError(f"the zoo has no model {bare!r}: write one of {known}")
     return bare
+
+
+def _weights(name: str) -> str:
+    return entry(name).weights or _known(name)

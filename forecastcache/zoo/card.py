@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from safetensors import safe_open
 from torch import Tensor
 
@@ -33,18 +33,18 @@ pipe = DiffusionPipeline.from_pretrained(zoo.folder("{name}"), dtype=torch.float
 samples = pipe({example}, **zoo.entry("{name}").call).{output}
 ```
 
-- **Called with** {call}.{guided}
+- **Called with** {call}.{variants}
 - **Data**: {data}
-- **Recipe**: `python -m forecastcache.zoo.train {name}`, seed {seed}, {minutes:.0f} minutes on
-  {machine}. Loss curves beside this card.
+- **Recipe**: `python -m forecastcache.zoo.train {name}`, {training}.
+  Loss curves beside this card.
 - **Size**: {size:.1f} MB, {precision}; the transformer has {parameters:.1f} million parameters.
-- **Figures**: {accuracy:.1%} of {count} samples of 50 steps are judged as asked ({asked}); Fréchet
-  distance to held-out {kind} in the judge's features {frechet:.1f}. The judge,
+- **Figures**: {accuracy:.1%} of {count} samples of {steps} steps are judged as asked ({asked});
+  Fréchet distance to held-out {kind} in the judge's features {frechet:.1f}. The judge,
   {judge}.
 - **Licence**: Apache-2.0.
 """
-GUIDED = """ For true guidance in two calls, with
-  {call} instead."""
+VARIANT = """ `zoo:{name}` is
+  the same, called with {call}."""
 DIGITS = """1,438 of the 1,797 handwritten digits that scikit-learn carries (E. Alpaydin and
   C. Kaynak, Optical Recognition of Handwritten Digits, UCI, CC BY 4.0), drawn in coloured ink.
   120 others are for calibration, 239 are held out."""
@@ -58,21 +58,15 @@ class Training(NamedTuple):
 
     Attributes:
         seed: seed of weights and batches.
-        seconds: seconds that it took.
-        device: device of the transformer's training.
+        seconds: seconds that it took on each machine.
     """
 
     seed: int
-    seconds: float
-    device: str
+    seconds: Mapping[str, float]
 
-    @property
-    def machine(self) -> str:
-        """What it ran on, in words."""
-        if self.device != "cpu":
-            return self.device
-        threads = torch.get_num_threads()
-        return f"{threads} thread" + "s" * (threads > 1)
+    def __str__(self) -> str:
+        took = (f"{taken / 60:.0f} minutes on {on}" for on, taken in self.seconds.items())
+        return f"seed {self.seed}, {' and '.join(took)}"
 
 
 def card_of(
@@ -90,27 +84,28 @@ def card_of(
     """
     entry, recipe, judge = zoo.entry(name), zoo.recipe(name), zoo.recipe(name).reader()
     scores = Scorer(judge, recipe.asked(asked), recipe.real()).score(samples)
-    guided = getattr(recipe, "GUIDED", None)
+    variants = {other: it for other, it in zoo.ENTRIES.items() if it.weights == name}
     combination = getattr(recipe, "COMBINATION", "digit, ink and background")
     return CARD.format(
         name=name,
         about=entry.about,
         call=_listed(entry.call),
-        guided=GUIDED.format(call=_listed(guided)) if guided else "",
+        variants="".join(
+            VARIANT.format(name=other, call=_listed(it.call)) for other, it in variants.items()
+        ),
         output="frames" if entry.moving else "images",
         example=f'"{asked[0]}"' if entry.words else "pipe.get_label_ids(['red seven'])",
         data=getattr(recipe, "DATA", DIGITS)
         + HELD_OUT_CAPTIONS.format(combination=combination) * entry.words,
         asked=judge.asks + ", motion" * entry.moving,
         kind="clips" if entry.moving else "pictures",
-        seed=training.seed,
-        minutes=training.seconds / 60,
-        machine=training.machine,
+        training=training,
         size=sum(file.stat().st_size for file in folder.rglob("*.safetensors")) / 1e6,
         precision=_precision(folder),
         parameters=pipe.transformer.num_parameters() / 1e6,
         accuracy=scores.accuracy,
         count=len(samples),
+        steps=entry.call.get("num_inference_steps", 50),
         frechet=scores.frechet,
         judge=judge.accuracy(),
     )

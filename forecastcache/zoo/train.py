@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +61,9 @@ def train(
         judge.eval().save()
         print(judge.accuracy())
         return
+    weights = zoo.entry(name).weights
+    if weights:
+        raise OptionError(f"zoo:{name} is zoo:{weights}, called otherwise: make that one")
     if preview:
         print(preview_of(name, work, seed, samples or COLUMNS * 4))
         return
@@ -70,14 +74,14 @@ def train(
     pipe = _publish(name, trained, work, folder)
     pictures, asked = _sample(name, pipe, samples)
     _save_grid(pictures, folder / "samples.png")
-    card = card_of(name, pipe, folder, pictures, asked, Training(seed, seconds, device))
+    card = card_of(name, pipe, folder, pictures, asked, Training(seed, seconds))
     (folder / "README.md").write_text(card)
     print(card)
 
 
 def make(
     name: str, work: Path, seed: int = 0, steps: int | None = None, device: str = "cpu"
-) -> tuple[Any, float]:
+) -> tuple[Any, Counter[str]]:
     """Train the pipeline of a model, or go on with what `work` holds.
 
     Args:
@@ -89,14 +93,14 @@ def make(
         device: where a transformer is trained.
 
     Returns:
-        The pipeline, and the seconds of training.
+        The pipeline, and the seconds of training on each machine.
     """
     recipe = zoo.recipe(name)
     torch.set_float32_matmul_precision(
         "high"
     )  # TF32 on a GPU; the CPU knows no other than float32
     torch.manual_seed(seed)
-    pipe, seconds = recipe.pipeline(), 0.0
+    pipe, seconds = recipe.pipeline(), Counter[str]()
     for stage in recipe.stages(pipe, seed):
         if stage.open_ended:
             stage = replace(stage, steps=steps or asked_before(stage, work))
@@ -121,8 +125,9 @@ def preview_of(name: str, work: Path, seed: int, count: int) -> str:
         fit(stage, work, seed, more=False)
         if stage.open_ended:
             break
-    request = Request.of(zoo.PREFIX + name, "calibration", count=count, seed=1, steps=25)
-    pictures = torch.cat([it.sample(pipe, **recipe.GUIDED) for it in request.split(pipe, BATCH)])
+    shown = zoo.PREFIX + getattr(recipe, "PREVIEWED", name)
+    request = Request.of(shown, "calibration", count=count, seed=1, steps=25)
+    pictures = torch.cat([it.sample(pipe) for it in request.split(pipe, BATCH)])
     path = work / "preview.png"
     _save_grid(pictures, path)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ def fit(
     seed: int = 0,
     device: str = "cpu",
     more: bool = True,
-) -> float:
+) -> Counter[str]:
     """Train `stage.model`; go on where an earlier call with the same `work` folder was stopped.
 
     Args:
@@ -93,7 +94,7 @@ def fit(
         more: whether to train on, or only to take what the checkpoint holds.
 
     Returns:
-        Seconds of training, those of earlier calls included.
+        Seconds of training on each machine, those of earlier calls included.
 
     Raises:
         CheckpointError: `work` holds a checkpoint of another seed or number of steps, or none
@@ -108,7 +109,7 @@ def fit(
     if more:
         _train(state, checkpoint)
         _draw_curve(state.losses, stage.name, work / f"{stage.name}-loss.png")
-    seconds = state.seconds
+    seconds = state.seconds()
     stage.model.load_state_dict(state.average.module.state_dict())
     stage.model.eval().requires_grad_(False).to("cpu")
     return seconds
@@ -142,7 +143,7 @@ class _State:
     """A training under way: all that is saved of it and goes on from there."""
 
     def __init__(self, stage: Stage, seed: int, device: torch.device) -> None:
-        self.started = perf_counter()
+        self.begun, self.before = perf_counter(), Counter[str]()
         self.stage, self.seed, self.device = stage, seed, device
         self.losses: list[float] = []
         self.model = stage.model.to(device).train().requires_grad_(True)
@@ -153,9 +154,9 @@ class _State:
         on_gpu = device.type == "cuda"
         self._advance = Captured(self._gradients) if on_gpu else self._gradients
 
-    @property
-    def seconds(self) -> float:
-        return perf_counter() - self.started
+    def seconds(self) -> Counter[str]:
+        """What it took so far on each machine."""
+        return self.before + Counter({_machine(self.device): perf_counter() - self.begun})
 
     def step(self) -> None:
         """Take one optimiser step, on a batch that the seed and the step's number determine."""
@@ -184,7 +185,7 @@ class _State:
     def standing(self) -> str:
         """How far it is, and how long it has to go at the speed so far."""
         done, recent = len(self.losses), self.losses[-RECENT:]
-        hours = self.seconds / 3600
+        hours = self.seconds().total() / 3600
         to_go = hours / done * (self.stage.steps - done)
         return (
             f"{self.stage.name}: step {done} of {self.stage.steps}, loss "
@@ -194,7 +195,7 @@ class _State:
     def save(self, checkpoint: Path) -> None:
         ended = len(self.losses) == self.stage.steps
         state = {name: getattr(self, name).state_dict() for name in (KEPT if ended else PARTS)}
-        state |= {"losses": self.losses, "seconds": self.seconds}
+        state |= {"losses": self.losses, "seconds": dict(self.seconds())}
         with atomic_write(checkpoint) as partial:
             torch.save(state | {"seed": self.seed, "steps": self.stage.steps}, partial)
 
@@ -218,9 +219,16 @@ class _State:
                 f"{checkpoint} is of a training that ended after {len(self.losses)} steps, so it "
                 f"cannot go on to {steps}: give another work folder, or remove it"
             )
-        self.started -= saved["seconds"]
+        self.before = Counter(saved["seconds"])
         for name in (it for it in PARTS if it in saved):
             getattr(self, name).load_state_dict(saved[name])
+
+
+def _machine(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"{threads} thread" + "s" * (threads > 1)
 
 
 def _average(stage: Stage) -> Callable[..., None]:
