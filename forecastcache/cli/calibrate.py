@@ -34,6 +34,7 @@ from forecastcache.cli.options import (
 )
 from forecastcache.cli.outputs import require_file
 from forecastcache.errors import OptionError
+from forecastcache.zoo import usual_steps
 
 if TYPE_CHECKING:
     from forecastcache.calibration.targets import Effort, FitTarget
@@ -55,7 +56,7 @@ def calibrate_command(
     evaluations: EvaluationsOption = None,
     elements: ElementsOption = 65536,
     micro_batch: MicroBatchOption = 8,
-    steps: StepsOption = 50,
+    steps: StepsOption = None,
     seed: CalibrationSeedOption = None,
     size: SizesOption = [],  # noqa: B006
     guidance_scale: GuidanceScalesOption = [],  # noqa: B006
@@ -65,6 +66,7 @@ def calibrate_command(
     as_json: JsonOption = False,
 ) -> None:
     """Record plain runs of MODEL and fit what any speed needs, into one small file."""
+    steps = steps or usual_steps(model)
     from forecastcache.calibration.targets import Effort
 
     model_options = (model, device, choose("dtype", dtype, DTYPES))

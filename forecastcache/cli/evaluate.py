@@ -38,6 +38,7 @@ from forecastcache.cli.options import (
 )
 from forecastcache.cli.outputs import require_folder
 from forecastcache.errors import OptionError
+from forecastcache.zoo import usual_steps
 
 COUNT = 16  # samples where nothing says how many
 
@@ -52,7 +53,7 @@ def evaluate_command(
     calibration: RowsOfOption = None,
     computed: CountsOption = None,
     sweep: SweepOption = None,
-    steps: StepsOption = 50,
+    steps: StepsOption = None,
     seed: SeedOption = None,
     count: MeasuredCountOption = None,
     classes: ClassesOption = None,
@@ -65,6 +66,7 @@ def evaluate_command(
     as_json: JsonOption = False,
 ) -> None:
     """Sample MODEL in many ways and hold each against the plain run, a row each."""
+    steps = steps or usual_steps(model)
     chosen_dtype = choose("dtype", dtype, DTYPES)
     asked: dict[str, Any] = {
         "predictors": predictor,

@@ -25,7 +25,12 @@ SiteOfRunOption = Annotated[
     str | None, typer.Option("--site", help=f"{', '.join(GRANULARITIES)} (output)")
 ]
 DtypeOption = Annotated[str, typer.Option(help=", ".join(DTYPES))]
-StepsOption = Annotated[int, typer.Option(min=1, max=MOST["steps"], help="of a trajectory")]
+StepsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=MOST["steps"], help="of a trajectory (50, or what a zoo model was made for)"
+    ),
+]
 SeedOption = Annotated[
     int | None, typer.Option(min=0, max=MOST["seed"], help="of the first picture (0)")
 ]

@@ -39,6 +39,7 @@ from forecastcache.cli.options import (
 )
 from forecastcache.cli.outputs import require_folder
 from forecastcache.errors import OptionError
+from forecastcache.zoo import usual_steps
 
 if TYPE_CHECKING:
     from forecastcache.evaluation.measure import Measured
@@ -58,7 +59,7 @@ def run_command(
     computed: ComputedOption = None,
     psnr: PsnrOption = None,
     site: SiteOfRunOption = None,
-    steps: StepsOption = 50,
+    steps: StepsOption = None,
     seed: SeedOption = None,
     count: SampleCountOption = None,
     classes: ClassesOption = None,
@@ -71,6 +72,7 @@ def run_command(
     as_json: JsonOption = False,
 ) -> None:
     """Sample MODEL plainly and with forecasting, side by side, with the figures."""
+    steps = steps or usual_steps(model)
     chosen_dtype = choose("dtype", dtype, DTYPES)
     asked = Said(
         predictor, order, settings, interval, first, schedule, site, config,

@@ -25,6 +25,7 @@ from forecastcache.cli.options import (
     StepsOption,
 )
 from forecastcache.cli.outputs import require_folder
+from forecastcache.zoo import usual_steps
 
 
 def trace_command(
@@ -33,7 +34,7 @@ def trace_command(
         str | None,
         typer.Option(help="whose outputs are traced: transformer_blocks.2.attn (the model's)"),
     ] = None,
-    steps: StepsOption = 50,
+    steps: StepsOption = None,
     seed: SeedOption = None,
     count: Annotated[int, typer.Option(min=1, max=MOST["samples"], help="samples")] = 4,
     classes: ClassesOption = None,
@@ -47,6 +48,7 @@ def trace_command(
     as_json: JsonOption = False,
 ) -> None:
     """Sample MODEL plainly and draw how its features move from step to step."""
+    steps = steps or usual_steps(model)
     chosen_dtype = choose("dtype", dtype, DTYPES)
     trajectories, projections, data = paths = _paths(out, model, module)
     require_folder("--out", out, *(path.name for path in paths))

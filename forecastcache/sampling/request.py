@@ -58,10 +58,13 @@ class Request:
     ) -> Request:
         """A request with all that the zoo knows of `model`: how to call it, what to ask it.
 
+        Where no number of steps is given, it is what the model was made for.
+
         A model that is asked in words and given none gets captions of `split`. Words that it does
         not know are named in a warning.
         """
         model = str(model)
+        fields.setdefault("steps", zoo.usual_steps(model))
         if not model.startswith(zoo.PREFIX):
             return cls(**fields)
         entry = zoo.entry(model)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 name_new_places(__name__)
 
 PREFIX = "zoo:"
+STEPS = 50  # of a trajectory, where nothing else is known
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class ZooEntry:
     weights: str = ""
 
 
-USUAL = {"height": 32, "width": 32, "num_inference_steps": 50}
+USUAL = {"height": 32, "width": 32, "num_inference_steps": STEPS}
 EMOJI = {**USUAL, "height": 64, "width": 64, "max_sequence_length": 12}
 ENTRIES: dict[str, ZooEntry] = {
     "dit-digits": ZooEntry(
@@ -152,6 +153,21 @@ def entry(name: str) -> ZooEntry:
         UnknownNameError: listing the models there are.
     """
     return ENTRIES[_known(name)]
+
+
+def usual_steps(model: str) -> int:
+    """The number of steps that a model is called with: what a zoo model was made for, or 50.
+
+    Args:
+        model: zoo name, folder or hub id.
+
+    Raises:
+        UnknownNameError: the zoo has no such model.
+    """
+    if not model.startswith(PREFIX):
+        return STEPS
+    steps: int = entry(model).call.get("num_inference_steps", STEPS)
+    return steps
 
 
 def words_of(name: str) -> Wording:

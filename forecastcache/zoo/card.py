@@ -105,7 +105,7 @@ def card_of(
         parameters=pipe.transformer.num_parameters() / 1e6,
         accuracy=scores.accuracy,
         count=len(samples),
-        steps=entry.call.get("num_inference_steps", 50),
+        steps=zoo.usual_steps(zoo.PREFIX + name),
         frechet=scores.frechet,
         judge=judge.accuracy(),
     )

@@ -262,7 +262,7 @@ MISTAKES = {
     "dtype": ((ZOO, "--dtype", "int8"), "--dtype int8.*float32"),
     "device": ((ZOO, "--device", "abacus"), "device='abacus' cannot be used"),
     "zoo model": (("zoo:dit",), "no model 'dit': write one of zoo:dit-digits"),
-    "model": (("no-such",), "'no-such': write one of zoo:dit.*digits, a folder or a hub id"),
+    "model": (("no-such",), "'no-such': write one of zoo:dit.*, a folder or a hub id"),
     "step 60 of 50": ((ZOO, "--schedule", "0,60"), "step 60, but the trajectory has 50 steps"),
     "skips step 0": ((ZOO, "--schedule", "1,2"), "begin the list with 0"),
     "schedule no list": (

@@ -229,3 +229,15 @@ def test_prompts_from_a_file_are_asked_and_strangers_named(forecastcache, tmp_pa
     assert figures["guidance_scale"] == zoo.entry("flux-digits").call["guidance_scale"]
     assert [line for line in err.splitlines() if "does not know 'purple'" in line]
     assert err.count("does not know") == 1
+
+
+def test_a_model_of_few_steps_is_asked_for_few_and_another_name_has_the_same_weights():
+    assert Request.of("zoo:qwen-lightning", count=1).steps == 8
+    assert Request.of("zoo:qwen-lightning", count=1, steps=4).steps == 4
+    assert Request.of("zoo:flux-digits", count=1).steps == zoo.usual_steps("a/model") == 50
+    assert zoo.place("flux-emoji-true") == zoo.place("zoo:flux-emoji")
+    assert zoo.recipe("flux-emoji-true") is zoo.recipe("flux-emoji")
+    assert zoo.calibration("flux-emoji-true") != zoo.calibration("flux-emoji")
+    assert "flux-emoji-true" not in zoo.RECIPES
+    call = Request.of("zoo:flux-emoji-true", count=1).call
+    assert (call["true_cfg_scale"], call["guidance_scale"], call["height"]) == (5.0, 1.0, 64)
