@@ -115,10 +115,10 @@ def by_detail() -> Iterator[dict[str, Any]]:
         samples, _ = runs.near(**WAYS[PUBLISHED])
         detail = _detail(runs.plain[0])
         order = detail.argsort()
-        for quarter, chosen in enumerate(order.chunk(4), 1):
+        for quarter, picked in enumerate(order.chunk(4), 1):
             yield {
-                "model": model, "quarter": quarter, "detail": detail[chosen].mean().item(),
-                "psnr_db": samples[chosen].mean().item(),
+                "model": model, "quarter": quarter, "detail": detail[picked].mean().item(),
+                "psnr_db": samples[picked].mean().item(),
             }  # fmt: skip
 
 
