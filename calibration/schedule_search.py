@@ -23,11 +23,19 @@ Objective = Callable[[Steps], float]
 FARTHEST = 2  # steps that one computed step is moved at a time
 COARSE = 0.6  # share of the tries that the first looks take, at most
 FINER = 0.85  # share after which single steps are moved
+SCALE = 50  # steps that `last` is counted in
+FEW = 25  # steps of a trajectory, below which the family's defaults are looked at first
 EXPONENTS = (1.15, 1.06)  # factors by which the refinement moves a and b
 
 
 class Warp(NamedTuple):
-    """A member of the family: options of `Warped` but the count."""
+    """A member of the family: options of `Warped` but the count.
+
+    Attributes:
+        a: exponent of the beginning.
+        b: exponent of the end.
+        last: number of steps of 50 after the last computed one; of fewer, a like share.
+    """
 
     a: float
     b: float
@@ -35,7 +43,7 @@ class Warp(NamedTuple):
 
     def steps(self, count: int, total: int) -> Steps:
         """Its `count` computed steps of `total`; the last one as late as so many allow."""
-        last = min(self.last, total - count)
+        last = min(round(self.last * total / SCALE), total - count)
         return Warped(count, a=self.a, b=self.b, last=last).computed(total)
 
 
@@ -95,6 +103,8 @@ def search(
         warps: warps to look at then, the most promising first.
     """
     errors: dict[Steps, float] = {}
+    if total < FEW:
+        seeds = [*seeds, Warped(count).computed(total)]
 
     def error(steps: Steps) -> float:
         if steps not in errors:

@@ -134,7 +134,7 @@ class Learning:
 
     def _identity(self, recording: Recording) -> Identity:
         call = self.calls[0]
-        scale = call.arguments.get(guidance_argument(self.pipe, call.arguments))
+        scale = call.arguments.get(guidance_argument(self.pipe, call.arguments, call.arguments))
         eta = float(call.arguments.get("eta") or 0.0)
         second = call.arguments.get("guidance_scale_2")
         found = Identity.of(self.pipe, recording.steps, scale, eta, second)

@@ -21,6 +21,7 @@ from forecastcache.sampling.noise import noise_seeded
 
 SAID = 100  # words that a warning lists, at most
 COUNT = 10  # samples where nothing says how many
+NEGATIVE = ("negative_prompt", "negative_prompt_embeds")
 STRIDE = 11  # through the classes: in the zoo's order of ten digits an ink, both change
 
 
@@ -96,7 +97,7 @@ class Request:
             RequestError: the pipeline does not take what is asked, or needs what is not given.
         """
         takes = inspect.signature(pipe.__call__).parameters
-        guidance = guidance_argument(pipe, takes)
+        guidance = guidance_argument(pipe, takes, self.call)
         given = {
             "class_labels": self.classes,
             "prompt": self.prompts,
@@ -168,7 +169,8 @@ class Request:
 
     def guidance(self, pipe: Any) -> float | None:
         """The guidance scale that is asked for; None for the pipeline's own."""
-        name = guidance_argument(pipe, inspect.signature(pipe.__call__).parameters)
+        takes = inspect.signature(pipe.__call__).parameters
+        name = guidance_argument(pipe, takes, self.call)
         scale: float | None = self.arguments(pipe).get(name)
         return scale
 
@@ -247,10 +249,23 @@ def refusals_in_a_line(pipe: Any) -> Iterator[None]:
         raise RequestError(f"{name} cannot be called so: {in_a_line(error)}") from error
 
 
-def guidance_argument(pipe: Any, takes: Mapping[str, Any]) -> str:
-    """What the pipeline calls its guidance scale: Qwen-Image's takes two, and ignores one."""
+def guidance_argument(pipe: Any, takes: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    """What the pipeline calls the guidance scale that a call goes by.
+
+    Qwen-Image's takes two, and ignores one. FLUX's model is told one of two; asked for true
+    guidance too, the pipeline combines its branches at the other.
+
+    Args:
+        pipe: pipeline.
+        takes: what its call takes, by name.
+        asked: arguments of a call.
+    """
+    if "true_cfg_scale" not in takes:
+        return "guidance_scale"
     distilled = getattr(getattr(pipe, "transformer", None), "config", {}).get("guidance_embeds")
-    return "true_cfg_scale" if "true_cfg_scale" in takes and not distilled else "guidance_scale"
+    negative = any(asked.get(name) is not None for name in NEGATIVE)
+    combines = negative and (asked.get("true_cfg_scale") or 1.0) > 1
+    return "true_cfg_scale" if combines or not distilled else "guidance_scale"
 
 
 def _class_ids(pipe: Any, classes: Sequence[str], count: int) -> list[int]:
