@@ -61,9 +61,16 @@ def test_seeds_are_looked_at_first_and_the_best_warps_then():
         tried.append(steps)
         return 1.0
 
-    search(error, 3, 20, 5, seeds, GRID[7:])
+    search(error, 3, TOTAL, 5, seeds, GRID[7:])
     assert tried[:2] == seeds
-    assert tried[2] == GRID[7].steps(3, 20)
+    assert tried[2] == GRID[7].steps(3, TOTAL)
+
+
+def test_of_few_steps_the_familys_defaults_are_looked_at_first():
+    assert search(lambda steps: float(len(steps)), 5, 8, tries=1).computed == (0, 2, 4, 6, 7)
+    assert search(lambda steps: float(len(steps)), 5, TOTAL, tries=1).computed[-1] == TOTAL - 2
+    # The last computed step of 50, one before the end, is the end itself of eight.
+    assert Warp(1.1, 1.7, 1).steps(5, 8)[-1] == 7
 
 
 def test_warps_are_ranked_by_what_was_tried():

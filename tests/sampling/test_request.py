@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forecastcache.errors import RequestError
-from forecastcache.sampling.request import Request
+from forecastcache.sampling.request import Request, guidance_argument
 
 
 class Unconditional:
@@ -123,3 +124,22 @@ def test_what_a_pipeline_does_not_take_is_refused():
         Request(classes=["three"]).arguments(Classed())
     with pytest.raises(RequestError, match="2 seeds are given for 3 pictures"):
         Request(count=3, seeds=[1, 2])._seeds(3)
+
+
+@pytest.mark.parametrize(
+    ("embeds", "asked", "name"),
+    [
+        (True, {"true_cfg_scale": 4.0, "negative_prompt": ""}, "true_cfg_scale"),
+        (True, {"true_cfg_scale": 4.0}, "guidance_scale"),
+        (True, {"true_cfg_scale": 1.0, "negative_prompt": ""}, "guidance_scale"),
+        (True, {}, "guidance_scale"),
+        (False, {}, "true_cfg_scale"),
+    ],
+)
+def test_the_scale_of_a_pipeline_with_two_is_what_its_branches_are_combined_at(
+    embeds, asked, name
+):
+    pipe = SimpleNamespace(transformer=SimpleNamespace(config={"guidance_embeds": embeds}))
+    takes = dict.fromkeys(("true_cfg_scale", "guidance_scale", "negative_prompt"))
+    assert guidance_argument(pipe, takes, asked) == name
+    assert guidance_argument(pipe, {"guidance_scale": None}, asked) == "guidance_scale"
