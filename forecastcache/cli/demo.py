@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from forecastcache.sampling.request import Request
 
-MODEL = "zoo:flux-digits"
+MODEL = "zoo:flux-emoji"
 SPEEDUP = 5
 LEARNED = 4  # pictures
 
