@@ -123,3 +123,18 @@ def test_a_size_between_two_that_were_calibrated_is_not(pipe):
 def test_guidance_that_cannot_be_seen_is_not_compared(pipe):
     predictor = calibrated(pipe)
     assert predictor.for_sampling(Sampling(guidance=None, eta=0.0)) is predictor
+
+
+def test_true_guidance_beside_a_told_scale_is_what_rows_are_of(recwarn):
+    model = "zoo:flux-digits"
+    pipe = fc.load(model)
+    pipe.set_progress_bar_config(disable=True)
+    true = {"guidance_scale": 1.0, "negative_prompt": "", "true_cfg_scale": 3.0}
+    request = fc.Request.of(model, "calibration", count=2, steps=STEPS, call=true)
+    found = fc.calibrate(pipe, request, schedules=["0,2,4"])
+    assert found.identity.guidance == 3.0
+    with fc.attach(pipe, *found.choose(3)):
+        request.run(pipe)
+    assert not [it for it in recwarn if issubclass(it.category, ForecastCacheWarning)]
+    with fc.attach(pipe, *found.choose(3)), pytest.raises(CalibrationError, match="guidance 3"):
+        request.run(pipe, true_cfg_scale=2.0)
