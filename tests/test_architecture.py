@@ -66,6 +66,8 @@ RECIPES = (
     "flux_emoji",
     "hunyuan_digits",
     "qwen_digits",
+    "qwen_lightning",
+    "wan_digits",
 )  # of the zoo
 
 

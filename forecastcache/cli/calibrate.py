@@ -72,9 +72,8 @@ def calibrate_command(
     model_options = (model, device, choose("dtype", dtype, DTYPES))
     targets = _targets(schedule, steps)
     require_file("--out", out)
-    fields = requests_fields(
-        steps, seed, count, classes, prompts, guidance_scale, size, usual_seed=SEED
-    )
+    asked = steps, seed, count, classes, prompts, guidance_scale, size
+    fields = requests_fields(*asked, usual_seed=SEED)
     samples = [it["count"] or len(it.get("prompts", ())) or COUNT for it in fields]
     fields = [{**it, "count": count} for it, count in zip(fields, samples)]
     effort = Effort.within(samples, steps, targets, tries, refine, evaluations)

@@ -81,7 +81,7 @@ class Distillation:
 
     def stage(self, steps: int) -> Stage:
         """The stage that trains it."""
-        levels = noise_levels(EIGHT)
+        levels = levels_of_sampler(EIGHT)
 
         def loss(generator: torch.Generator) -> Tensor:
             latents, said = self.batch(generator)
@@ -106,7 +106,7 @@ class Distillation:
         return Stage("lightning", self.student, loss, steps, RATE)
 
 
-def noise_levels(steps: int) -> Tensor:
+def levels_of_sampler(steps: int) -> Tensor:
     """Where the sampler computes, `(steps + 1,)`, from 1 to 0."""
     even = torch.linspace(1, 0, steps + 1)
     return SHIFT * even / (1 + (SHIFT - 1) * even)
