@@ -11,7 +11,7 @@ et al., Muon is scalable for LLM training (2502.16982), equation 4, so that both
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -70,7 +70,7 @@ class Muon(torch.optim.Optimizer):
             changes.update(zip(numbers, (0.2 * max(shape) ** 0.5 * turned).unbind()))
         return [changes[i] for i in range(len(gradients))]
 
-    def _adam(self, states: list[dict[str, Any]], gradients: list[Tensor]) -> Sequence[Tensor]:
+    def _adam(self, states: list[dict[str, Any]], gradients: list[Tensor]) -> list[Tensor]:
         for state, gradient in zip(states, gradients):
             if not state:
                 state["step"] = 0
@@ -82,7 +82,7 @@ class Muon(torch.optim.Optimizer):
         first, second = ([1 - beta ** it["step"] for it in states] for beta in BETAS)
         deviations = torch._foreach_sqrt(torch._foreach_div(squares, second))
         torch._foreach_add_(deviations, EPSILON)
-        return torch._foreach_div(torch._foreach_div(means, first), deviations)
+        return list(torch._foreach_div(torch._foreach_div(means, first), deviations))
 
 
 def orthogonal(matrices: Tensor) -> Tensor:

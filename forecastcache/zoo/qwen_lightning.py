@@ -114,7 +114,9 @@ def levels_of_sampler(steps: int) -> Tensor:
 
 def _as_long_as(vectors: Tensor, others: Tensor) -> Tensor:
     """What the pipeline does to guided velocities."""
-    return vectors * others.norm(dim=-1, keepdim=True) / vectors.norm(dim=-1, keepdim=True)
+    lengths, wanted = (it.norm(dim=-1, keepdim=True) for it in (vectors, others))
+    scaled: Tensor = vectors * wanted / lengths
+    return scaled
 
 
 def _velocity(model: Any, noisy: Tensor, sigma: Tensor, said: tuple[Tensor, ...]) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -234,7 +234,7 @@ def _machine(device: torch.device) -> str:
 def _average(stage: Stage) -> Callable[..., None]:
     """The exponential average; an open-ended one is young first, to be looked at early."""
 
-    def average(means: Sequence[Tensor], new: Sequence[Tensor], count: Tensor | int) -> None:
+    def average(means: list[Tensor], new: list[Tensor], count: Tensor | int) -> None:
         young = (1 + int(count)) / (10 + int(count))
         decay = min(stage.decay, young) if stage.open_ended else stage.decay
         torch._foreach_lerp_(means, new, 1 - decay)
