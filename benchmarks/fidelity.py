@@ -156,7 +156,7 @@ def main() -> None:
     torch.manual_seed(0)
     calibrated = "--calibrated" in sys.argv
     names = [it for it in sys.argv[1:] if it != "--calibrated"]
-    names = names or [zoo.PREFIX + name for name in zoo.MODELS]
+    names = names or [zoo.PREFIX + name for name in zoo.calibrated()]
     path = RESULTS / "fidelity.json"
     known = json.loads(path.read_text())["rows"] if path.exists() else []
     fresh = [
@@ -165,7 +165,7 @@ def main() -> None:
         for row in rows(name, [it for it in known if calibrated and it["model"] == name])
     ]
     kept = [row for row in known if row["model"] not in names]
-    order = [zoo.PREFIX + name for name in zoo.MODELS]
+    order = [zoo.PREFIX + name for name in zoo.calibrated()]
     found = sorted(kept + fresh, key=lambda row: order.index(row["model"]))
     record("fidelity", found)
     start, end = "<!-- tables -->", "<!-- end of tables -->"

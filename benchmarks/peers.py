@@ -124,7 +124,7 @@ def figures(model: str, row: Measurement) -> dict[str, Any]:
 
 def main() -> None:
     logging.set_verbosity_error()
-    models = [zoo.PREFIX + name for name in zoo.MODELS]
+    models = [zoo.PREFIX + name for name in zoo.calibrated()]
     torch.manual_seed(0)
     options = [it for it in sys.argv[1:] if it.startswith("--")]
     asked = [it for it in sys.argv[1:] if it not in options] or models

@@ -18,7 +18,7 @@ COMPUTED = 9
 def main(asked: Asked, answer: Answer) -> None:
     torch.set_num_threads(1)  # more cost small models more than they give
     count = 2 if asked.tiny else 4
-    models = ["flux-digits"] if asked.tiny else [name for name in zoo.MODELS if zoo.made(name)]
+    models = ["flux-digits"] if asked.tiny else zoo.calibrated()
     places = [(asked.device, torch.bfloat16), ("cpu", torch.float32)]
     for name in models:
         longest = 1.0

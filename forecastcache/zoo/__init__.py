@@ -146,6 +146,11 @@ def calibration(name: str) -> Path:
     return Path(__file__).parent / "calibrations" / f"{_known(name)}.safetensors"
 
 
+def calibrated() -> list[str]:
+    """The names of the models that come with a calibration, without `zoo:` before them."""
+    return [name for name in MODELS if calibration(name).is_file()]
+
+
 def entry(name: str) -> ZooEntry:
     """What is known of a zoo model.
 

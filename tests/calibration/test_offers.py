@@ -170,9 +170,7 @@ def test_the_old_name_of_a_figure_goes_on(calibration):
         assert calibration.offer(4).psnr_db == 40.0
 
 
-@pytest.mark.parametrize(
-    "name", sorted(name for name in zoo.MODELS if zoo.calibration(name).is_file())
-)
+@pytest.mark.parametrize("name", sorted(zoo.calibrated()))
 def test_what_ships_foretells_what_came_nine_times_of_ten(name):
     """Of each count, by the counts that are left: the figure of what would have been offered."""
     calibration = Calibration.load(zoo.PREFIX + name)

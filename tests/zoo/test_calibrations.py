@@ -14,7 +14,7 @@ from forecastcache.sampling.loading import load
 from forecastcache.sampling.request import Request
 from forecastcache.sampling.trajectory import trajectory_of
 
-MADE = [name for name in zoo.MODELS if zoo.calibration(name).is_file()]
+MADE = zoo.calibrated()
 PUBLISHED = fc.Every(7, first=3)  # 9 computed of 50
 
 
