@@ -112,6 +112,20 @@ def decoder_stage(
     return Stage("decoder", vae.decoder, loss, steps, rate, decay=0.995, draw=draw_both)
 
 
+def normalised(vae: Any, latents: Tensor) -> Tensor:
+    """Latents `(n, channels, ...)` of mean 0 and deviation 1 in each channel.
+
+    Sets the scaling of an autoencoder that has one for each channel.
+    """
+    others = [it for it in range(latents.dim()) if it != 1]
+    mean, deviation = (of(others, keepdim=True) for of in (latents.mean, latents.std))
+    vae.register_to_config(
+        latents_mean=[round(it, 4) for it in mean.flatten().tolist()],
+        latents_std=[round(it, 4) for it in deviation.flatten().tolist()],
+    )
+    return (latents - mean) / deviation
+
+
 @torch.no_grad()
 def latents_of(vae: Any, batches: Iterable[Tensor]) -> Tensor:
     """The latents of batches of pictures or clips, as means: `(n, channels, ..., h, w)`."""

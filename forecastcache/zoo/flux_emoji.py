@@ -149,7 +149,8 @@ def _wholes(generator: torch.Generator) -> Tensor:
 def _batches(vae: Any) -> Callable[[torch.Generator], tuple[Tensor, list[str]]]:
     """Draws latents and captions from a pool; sets the autoencoder's scaling.
 
-    A picture of the pool is drawn and encoded when it is first asked for.
+    A picture of the pool is drawn and encoded when it is first asked for; where there is a GPU,
+    which would wait for each, all of them are at once.
     """
     encoder = deepcopy(vae).to("cuda" if torch.cuda.is_available() else "cpu")
     pool = pictures.drawings_of("train", POOL, torch.Generator().manual_seed(0))
@@ -165,10 +166,12 @@ def _batches(vae: Any) -> Callable[[torch.Generator], tuple[Tensor, list[str]]]:
         packed[new] = FluxPipeline._pack_latents(scaled, *scaled.shape)
         there[new] = True
 
+    if encoder.device.type == "cuda":
+        fill(torch.arange(len(pool)))
+
     def draw(generator: torch.Generator) -> tuple[Tensor, list[str]]:
         pick = torch.randint(len(pool), (BATCH,), generator=generator)
-        wanted = torch.arange(len(pool)) if encoder.device.type == "cuda" else pick
-        new = wanted[~there[wanted]].unique()
+        new = pick[~there[pick]].unique()
         if len(new):
             fill(new)
         return packed[pick], reading.said(rows[pick], generator)

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-import torch
 from diffusers import (
     AutoencoderKLHunyuanVideo,
     FlowMatchEulerDiscreteScheduler,
@@ -27,8 +26,13 @@ from forecastcache.zoo import captions, data, judge, scores, text
 from forecastcache.zoo.autoencoder import autoencoder_stage, latents_of
 from forecastcache.zoo.flat import flattened
 from forecastcache.zoo.flow import FlowMatching, start_at_zero
-from forecastcache.zoo.motion import FRAMES
-from forecastcache.zoo.pictures import Subjects, captioned, set_in_motion, subjects_of
+from forecastcache.zoo.pictures import (
+    Subjects,
+    captioned,
+    clips_or_stills,
+    set_in_motion,
+    subjects_of,
+)
 from forecastcache.zoo.training import Stage
 
 VAE_STEPS, STEPS, GUIDANCE_STEPS = 3600, 7000, 500
@@ -37,7 +41,6 @@ BATCH = 64
 CHANNELS = 4  # with the original's 16, so small a network learns the digits far more slowly
 LATENT_FRAMES = 3
 CLIPS = 16_000
-STILL = 0.75  # share of the autoencoder's batches that are single frames: colours are learned so
 INK_WEIGHT = 4.0
 # A third of the other recipes': on single frames, repeated at the edge of time, the three slices
 # of a kernel get the same gradient, and Adam moves their sum three times as far.
@@ -81,14 +84,6 @@ def stages(pipe: HunyuanVideoPipeline, seed: int) -> Iterator[Stage]:
     )
     yield flow.match(STEPS)
     yield flow.distil(GUIDANCE_STEPS)
-
-
-def clips_or_stills(subjects: Subjects, generator: torch.Generator) -> Tensor:
-    """A batch for the autoencoder: clips, or as often as `STILL` says single frames of clips."""
-    if torch.rand((), generator=generator) > STILL:
-        return subjects.sample(6, generator).draw()
-    clips = subjects.sample(32, generator).draw()
-    return clips[:, :, int(torch.randint(FRAMES, (), generator=generator))][:, :, None]
 
 
 def _vae() -> AutoencoderKLHunyuanVideo:

@@ -11,6 +11,7 @@ from torch import Tensor
 from forecastcache.zoo import captions, data, motion
 
 BARE = 0.1  # share of captions that say no background
+STILL = 0.75  # share of the autoencoder's batches that are single frames: colours are learned so
 PLAIN = 0.2  # share of captions that say nothing of weight or slant
 
 
@@ -79,6 +80,14 @@ def set_in_motion(subjects: Subjects, count: int, seed: int) -> Subjects:
     chosen = subjects.sample(count, generator)
     moves = torch.randint(len(motion.MOTIONS), (count,), generator=generator)
     return replace(chosen, motion=moves)
+
+
+def clips_or_stills(subjects: Subjects, generator: torch.Generator) -> Tensor:
+    """A batch for the autoencoder: clips, or as often as `STILL` says single frames of clips."""
+    if torch.rand((), generator=generator) > STILL:
+        return subjects.sample(6, generator).draw()
+    clips = subjects.sample(32, generator).draw()
+    return clips[:, :, int(torch.randint(motion.FRAMES, (), generator=generator))][:, :, None]
 
 
 def captions_of(subjects: Subjects, generator: torch.Generator) -> list[str]:

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from forecastcache.zoo import captions, data, judge, scores, text
-from forecastcache.zoo.autoencoder import autoencoder_stage, latents_of
+from forecastcache.zoo.autoencoder import autoencoder_stage, latents_of, normalised
 from forecastcache.zoo.flat import flattened
 from forecastcache.zoo.flow import FlowMatching, start_at_zero
 from forecastcache.zoo.pictures import Subjects, captioned, subjects_of
@@ -93,13 +93,7 @@ def encode(pipe: QwenImagePipeline, captions: list[str]) -> tuple[Tensor, Tensor
 def latents_as_seen(vae: Any, subjects: Subjects) -> Tensor:
     """Every subject as the transformer sees it, `(n, 16, 16)`; sets the autoencoder's scaling."""
     frames = (pictures[:, :, None] for pictures in subjects.batches(256))
-    latents = latents_of(vae, frames)[:, :, 0]
-    mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
-    vae.register_to_config(
-        latents_mean=[round(it, 4) for it in mean.tolist()],
-        latents_std=[round(it, 4) for it in deviation.tolist()],
-    )
-    scaled = (latents - mean[:, None, None]) / deviation[:, None, None]
+    scaled = normalised(vae, latents_of(vae, frames)[:, :, 0])
     packed: Tensor = QwenImagePipeline._pack_latents(scaled, *scaled.shape)
     return packed
 

@@ -76,15 +76,10 @@ def t5(words: Sequence[str], width: int = WIDTH) -> tuple[T5EncoderModel, T5Toke
     return T5EncoderModel(T5Config(**_sizes_of_t5(tokenizer, width))), tokenizer
 
 
-def umt5(words: Sequence[str], width: int = WIDTH) -> tuple[UMT5EncoderModel, T5Tokenizer]:
-    """UMT5's encoder, as T5's but for positions, which each layer has of its own.
-
-    Args:
-        words: words of the captions.
-        width: number of channels.
-    """
+def umt5(words: Sequence[str]) -> tuple[UMT5EncoderModel, T5Tokenizer]:
+    """UMT5's encoder, as T5's but for positions, which each layer has of its own."""
     tokenizer = _whole_words(words)
-    return UMT5EncoderModel(UMT5Config(**_sizes_of_t5(tokenizer, width))), tokenizer
+    return UMT5EncoderModel(UMT5Config(**_sizes_of_t5(tokenizer, WIDTH))), tokenizer
 
 
 def llama(template: str, words: Sequence[str]) -> tuple[LlamaModel, LlamaTokenizer]:

@@ -25,7 +25,7 @@ from forecastcache.zoo.card import Training, card_of
 from forecastcache.zoo.emoji.judge import train_emoji_judge
 from forecastcache.zoo.judge import train_judge
 from forecastcache.zoo.scores import Scorer
-from forecastcache.zoo.training import asked_before, fit
+from forecastcache.zoo.training import asked_before, ending, fit
 
 SAMPLES = 300
 CLIPS = 100
@@ -96,15 +96,11 @@ def make(
         The pipeline, and the seconds of training on each machine.
     """
     recipe = zoo.recipe(name)
-    torch.set_float32_matmul_precision(
-        "high"
-    )  # TF32 on a GPU; the CPU knows no other than float32
+    torch.backends.cuda.matmul.allow_tf32 = True
     torch.manual_seed(seed)
     pipe, seconds = recipe.pipeline(), Counter[str]()
     for stage in recipe.stages(pipe, seed):
-        if stage.open_ended:
-            stage = replace(stage, steps=steps or asked_before(stage, work))
-        seconds += fit(stage, work, seed, device)
+        seconds += fit(ending(stage, work, steps), work, seed, device)
     return pipe, seconds
 
 

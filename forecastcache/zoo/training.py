@@ -7,7 +7,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -113,6 +113,13 @@ def fit(
     stage.model.load_state_dict(state.average.module.state_dict())
     stage.model.eval().requires_grad_(False).to("cpu")
     return seconds
+
+
+def ending(stage: Stage, work: Path, steps: int | None) -> Stage:
+    """A stage that ends where it is asked to, if its end is open, or where it last was."""
+    if not stage.open_ended:
+        return stage
+    return replace(stage, steps=steps or asked_before(stage, work))
 
 
 def asked_before(stage: Stage, work: Path) -> int:

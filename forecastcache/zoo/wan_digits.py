@@ -23,11 +23,17 @@ from torch import Tensor
 
 from forecastcache import zoo
 from forecastcache.zoo import captions, data, judge, scores, text
-from forecastcache.zoo.autoencoder import autoencoder_stage, latents_of
+from forecastcache.zoo.autoencoder import autoencoder_stage, latents_of, normalised
 from forecastcache.zoo.flat import flattened
 from forecastcache.zoo.flow import FlowMatching
-from forecastcache.zoo.hunyuan_digits import CHANNELS, CLIPS, INK_WEIGHT, clips_or_stills
-from forecastcache.zoo.pictures import Subjects, captioned, set_in_motion, subjects_of
+from forecastcache.zoo.hunyuan_digits import CHANNELS, CLIPS, INK_WEIGHT
+from forecastcache.zoo.pictures import (
+    Subjects,
+    captioned,
+    clips_or_stills,
+    set_in_motion,
+    subjects_of,
+)
 from forecastcache.zoo.training import Stage
 
 VAE_STEPS, STEPS, EXPERT_STEPS = 3000, 4500, 1000
@@ -117,13 +123,7 @@ def _encode(pipe: WanPipeline, captions: list[str]) -> tuple[Tensor, Tensor]:
 
 def _latents(vae: Any, subjects: Subjects) -> Tensor:
     """Every clip as the transformer sees it, `(n, 4, 3, 8, 8)`; sets the scaling."""
-    latents = latents_of(vae, subjects.batches(64))
-    mean, deviation = latents.mean((0, 2, 3, 4)), latents.std((0, 2, 3, 4))
-    vae.register_to_config(
-        latents_mean=[round(it, 4) for it in mean.tolist()],
-        latents_std=[round(it, 4) for it in deviation.tolist()],
-    )
-    return (latents - mean[:, None, None, None]) / deviation[:, None, None, None]
+    return normalised(vae, latents_of(vae, subjects.batches(64)))
 
 
 def _arguments(sigma: Tensor, scale: Tensor, words: Tensor, mask: Tensor) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from forecastcache.errors import UnknownNameError
 from forecastcache.zoo.emoji import captions, pictures
 from forecastcache.zoo.emoji.names import known
 from forecastcache.zoo.judge import agreement, shrinking
-from forecastcache.zoo.training import Stage, asked_before, fit
+from forecastcache.zoo.training import Stage, ending, fit
 
 WEIGHTS = Path(__file__).parent.parent / "emoji-judge" / "judge.safetensors"
 FEATURES = 128
@@ -139,7 +138,7 @@ def train_emoji_judge(
         return torch.stack([F.cross_entropy(*it) for it in zip(answers, wanted.unbind(1))]).sum()
 
     stage = Stage("judge", judge, loss, STEPS, rate=2e-3, open_ended=True, draw=draw)
-    fit(replace(stage, steps=steps or asked_before(stage, work)), work, seed, device)
+    fit(ending(stage, work, steps), work, seed, device)
     judge.real.copy_(judge.features(_held_out(REAL, seed=1).draw()))
     return judge
 
