@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,30 +105,31 @@ def rows(name: str, known: Sequence[dict[str, Any]] = ()) -> list[dict[str, Any]
     formulas = [row for row in known if row["what"].endswith(", its best schedule")]
     found += formulas
     for spec in () if formulas else (*PREDICTORS, "open loop"):
-        best = best_schedule(searching, 9, spec, calibration)
-        measure(f"{spec}, its best schedule", best, predictor_of(spec, best, calibration))
+        predictor = partial(predictor_of, spec, calibration)
+        best = best_schedule(searching, 9, predictor, TRIES)
+        measure(f"{spec}, its best schedule", best, predictor(best))
     for count in sorted({len(fit.computed) for fit in calibration.fits}):
         measure(f"closed loop, searched {count}", *calibration.choose(count))
     return found
 
 
-def predictor_of(spec: str, schedule: fc.Schedule, calibration: Calibration) -> Predictor:
+def predictor_of(spec: str, calibration: Calibration, schedule: fc.Schedule) -> Predictor:
     if spec == "open loop":
         return calibration.predictor(schedule, "open")
     return parse_predictor(spec)
 
 
 def best_schedule(
-    fidelity: Fidelity, count: int, spec: str, calibration: Calibration
+    fidelity: Fidelity, count: int, predictor: Callable[[fc.Schedule], Predictor], tries: int
 ) -> fc.Listed:
-    """Searched for as the closed-loop schedules were: the same family, as many tries."""
+    """Searched for as the closed-loop schedules were: over the same family."""
     cache = OutputCache()
 
     def error(computed: tuple[int, ...]) -> float:
         schedule = fc.Listed(computed)
-        return -fidelity.psnr(schedule, predictor_of(spec, schedule, calibration), cache=cache)
+        return -fidelity.psnr(schedule, predictor(schedule), cache=cache)
 
-    return fc.Listed(search(error, count, fidelity.request.steps, TRIES).computed)
+    return fc.Listed(search(error, count, fidelity.request.steps, tries).computed)
 
 
 def table(found: Sequence[dict[str, Any]]) -> str:

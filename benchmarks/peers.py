@@ -26,10 +26,11 @@ from forecastcache import zoo
 from forecastcache.evaluation.evaluate import evaluate
 from forecastcache.evaluation.measure import TimedCall
 from forecastcache.evaluation.measurement import Measurement
-from forecastcache.evaluation.method import Applied, Method
+from forecastcache.evaluation.method import Applied, Forecast, Method
 from forecastcache.evaluation.sweep import Sweep
 from forecastcache.sampling.loading import load
 from forecastcache.sampling.request import Request
+from forecastcache.spec import parse_predictor, parse_schedule
 
 ROOT = Path(__file__).parents[1]
 WORK = ROOT / "build" / "peers"
@@ -52,17 +53,26 @@ def measure(model: str) -> None:
         print(f"{model}: {done} of {of} rows", flush=True)
 
     request = Request.of(model, count=COUNT.get(model, PICTURES), steps=STEPS)
-    evaluate(pipe, request, sweep_of(model), model, folder, progress).save(folder)
+    evaluate(pipe, request, methods_of(model), model, folder, progress).save(folder)
 
 
-def sweep_of(model: str) -> Sweep:
+def methods_of(model: str) -> list[Method]:
     """All that is compared."""
     fewer = [
         f"steps:count={count}{solver}"
         for solver in ("", ",solver=dpm++", ",solver=unipc")
         for count in FEWER
     ]
-    return Sweep(calibration=model, counts=tuple(OURS), baselines=(*fewer, *settings(model)))
+    chosen = settings(model)
+    formulas = [spec for spec in chosen if " " in spec]
+    others = [spec for spec in chosen if " " not in spec]
+    sweep = Sweep(calibration=model, counts=tuple(OURS), baselines=(*fewer, *others))
+    return sweep.methods(STEPS) + [formula(*spec.split()) for spec in formulas]
+
+
+def formula(predictor: str, schedule: str) -> Method:
+    chosen, when = parse_predictor(predictor), parse_schedule(schedule)
+    return Forecast(chosen, when, "output", predictor, schedule)
 
 
 def settings(model: str) -> list[str]:
@@ -89,7 +99,7 @@ def clock(model: str) -> None:
     pipe.set_progress_bar_config(disable=True)
     request = Request.of(model, count=TIMED, steps=STEPS)
     found = {}
-    for method in sweep_of(model).methods(STEPS):
+    for method in methods_of(model):
         if method.name in timed:
             pairs = [pair(pipe, request, method) for _ in range(PAIRS)]
             found[method.name] = [median(column) for column in zip(*pairs)]

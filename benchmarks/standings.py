@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from measure import RESULTS
 from tuning import BUDGETS, STEPS
 
+from forecastcache import zoo
 from forecastcache.evaluation.compare import (
     COSTS,
     Cost,
@@ -41,6 +42,7 @@ FAMILIES = {
     "FasterCache": lambda name: name.startswith("fastercache"),
     "cache-dit, TaylorSeer": lambda name: "calibrator=taylorseer" in name,
     "cache-dit, FoCa": lambda name: "calibrator=foca" in name,
+    "a formula, steps searched": lambda name: name.endswith(", output"),
 }
 
 
@@ -78,12 +80,24 @@ def put(path: Path, name: str, inside: str) -> None:
     path.write_text(f"{before}{start}\n\n{inside}\n\n{end}{rest.partition(end)[2]}")
 
 
+def ours_of(found: Sequence[Measurement]) -> list[Measurement]:
+    """The rows of a calibration."""
+    return [row for row in with_fidelity(found, "forecast") if row.name.startswith(zoo.PREFIX)]
+
+
+def rivals_of(found: Sequence[Measurement]) -> list[Measurement]:
+    """What needs no calibration: baselines, and the formulas that anybody can use."""
+    ours = ours_of(found)
+    formulas = [row for row in with_fidelity(found, "forecast") if row not in ours]
+    return with_fidelity(found, "baseline") + formulas
+
+
 def families(found: Sequence[Measurement]) -> dict[str, list[Measurement]]:
-    """Ours and the baselines, by who made them."""
-    baselines = with_fidelity(found, "baseline")
-    groups = {"forecastcache": with_fidelity(found, "forecast")}
+    """Ours and the rivals, by who made them."""
+    rivals = rivals_of(found)
+    groups = {"forecastcache": ours_of(found)}
     for name, belongs in FAMILIES.items():
-        groups[name] = [row for row in baselines if belongs(row.name)]
+        groups[name] = [row for row in rivals if belongs(row.name)]
     return groups
 
 
@@ -101,23 +115,23 @@ def headline(every: dict[str, list[Measurement]]) -> str:
             leads = [it for it in leads_by_budget(found, cost) if it is not None]
             least, most = (decibels(each(leads)) for each in (min, max)) if leads else ("", "")
             cells.append(f"{least} to {most}, median {median(leads):+.1f}" if leads else "none")
-        lines.append(line([f"dB above the best baseline within the same {cost}", *cells]))
+        lines.append(line([f"dB above the best rival within the same {cost}", *cells]))
     cells = [f"{median(fewer_by_budget(found)):.1f}" for found in every.values()]
     lines.append(
-        line(["times fewer computed steps than the best baseline at equal latent PSNR", *cells])
+        line(["times fewer computed steps than the best rival at equal latent PSNR", *cells])
     )
     return "\n".join(lines)
 
 
 def leads_by_budget(found: Sequence[Measurement], cost: Cost) -> list[float | None]:
-    """Our best less the best baseline, within what a run of so many steps costs."""
+    """Our best less the best rival, within what a run of so many steps costs."""
     slack = NOISE if cost == "seconds" else 0.0
-    ours, baselines = (
-        [row for row in with_fidelity(found, kind) if cost != "seconds" or row.seconds]
-        for kind in ("forecast", "baseline")
+    ours, rivals = (
+        [row for row in rows if cost != "seconds" or row.seconds]
+        for rows in (ours_of(found), rivals_of(found))
     )
     costs = costs_of_budgets(found, cost)
-    return [lead(ours, baselines, cost, budget, slack) for budget in costs]
+    return [lead(ours, rivals, cost, budget, slack) for budget in costs]
 
 
 def costs_of_budgets(found: Sequence[Measurement], cost: Cost) -> list[float]:
@@ -132,8 +146,8 @@ def costs_of_budgets(found: Sequence[Measurement], cost: Cost) -> list[float]:
 
 
 def fewer_by_budget(found: Sequence[Measurement]) -> list[float]:
-    ours, baselines = with_fidelity(found, "forecast"), with_fidelity(found, "baseline")
-    bests = [best_within(baselines, "computed steps", budget) for budget in BUDGETS]
+    ours, rivals = ours_of(found), rivals_of(found)
+    bests = [best_within(rivals, "computed steps", budget) for budget in BUDGETS]
     fewer = [times_fewer(ours, best, "computed steps") for best in bests if best]
     return [it for it in fewer if it is not None]
 

@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from fidelity import Fidelity, best_schedule
 from torch import Tensor
 
 from forecastcache.baselines.baseline import baseline_method
@@ -22,12 +23,16 @@ from forecastcache.sampling.loading import load
 from forecastcache.sampling.request import Request
 from forecastcache.sampling.trajectory import trajectory_of
 from forecastcache.schedule import Warped
+from forecastcache.spec import as_text, parse_predictor
 
 STEPS = 50
 BUDGETS = range(6, 19)  # computed steps
 PROMPTS = 6
 SEED = 1000  # as calibrations have it
-TRIES = 24  # masks of the warped family, as many as `calibrate` tries by default
+TRIES = 40  # schedules of the warped family, as many as for the rows of ours
+MASKS = range(
+    6, 19, 3
+)  # computed steps of the masks that are searched for: each try is a whole run
 SLACK = 1.02  # of a budget's FLOPs
 GRIDS: dict[str, Mapping[str, Sequence[Any]]] = {
     "taylorseer-lite": {
@@ -41,6 +46,7 @@ GRIDS: dict[str, Mapping[str, Sequence[Any]]] = {
     "fastercache": {"skip": (2, 3, 5)},
     "taylorseer": {"interval": (3, 5, 8)},
 }  # fmt: skip
+FORMULAS = ("taylor:order=1", "taylor:order=2", "newton:order=2")
 CACHE_DIT = ("calibrator=taylorseer", "calibrator=taylorseer,order=2", "calibrator=foca")
 
 
@@ -69,6 +75,11 @@ class Trials:
         """Where the plain run of these prompts ends, and what it costs."""
         return self._run(Plain())
 
+    @cached_property
+    def fidelity(self) -> Fidelity:
+        """How near schedules of a predictor end."""
+        return Fidelity(self.pipe, self.request, PROMPTS)
+
     def searches(self) -> dict[str, Callable[[], list[str]]]:
         """What finds the settings worth a row, by a name of its own: the best for each budget."""
         grids = {
@@ -77,9 +88,14 @@ class Trials:
         masks = {
             f"{options} {budget}": partial(self._mask, options, budget)
             for options in CACHE_DIT
+            for budget in MASKS
+        }
+        formulas = {
+            f"{formula} {budget}": partial(self._steps, formula, budget)
+            for formula in FORMULAS
             for budget in BUDGETS
         }
-        return {**grids, **masks}
+        return {**grids, **masks, **formulas}
 
     def _run(self, method: Method) -> CountedRun:
         with method.apply(self.pipe, self.request) as applied:
@@ -118,6 +134,12 @@ class Trials:
         }
         nearest = max(trials, key=lambda it: it.latent_psnr_db).spec if trials else grid[0]
         return sorted(best) or [nearest]
+
+    def _steps(self, formula: str, budget: int) -> list[str]:
+        """A formula of the library at the best steps of the warped family."""
+        predictor = parse_predictor(formula)
+        steps = best_schedule(self.fidelity, budget, lambda _: predictor, TRIES)
+        return [f"{formula} {as_text(steps)}"]
 
     def _mask(self, options: str, budget: int) -> list[str]:
         """The best mask of the warped family behind the leading steps, searched for as ours is."""
