@@ -18,7 +18,9 @@ except ImportError:  # before the processors that need torchvision had the name 
     from transformers import SiglipImageProcessor as SiglipImageProcessorPil
 
 from ..conftest import make_pipeline
-from .models import HUNYUAN, hidream_model, make, wan_model
+from .tiny import make
+from .tiny.image import hidream_model
+from .tiny.video import HUNYUAN, wan_model
 
 HEIGHT, WIDTH = 16, 24
 

@@ -13,8 +13,8 @@ from torch import nn
 
 import forecastcache as fc
 
-from .models import wan_model
 from .pipelines import PIPELINES, Case, awake, picture, quiet, run, unipc, without
+from .tiny.video import wan_model
 
 SWITCH = 5  # first step of the second model, of 8
 CALLS = [(step, branch) for step in range(8) for branch in range(2)]

@@ -12,7 +12,8 @@ import forecastcache as fc
 from forecastcache.errors import AttachError
 from forecastcache.registry import adapter_for
 
-from .models import Tiny, flux_model, make
+from .tiny import Tiny, make
+from .tiny.image import flux_model
 
 # What TaylorSeer's code keeps: attention and MLP of each stream of a double-stream block, and what
 # a single-stream block fuses; one site for both streams of a joint attention.

@@ -11,7 +11,7 @@ import forecastcache as fc
 from forecastcache.errors import AttachError, ScheduleError
 from forecastcache.registry import SCHEDULES, adapter_for
 
-from ..adapters.models import Tiny, make
+from ..adapters.tiny import Tiny, make
 from ..conftest import make_unconditional, sample
 
 FAMILIES = ("dit", "flux", "qwen_image", "hunyuan_video", "framepack", "wan", "hidream")

@@ -10,7 +10,7 @@ import forecastcache as fc
 from forecastcache.errors import AttachError, HistoryError, ScheduleError
 from forecastcache.testing.fake_pipeline import FakePipeline
 
-from ..adapters.models import make
+from ..adapters.tiny import make
 
 TIMES = [1.0, 0.8, 0.6, 0.4, 0.2]
 

@@ -17,7 +17,7 @@ import forecastcache as fc
 from forecastcache.engine.patch import COMPILED
 from forecastcache.errors import AttachError
 
-from ..adapters.models import Tiny, make
+from ..adapters.tiny import Tiny, make
 from ..conftest import SITES, make_pipeline, sample
 
 TIMES = torch.linspace(1, 0.3, 6)

@@ -8,7 +8,7 @@ import torch
 import forecastcache as fc
 from forecastcache.registry import adapter_for
 
-from ..adapters.models import make
+from ..adapters.tiny import make
 
 TIMES = (900.0, 700.0)
 FAMILIES = ("dit", "flux", "qwen_image", "hunyuan_video", "framepack", "wan", "hidream")

@@ -12,7 +12,7 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 
 import forecastcache as fc
 
-from ..adapters.models import make
+from ..adapters.tiny import make
 from ..conftest import SITES
 
 

@@ -11,7 +11,7 @@ from forecastcache.memory.dry_run import dry_run
 from forecastcache.memory.shapes import shapes_of
 from forecastcache.registry import adapter_for
 
-from ..adapters.models import make
+from ..adapters.tiny import make
 from .unnamed import MODELS
 
 

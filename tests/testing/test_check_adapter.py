@@ -10,7 +10,7 @@ from forecastcache.errors import ConformanceError
 from forecastcache.registry import ADAPTERS, adapter_for
 from forecastcache.testing import adapters, check_adapter
 
-from ..adapters.models import MODELS, make, other_conditions
+from ..adapters.tiny import MODELS, make, other_conditions
 from ..built_ins import shipped
 
 INSIDE = {

@@ -1,0 +1,156 @@
+"""Models that make pictures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import diffusers
+import torch
+from torch import nn
+
+from .make import Tiny, rand, tiny
+
+
+@tiny
+def dit() -> Tiny:
+    model = diffusers.DiTTransformer2DModel(
+        num_attention_heads=2, attention_head_dim=8, in_channels=4, out_channels=4, num_layers=3,
+        sample_size=8, patch_size=2,
+    )  # fmt: skip
+    return Tiny(model, {"hidden_states": rand(2, 4, 8, 8), "class_labels": torch.tensor([1, 2])})
+
+
+def flux_ids(height: int = 4, width: int = 3) -> torch.Tensor:
+    ids = torch.zeros(height, width, 3)
+    ids[..., 1] = torch.arange(height)[:, None]
+    ids[..., 2] = torch.arange(width)
+    return ids.flatten(0, 1)
+
+
+def flux_model(**changes: Any) -> nn.Module:
+    config: dict[str, Any] = {
+        "in_channels": 4, "num_layers": 2, "num_single_layers": 3, "attention_head_dim": 8,
+        "num_attention_heads": 2, "joint_attention_dim": 12, "pooled_projection_dim": 10,
+        "axes_dims_rope": (4, 2, 2), "guidance_embeds": True,
+    }  # fmt: skip
+    return diffusers.FluxTransformer2DModel(**config | changes)
+
+
+@tiny
+def flux() -> Tiny:
+    arguments = {
+        "hidden_states": rand(2, 12, 4),
+        "encoder_hidden_states": rand(2, 5, 12),
+        "pooled_projections": rand(2, 10),
+        "img_ids": flux_ids(),
+        "txt_ids": torch.zeros(5, 3),
+        "guidance": torch.full((2,), 3.5),
+    }
+    return Tiny(flux_model(), arguments)
+
+
+@tiny
+def qwen_image() -> Tiny:
+    model = diffusers.QwenImageTransformer2DModel(
+        in_channels=16, out_channels=4, num_layers=3, attention_head_dim=8, num_attention_heads=2,
+        joint_attention_dim=12, axes_dims_rope=(4, 2, 2),
+    )  # fmt: skip
+    arguments = {
+        "hidden_states": rand(2, 12, 16),
+        "encoder_hidden_states": rand(2, 5, 12),
+        "encoder_hidden_states_mask": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),
+        "img_shapes": [[(1, 4, 3)]] * 2,
+    }
+    return Tiny(model, arguments)
+
+
+def hidream_model(experts: int = 3) -> nn.Module:
+    return diffusers.HiDreamImageTransformer2DModel(
+        patch_size=2, in_channels=4, out_channels=4, num_layers=2, num_single_layers=2,
+        attention_head_dim=8, num_attention_heads=2, caption_channels=[12, 14], text_emb_dim=10,
+        num_routed_experts=experts, num_activated_experts=min(2, experts),
+        axes_dims_rope=(4, 2, 2), max_resolution=(16, 16), llama_layers=[0, 1, 0, 1],
+    )  # fmt: skip
+
+
+@tiny
+def hidream(height: int = 8, width: int = 8, experts: int = 3) -> Tiny:
+    arguments = {
+        "hidden_states": rand(2, 4, height, width),
+        "encoder_hidden_states_t5": rand(2, 5, 12),
+        "encoder_hidden_states_llama3": rand(2, 2, 5, 14),
+        "pooled_embeds": rand(2, 10),
+    }
+    return Tiny(hidream_model(experts), arguments)
+
+
+@tiny
+def hidream_wide() -> Tiny:
+    return hidream(8, 12, experts=0)
+
+
+@tiny
+def sd3() -> Tiny:
+    model = diffusers.SD3Transformer2DModel(
+        sample_size=8, patch_size=2, in_channels=4, num_layers=2, attention_head_dim=8,
+        num_attention_heads=2, caption_projection_dim=16, joint_attention_dim=12,
+        pooled_projection_dim=10, out_channels=4, pos_embed_max_size=8,
+    )  # fmt: skip
+    arguments = {
+        "hidden_states": rand(2, 4, 8, 8),
+        "encoder_hidden_states": rand(2, 5, 12),
+        "pooled_projections": rand(2, 10),
+    }
+    return Tiny(model, arguments)
+
+
+@tiny
+def pixart() -> Tiny:
+    model = diffusers.PixArtTransformer2DModel(
+        sample_size=8, num_layers=2, patch_size=2, attention_head_dim=8, num_attention_heads=2,
+        in_channels=4, out_channels=8, cross_attention_dim=16, caption_channels=12,
+        norm_num_groups=4, use_additional_conditions=False,
+    )  # fmt: skip
+    arguments = {
+        "hidden_states": rand(2, 4, 8, 8),
+        "encoder_hidden_states": rand(2, 5, 12),
+        "added_cond_kwargs": {"resolution": None, "aspect_ratio": None},
+    }
+    return Tiny(model, arguments)
+
+
+@tiny
+def sana() -> Tiny:
+    model = diffusers.SanaTransformer2DModel(
+        in_channels=4, out_channels=4, num_attention_heads=2, attention_head_dim=8, num_layers=2,
+        num_cross_attention_heads=2, cross_attention_head_dim=8, cross_attention_dim=16,
+        caption_channels=12, mlp_ratio=2, sample_size=8, patch_size=1,
+    )  # fmt: skip
+    arguments = {"hidden_states": rand(2, 4, 8, 8), "encoder_hidden_states": rand(2, 5, 12)}
+    return Tiny(model, arguments)
+
+
+@tiny
+def auraflow() -> Tiny:
+    model = diffusers.AuraFlowTransformer2DModel(
+        sample_size=8, patch_size=2, in_channels=4, num_mmdit_layers=1,
+        num_single_dit_layers=1, attention_head_dim=8, num_attention_heads=2,
+        caption_projection_dim=16, joint_attention_dim=12, out_channels=4, pos_embed_max_size=64,
+    )  # fmt: skip
+    arguments = {"hidden_states": rand(2, 4, 8, 8), "encoder_hidden_states": rand(2, 5, 12)}
+    return Tiny(model, arguments)
+
+
+@tiny
+def lumina2() -> Tiny:
+    model = diffusers.Lumina2Transformer2DModel(
+        sample_size=8, patch_size=2, in_channels=4, hidden_size=24, num_layers=2,
+        num_refiner_layers=1, num_attention_heads=3, num_kv_heads=1, multiple_of=16,
+        axes_dim_rope=(4, 2, 2), axes_lens=(32, 16, 16), cap_feat_dim=12,
+    )  # fmt: skip
+    arguments = {
+        "hidden_states": rand(2, 4, 8, 8),
+        "encoder_hidden_states": rand(2, 5, 12),
+        "encoder_attention_mask": torch.ones(2, 5, dtype=torch.bool),
+    }
+    return Tiny(model, arguments)

@@ -1,0 +1,40 @@
+"""Models that make sound, and UNets."""
+
+from __future__ import annotations
+
+import diffusers
+
+from .make import Tiny, rand, tiny
+
+
+@tiny
+def stable_audio() -> Tiny:
+    model = diffusers.StableAudioDiTModel(
+        sample_size=6, in_channels=4, num_layers=2, attention_head_dim=8, num_attention_heads=2,
+        num_key_value_attention_heads=1, out_channels=4, cross_attention_dim=12,
+        time_proj_dim=8, global_states_input_dim=8, cross_attention_input_dim=12,
+    )  # fmt: skip
+    arguments = {
+        "hidden_states": rand(2, 4, 6),
+        "encoder_hidden_states": rand(2, 5, 12),
+        "global_hidden_states": rand(2, 1, 8),
+    }
+    return Tiny(model, arguments)
+
+
+@tiny
+def sdxl_unet() -> Tiny:
+    model = diffusers.UNet2DConditionModel(
+        block_out_channels=(8, 16), layers_per_block=1, sample_size=8, in_channels=4,
+        out_channels=4, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), attention_head_dim=(2, 4),
+        use_linear_projection=True, addition_embed_type="text_time",
+        addition_time_embed_dim=4, transformer_layers_per_block=(1, 1),
+        projection_class_embeddings_input_dim=34, cross_attention_dim=12, norm_num_groups=4,
+    )  # fmt: skip
+    arguments = {
+        "sample": rand(2, 4, 8, 8),
+        "encoder_hidden_states": rand(2, 5, 12),
+        "added_cond_kwargs": {"text_embeds": rand(2, 10), "time_ids": rand(2, 6)},
+    }
+    return Tiny(model, arguments)
