@@ -146,9 +146,14 @@ def calibration(name: str) -> Path:
     return Path(__file__).parent / "calibrations" / f"{_known(name)}.safetensors"
 
 
-def calibrated() -> list[str]:
-    """The names of the models that come with a calibration, without `zoo:` before them."""
-    return [name for name in MODELS if calibration(name).is_file()]
+def calibrated(steps: int = STEPS) -> list[str]:
+    """The names of the models that come with a calibration, without `zoo:` before them.
+
+    Args:
+        steps: number of steps of the trajectories that it is for.
+    """
+    of_steps = [name for name in MODELS if usual_steps(PREFIX + name) == steps]
+    return [name for name in of_steps if calibration(name).is_file()]
 
 
 def entry(name: str) -> ZooEntry:
