@@ -173,6 +173,8 @@ class AttachedModel:
                 continue
             if name in self._times:
                 times.append(value)
+            elif isinstance(value, str):  # a mode, such as of a cache of keys and values
+                kinds.append((value,))
             elif tensors := tensors_in(value):
                 held[name] = tensors
                 kinds += map(_kind, tensors)
