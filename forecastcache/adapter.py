@@ -73,7 +73,10 @@ class Adapter:
         name: name in the registry and in reports.
         models: exact classes, as `package.ClassName`; `*` serves any model that no other
             adapter names.
-        time: names that the forward argument with the step's time may have.
+        time: names that the forward argument with the step's time may have. Of several that a
+            call gives, the scheduler's own time tells the step, else the largest.
+        sample: names that the forward argument with the sample may have, where it is not the
+            first one that holds real numbers.
         trunk: block lists of the model, in the order it runs them.
         tail: path of the module whose input is the `hidden` site.
         modulated: path of the module whose first output is the timestep embedding as the first
@@ -95,6 +98,7 @@ class Adapter:
     name: str
     models: tuple[str, ...]
     time: tuple[str, ...] = ("timestep",)
+    sample: tuple[str, ...] = ()
     trunk: tuple[Trunk, ...] = ()
     tail: str | None = None
     modulated: str | None = None
@@ -172,15 +176,26 @@ class Adapter:
         )
 
     def time_argument(self, model: nn.Module) -> str:
-        """The name of the argument of `model.forward` that carries the step's time.
+        """The name of the first argument of `model.forward` that carries the step's time.
+
+        Raises:
+            AttachError: forward has none of the names in `time`.
+        """
+        return self.time_arguments(model)[0]
+
+    def time_arguments(self, model: nn.Module) -> tuple[str, ...]:
+        """The names of the arguments of `model.forward` that carry the step's time.
+
+        Models that denoise an image and a text at once, or a video and its sound, take a time
+        for each of them.
 
         Raises:
             AttachError: forward has none of the names in `time`.
         """
         arguments = inspect.signature(model.forward).parameters
-        for name in self.time:
-            if name in arguments:
-                return name
+        found = tuple(name for name in self.time if name in arguments)
+        if found:
+            return found
         raise AttachError(
             f"{type(model).__name__}.forward takes {', '.join(arguments)}, and none of them is "
             f"{' or '.join(self.time)}: forecasting needs a model that is told the time; "

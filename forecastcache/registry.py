@@ -198,12 +198,21 @@ def adapter_for(model: nn.Module) -> Adapter:
     Raises:
         AttachError: two adapters name the class.
     """
+    return adapter_of(type(model))
+
+
+def adapter_of(kind: type) -> Adapter:
+    """The adapter that names a class of models, else the one that serves any.
+
+    Raises:
+        AttachError: two adapters name the class.
+    """
     adapters = [adapter for _, adapter in ADAPTERS.items()]
-    exact = [adapter for adapter in adapters if adapter.serves(type(model))]
+    exact = [adapter for adapter in adapters if adapter.serves(kind)]
     fallback = [adapter for adapter in adapters if ANY_MODEL in adapter.models]
     if len(exact) > 1:
         names = " and ".join(repr(adapter.name) for adapter in exact)
-        raise AttachError(f"{type(model).__name__} is served by the adapters {names}: keep one")
+        raise AttachError(f"{kind.__name__} is served by the adapters {names}: keep one")
     return (exact or fallback)[0]
 
 

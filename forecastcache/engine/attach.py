@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from forecastcache.adapter import GRANULARITIES, Granularity
-from forecastcache.engine.caller import DENOISERS
+from forecastcache.engine.caller import denoisers_in
 from forecastcache.engine.patch import active_patch
 from forecastcache.engine.run import SessionOptions
 from forecastcache.engine.session import Session
@@ -43,7 +43,7 @@ def attach(
     Forecast features carry no gradient.
 
     Args:
-        target: a diffusers pipeline, or a bare model whose forward takes a timestep. Attach the
+        target: a diffusers pipeline, or a bare model whose forward takes a time. Attach the
             pipeline where there is one: its scheduler tells one run from the next. A bare model's
             times must fall from step to step, and `Session.reset` must be called after a run
             that was abandoned.
@@ -60,7 +60,7 @@ def attach(
             second half of guidance, naming the sites and depths that fit.
 
     Raises:
-        AttachError: the target has no model to attach to, the model takes no timestep, its
+        AttachError: the target has no model to attach to, or several, the model takes no time, its
             adapter lacks the site or what the schedule looks at, its scheduler calls it twice a
             step, or it is attached already; a predictor's depth is no whole number above 0.
         BudgetError: the budget is no number of bytes above 0.
@@ -103,19 +103,11 @@ def denoisers(target: Any) -> tuple[list[nn.Module], object | None]:
     """The models to attach to, and the pipeline that calls them.
 
     Raises:
-        AttachError: there is none.
+        AttachError: there is none, or several that do not take turns.
     """
     if isinstance(target, nn.Module):
         return [_uncompiled(target)], None
-    for names in DENOISERS:
-        found = [getattr(target, name, None) for name in names]
-        models = [_uncompiled(model) for model in found if isinstance(model, nn.Module)]
-        if models:
-            return models, target
-    raise AttachError(
-        f"{type(target).__name__} has no {' or '.join(names[0] for names in DENOISERS)} to attach "
-        "to: give a diffusers pipeline, or the model itself"
-    )
+    return [_uncompiled(model) for model in denoisers_in(target)], target
 
 
 def _uncompiled(model: nn.Module) -> nn.Module:

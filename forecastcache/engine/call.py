@@ -19,6 +19,7 @@ from forecastcache.engine.patch import Forward, Owner, Patch, is_compiled
 from forecastcache.engine.probe import Probe
 from forecastcache.engine.taps import Recorder, Taps
 from forecastcache.errors import AttachError
+from forecastcache.history import is_feature
 from forecastcache.memory.autocast import autocast_on
 from forecastcache.schedule import Signal, not_asked_for
 
@@ -32,10 +33,12 @@ class ModelCall(NamedTuple):
         args: positional arguments as they came.
         kwargs: keyword arguments as they came.
         by_name: every argument by name.
-        time: time of its step as it was given, a tensor or a number.
-        sample: first tensor among the arguments; where a model takes lists, the first of them as
-            one tensor, or its first tensor where they differ in shape.
-        conditions: other tensors among the arguments, without the time, or those of other lists.
+        times: times of its step as they were given, tensors or numbers; most models take one.
+        sample: tensor of real numbers that the adapter names, else the first among the arguments;
+            those of a list or dictionary as one tensor, or its first tensor where they differ in
+            shape.
+        conditions: other tensors among the arguments, without the time; where there is none, those
+            in other lists and dictionaries.
         signature: shapes, dtypes (autocast's too), devices and the type returned, which two calls
             must share for the features of one to forecast the other's.
     """
@@ -45,7 +48,7 @@ class ModelCall(NamedTuple):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     by_name: dict[str, Any]
-    time: Any
+    times: tuple[Any, ...]
     sample: Tensor
     conditions: list[Tensor]
     signature: object
@@ -103,7 +106,8 @@ class AttachedModel:
         self.number = number
         self._patch: Patch | None = None
         self._model = weakref.ref(model)
-        self._time = adapter.time_argument(model)
+        self._times = adapter.time_arguments(model)
+        self._samples = adapter.sample
         self._signature = inspect.signature(model.forward)
         parameters = self._signature.parameters
         self._others = next((p.name for p in parameters.values() if p.kind is p.VAR_KEYWORD), None)
@@ -162,32 +166,34 @@ class AttachedModel:
             AttachError: it brings no time or no tensor.
         """
         given = self._by_name(args, kwargs)
-        time, tensors, kinds = None, [], []
+        times, kinds = [], []
+        held: dict[str, list[Tensor]] = {}
         for name, value in given.items():
-            if name == self._time:
-                time = value
-            elif isinstance(value, Tensor):
-                tensors.append(value)
-                kinds.append(_kind(value))
-            elif value is not None:
-                kinds += map(_kind, tensors_in(value))
-        if not tensors:
-            tensors = _samples_in_lists(given)
-        if time is None or not tensors:
+            if value is None:
+                continue
+            if name in self._times:
+                times.append(value)
+            elif isinstance(value, str):  # a mode, such as of a cache of keys and values
+                kinds.append((value,))
+            elif tensors := tensors_in(value):
+                held[name] = tensors
+                kinds += map(_kind, tensors)
+        if not times or not held:
+            lacking = "a tensor" if times else " or ".join(self._times)
             raise AttachError(
-                f"{self.name} was called without "
-                f"{self._time if time is None else 'a tensor'}: forecasting needs it at every call"
+                f"{self.name} was called without {lacking}: forecasting needs it at every call"
             )
+        sample, conditions = self._sample_and_conditions(given, held)
         return ModelCall(
             model=self,
             forward=forward,
             args=args,
             kwargs=kwargs,
             by_name=given,
-            time=time,
-            sample=tensors[0],
-            conditions=tensors[1:],
-            signature=(given.get("return_dict"), kinds, autocast_on(tensors[0].device.type)),
+            times=tuple(times),
+            sample=sample,
+            conditions=conditions,
+            signature=(given.get("return_dict"), kinds, autocast_on(sample.device.type)),
         )
 
     def _by_name(self, args: Any, kwargs: Any) -> dict[str, Any]:
@@ -197,6 +203,25 @@ class AttachedModel:
         if self._others is not None:
             given |= given.pop(self._others, {})
         return given
+
+    def _sample_and_conditions(
+        self, given: dict[str, Any], held: dict[str, list[Tensor]]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Sample and conditions of a call, from its arguments and the tensors in each."""
+
+        def rank(name: str) -> tuple[bool, bool, bool]:
+            real = any(map(is_feature, held[name]))
+            return name not in self._samples, not real, not isinstance(given[name], Tensor)
+
+        own = min(held, key=rank)
+        samples = [tensor for tensor in held[own] if is_feature(tensor)] or held[own]
+        alike = len(set(map(_kind, samples))) == 1
+        one = isinstance(given[own], Tensor) or not alike
+        sample = samples[0] if one else torch.stack(samples)
+        others = {name: tensors for name, tensors in held.items() if name != own}
+        bare = [each for name in others if isinstance(each := given[name], Tensor)]
+        # What hangs on attention's arguments comes and goes: it counts where nothing else does.
+        return sample, bare or [tensor for tensors in others.values() for tensor in tensors]
 
     def _require_reach(self, model: nn.Module, sites: Sequence[Site]) -> None:
         """Refuse sites inside what is compiled: reaching them would break its graph."""
@@ -210,17 +235,6 @@ class AttachedModel:
                         "compiled model; output, hidden or block for compiled blocks), or compile "
                         "smaller parts"
                     )
-
-
-def _samples_in_lists(given: dict[str, Any]) -> list[Tensor]:
-    """Sample and conditions of a model that takes lists of tensors, the samples in the first."""
-    lists = [tensors_in(value) for value in given.values() if isinstance(value, (list, tuple))]
-    if not any(lists):
-        return []
-    samples, *others = filter(None, lists)
-    alike = len({each.shape for each in samples}) == 1
-    sample = torch.stack(samples) if alike else samples[0]
-    return [sample, *(tensor for each in others for tensor in each)]
 
 
 def _kind(tensor: Tensor) -> tuple[object, ...]:

@@ -18,7 +18,14 @@ import torch
 from torch import Tensor
 
 from forecastcache.engine.noise_levels import log_snrs
-from forecastcache.engine.times import RunTimes, own_times, place_in, read_time, times_moved
+from forecastcache.engine.times import (
+    RunTimes,
+    own_times,
+    place_in,
+    read_time,
+    telling_time,
+    times_moved,
+)
 from forecastcache.errors import AttachError, ForecastCacheWarning
 from forecastcache.history import same_values
 from forecastcache.step import Step
@@ -54,6 +61,8 @@ class Clock:
         scheduler = getattr(pipeline, "scheduler", None)
         knows_runs = hasattr(scheduler, "set_timesteps")
         self._pipeline = weakref.ref(pipeline) if knows_runs else None
+        # A pipeline whose schedulers have other names may well let its times rise.
+        self._first_direction = -1 if pipeline is None else 0
         self._scheduler_of = weakref.ref(scheduler) if knows_runs else None
         self._run: Tensor | None = None
         self._times: RunTimes | None = None
@@ -73,13 +82,13 @@ class Clock:
         self._tokens: Tensor | None = None  # times of their own, where time alone tells the step
         self._by_mean = False
         self._noted = False  # whether the number of steps is the pipeline's
-        self._direction = 0 if self._pipeline else -1
+        self._direction = self._first_direction
 
     def advance(self, given: Any, sample: Tensor, caller: object | None = None) -> Position:
         """Move on to the call that is given a time, a tensor or number, and a sample of any shape.
 
         Args:
-            given: the time, a tensor or a number.
+            given: the time, a tensor or a number, or a tuple of several.
             sample: the sample, of any shape.
             caller: pipeline that makes the call, where it is known; it may be another one that
                 shares the scheduler.
@@ -88,6 +97,7 @@ class Clock:
             AttachError: the scheduler calls the model more than once a step, or a time is NaN.
         """
         run, count = self._read_scheduler()
+        given = telling_time(run, given)
         view = place_in(run, given)
         place = count if view is None and self._count_holds is not False else view
         position = None

@@ -141,7 +141,7 @@ class Run:
         require_no_forecast_at_work()
         try:
             call = model.read(forward, args, kwargs)
-            position = self._clock.advance(call.time, call.sample, caller)
+            position = self._clock.advance(call.times, call.sample, caller)
             self._follow(position, call, caller or self._clock.pipeline)
             number, branch = self._enter_branch(position, call)
             decision = self._decide(position.step, branch, call)

@@ -45,6 +45,32 @@ def own_times(given: Any) -> Tensor | None:
     return None if shared else given
 
 
+def telling_time(run: Tensor | None, given: Any) -> Any:
+    """The time that tells the step, of those that a call gives.
+
+    A model that denoises an image and a text takes a time for each; one of them may stand still,
+    at 0 where it is given, or at its end where it is left out.
+
+    Args:
+        run: the scheduler's times, shape `(steps,)`.
+        given: a time, or a tuple of several.
+
+    Returns:
+        The first that shares the memory of the scheduler's times; else all of them in one tensor,
+        like the times of tokens.
+    """
+    if not isinstance(given, tuple):
+        return given
+    if len(given) == 1:
+        return given[0]
+    own = next((time for time in given if place_in(run, time) is not None), None)
+    if own is not None:
+        return own
+    tensors = [time for time in given if isinstance(time, Tensor)]
+    device = tensors[0].device if tensors else None
+    return torch.cat([torch.as_tensor(time, device=device).flatten() for time in given])
+
+
 def times_moved(before: Any, given: Any) -> bool:
     """Whether tokens that have times of their own were told others before.
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from forecastcache._util.hub_errors import hub_complaint
 from forecastcache.adapter import Adapter, Granularity
-from forecastcache.engine.caller import DENOISERS
+from forecastcache.engine.caller import DENOISERS, timed_parts
 from forecastcache.errors import ForecastCacheError, PlanError
 from forecastcache.memory.autoencoder import Compression, compression_of
 from forecastcache.memory.dry_run import kept_features, stored_bytes
@@ -160,7 +160,7 @@ def planned_model(name: str) -> nn.Module:
 
     Raises:
         UnknownNameError: no model has the name.
-        PlanError: the pipeline has no transformer or UNet.
+        PlanError: the pipeline has no model that takes a time, or several.
     """
     import diffusers
 
@@ -174,7 +174,7 @@ def planned_model(name: str) -> nn.Module:
         complaint = None if Path(source).is_dir() else hub_complaint(name, error)
         raise PlanError(complaint or f"{name} cannot be read as a pipeline: {error}") from error
     if found is None:
-        raise PlanError(f"{name} has no transformer and no unet, so there is nothing to forecast")
+        raise PlanError(f"{name} has no model whose forward takes a time: nothing to forecast")
     kind, config, compression = found
     model = _build(kind, config)
     _COMPRESSIONS[model] = compression
@@ -197,7 +197,9 @@ def _read_pipeline(source: str) -> tuple[Any, Mapping[str, Any], Compression] | 
     index = diffusers.DiffusionPipeline.load_config(source)
 
     def kind_of(part: str) -> Any:
-        return getattr(diffusers, (index.get(part) or ("", None))[1] or "", None)
+        listed = index.get(part)
+        name = listed[1] if isinstance(listed, (list, tuple)) else None
+        return getattr(diffusers, name or "", None)
 
     vae = kind_of("vae")
     compression = Compression()
@@ -209,6 +211,12 @@ def _read_pipeline(source: str) -> tuple[Any, Mapping[str, Any], Compression] | 
             if kind is None:
                 raise PlanError(f"its {part} is a {index[part][1]}, which diffusers does not have")
             return kind, kind.load_config(source, subfolder=part), compression
+    kinds = {part: kind_of(part) for part in index}
+    timed = timed_parts({part: kind for part, kind in kinds.items() if isinstance(kind, type)})
+    if len(timed) > 1:
+        raise PlanError(f"several of its models take a time, {', '.join(timed)}: attach one")
+    for part in timed:
+        return kinds[part], kinds[part].load_config(source, subfolder=part), compression
     return None
 
 

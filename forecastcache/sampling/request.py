@@ -15,6 +15,7 @@ from torch import Tensor
 
 from forecastcache import zoo
 from forecastcache._util.out_of_memory import is_out_of_memory
+from forecastcache.engine.attach import denoisers
 from forecastcache.errors import ForecastCacheError, ForecastCacheWarning, RequestError
 from forecastcache.sampling.loading import in_a_line
 from forecastcache.sampling.noise import noise_seeded
@@ -287,7 +288,7 @@ def _class_ids(pipe: Any, classes: Sequence[str], count: int) -> list[int]:
 
 
 def _class_count(pipe: Any) -> int:
-    model = getattr(pipe, "transformer", None) or pipe.unet
+    (model, *_), _ = denoisers(pipe)
     for name in ("num_embeds_ada_norm", "num_class_embeds"):
         if getattr(model.config, name, None):
             return int(getattr(model.config, name))

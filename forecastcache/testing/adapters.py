@@ -40,7 +40,9 @@ def check_adapter(
 
     Args:
         model: a model of a class that the adapter serves, in evaluation mode.
-        arguments: the inputs of one call, by name, without the time.
+        arguments: the inputs of one call, by name. The time may be left out where it is one
+            number a sample, 1000 at first; else give the first step's, whose shape and scale the
+            others take.
         other: arguments that the other branch of guidance has instead, such as other prompt
             embeddings; None checks no branches.
 
@@ -151,10 +153,11 @@ def _check_branches_never_mix(model: Subject, site: Granularity) -> None:
             alone.append(model.run(branch))
     with model.attach(site):
         in_turn = model.run(*model.branches)
+    each = len(alone[0]) // len(TIMES)  # tensors that a call returns
     same = all(
-        torch.equal(x, y)
+        torch.equal(x, in_turn[(i // each * len(alone) + branch) * each + i % each])
         for branch, outputs in enumerate(alone)
-        for x, y in zip(outputs, in_turn[branch :: len(alone)], strict=True)
+        for i, x in enumerate(outputs)
     )
     require(same, f"{model}, site {site!r}: a branch is forecast from what the other computed")
     require(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from forecastcache._util.nests import tensors_in
 from forecastcache.adapter import Adapter, Granularity
 from forecastcache.engine.attach import attach
 from forecastcache.engine.session import Session
 from forecastcache.errors import ConformanceError
+from forecastcache.history import is_feature
 from forecastcache.predictors.taylor import Taylor
 from forecastcache.schedule import Every
 
@@ -49,10 +52,29 @@ class Subject:
     def call(self, time: float, branch: Mapping[str, Any], **options: Any) -> Any:
         """What the model returns at `time`; its sample moves with time."""
         given = {**self.arguments, **branch}
-        sample = next(name for name, value in given.items() if isinstance(value, Tensor))
-        given[sample] = given[sample] * (1 + time / 1000)
-        times = torch.full((len(given[sample]),), time)
-        return self.module(**given, **{self.adapter.time_argument(self.module): times}, **options)
+        name = self._sample
+        given[name] = _scaled(given[name], 1 + time / 1000)
+        first, *others = self.adapter.time_arguments(self.module)
+        size = len(tensors_in(given[name])[0])
+        given.setdefault(first, torch.full((size,), TIMES[0]))
+        for each in (first, *others):
+            if each in given:
+                given[each] = (given[each].double() * (time / TIMES[0])).to(given[each].dtype)
+        takes = inspect.signature(self.module.forward).parameters
+        known = {option: value for option, value in options.items() if option in takes}
+        return self.module(**given, **known)
+
+    @property
+    def _sample(self) -> str:
+        """The argument that moves with time: the sample, as a session finds it."""
+        times = self.adapter.time_arguments(self.module)
+        held = {
+            name: tensors_in(value) for name, value in self.arguments.items() if name not in times
+        }
+        real = [name for name, tensors in held.items() if any(map(is_feature, tensors))]
+        named = [name for name in real if name in self.adapter.sample]
+        bare = [name for name in real if isinstance(self.arguments[name], Tensor)]
+        return (named or bare or real)[0]
 
     def require_callable(self) -> None:
         """Go on if plain calls of each branch work."""
@@ -75,3 +97,8 @@ class Subject:
 
     def attach(self, site: Granularity, schedule: Every = SCHEDULE) -> Session:
         return attach(self.module, schedule, Taylor(order=1), site=site)
+
+
+def _scaled(value: Any, factor: float) -> Any:
+    """Every tensor of real numbers in an argument, times a number."""
+    return pytree.tree_map(lambda leaf: leaf * factor if is_feature(leaf) else leaf, value)
