@@ -228,7 +228,10 @@ class _NothingTap(_Tap):
         if self._call.computing:
             return self.module(*args, **kwargs)
         if not self.site.streams:
-            return args[0] if args else next(iter(kwargs.values()))
+            given = args[0] if args else next(iter(kwargs.values()))
+            if self.site.wide:
+                return given[..., :1].expand(*given.shape[:-1], self.module.out_features)
+            return given
         # Read anew: the module may have been replaced, by one with adapters say.
         streams = _Streams(self.module, self.site.streams)
         return streams.pack(streams.read(args, kwargs))

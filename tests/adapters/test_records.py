@@ -25,6 +25,10 @@ KEPT = {
     "framepack": {"attn": 2, "ff": 2, "ff_context": 2, "proj_out": 2},
     "wan": {"attn1": 3, "attn2": 3, "ffn": 3},
     "hidream": {"attn1": 4, "ff_i": 4, "ff_t": 2},
+    "bria": {"attn": 2, "ff": 2, "ff_context": 2, "proj_out": 3},
+    "bria_fibo": {"attn": 2, "ff": 2, "ff_context": 2, "proj_out": 3},
+    "longcat_image": {"attn": 2, "ff": 2, "ff_context": 2, "proj_out": 3},
+    "ovis_image": {"attn": 2, "ff": 2, "ff_context": 2, "proj_out": 3},
 }
 
 
@@ -64,6 +68,7 @@ def test_grids_are_read_from_calls():
     for name, expected in {
         "dit": (4, 4), "flux": (4, 3), "qwen_image": (1, 4, 3), "hunyuan_video": (3, 2, 3),
         "framepack": (3, 2, 3), "wan": (3, 2, 3), "hidream": (4, 4),
+        "bria": (4, 3), "longcat_image": (4, 3),
     }.items():  # fmt: skip
         tiny = make(name)
         adapter = adapter_for(tiny.model)

@@ -16,6 +16,7 @@ from ..built_ins import shipped
 INSIDE = {
     "dit", "flux", "qwen_image", "hunyuan_video", "hunyuan_video_token_replace", "framepack",
     "framepack_alone", "wan", "hidream", "hidream_wide",
+    "bria", "bria_fibo", "longcat_image", "ovis_image",
 }  # fmt: skip
 
 
