@@ -51,8 +51,10 @@ class Subject:
         given = {**self.arguments, **branch}
         sample = next(name for name, value in given.items() if isinstance(value, Tensor))
         given[sample] = given[sample] * (1 + time / 1000)
-        times = torch.full((len(given[sample]),), time)
-        return self.module(**given, **{self.adapter.time_argument(self.module): times}, **options)
+        name = self.adapter.time_argument(self.module)
+        first = given.get(name, torch.full((len(given[sample]),), TIMES[0]))
+        given[name] = (first.double() * (time / TIMES[0])).to(first.dtype)
+        return self.module(**given, **options)
 
     def require_callable(self) -> None:
         """Go on if plain calls of each branch work."""

@@ -10,10 +10,18 @@ from torch import nn
 
 
 class Tiny(NamedTuple):
-    """A model and what it is called with, beside the time."""
+    """A model and what it is called with.
+
+    Attributes:
+        model: model.
+        arguments: arguments of a call, without the time; a tensor under its name says how the
+            model is told it, where that is not one number a sample.
+        other: arguments that another prompt gives, where they are not found by their names.
+    """
 
     model: nn.Module
     arguments: dict[str, Any]
+    other: dict[str, Any] | None = None
 
 
 MODELS: dict[str, Callable[[], Tiny]] = {}
@@ -32,20 +40,23 @@ def rand(*shape: int) -> torch.Tensor:
 def make(name: str) -> Tiny:
     """The tiny model called `name`, in evaluation mode."""
     torch.manual_seed(0)
-    model, arguments = MODELS[name]()
+    tiny = MODELS[name]()
     # Zero-initialised gates and projections would hide what the blocks do.
-    for parameter in model.parameters():
+    for parameter in tiny.model.parameters():
         if not parameter.any():
             nn.init.normal_(parameter, std=0.2)
-    return Tiny(model.eval(), arguments)
+    return tiny._replace(model=tiny.model.eval())
 
 
-def other_conditions(given: Tiny) -> dict[str, Any]:
-    """What another prompt would give."""
+def other_conditions(given: Tiny) -> dict[str, Any] | None:
+    """What another prompt would give; None where nothing but noise goes in."""
+    if given.other is not None:
+        return given.other
     if "class_labels" in given.arguments:
         return {"class_labels": torch.tensor([7, 3])}
-    return {
+    negated = {
         name: -value
         for name, value in given.arguments.items()
         if name.startswith("encoder_hidden_states") and value.is_floating_point()
     }
+    return negated or None
