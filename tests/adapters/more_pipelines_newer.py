@@ -8,7 +8,7 @@ from typing import Any
 import diffusers
 import torch
 
-from .pipelines import HEIGHT, WIDTH, Case, awake, image_vae, quiet, rand, without
+from .pipelines import HEIGHT, WIDTH, Case, awake, image_vae, picture, quiet, rand, without
 from .tiny import make
 from .tiny.newer_image import FLUX_LIKE
 
@@ -116,7 +116,46 @@ def nucleusmoe_image() -> Case:
     return Case(quiet(pipe), request, steps=8, branches=2)
 
 
+def bria_fibo2() -> Case:
+    pipe = diffusers.BriaFibo2Pipeline(
+        scheduler=shifted(),
+        transformer=make("bria_fibo2").model,
+        **without("vae", "text_encoder", "processor"),
+    )
+    layers = {name: embeds[:, None].repeat(1, 2, 1, 1) for name, embeds in PROMPT.items()}
+    request = layers | MASKS | LARGE | {"guidance_scale": 4.0, "num_inference_steps": 8}
+    return Case(quiet(pipe), request, steps=8, branches=2)
+
+
+def glm_image() -> Case:
+    pipe = diffusers.GlmImagePipeline(
+        scheduler=shifted(),
+        transformer=make("glm_image").model,
+        vae=image_vae(latent_channels=4, latents_mean=[0.1] * 4, latents_std=[1.5] * 4),
+        **without("tokenizer", "processor", "text_encoder", "vision_language_encoder"),
+    )
+    request = PROMPT | {
+        "height": HEIGHT, "width": WIDTH, "guidance_scale": 3.0, "num_inference_steps": 8,
+        "prior_token_ids": torch.arange(24)[None] % 20,
+    }  # fmt: skip
+    return Case(quiet(pipe), request, steps=8, branches=2)
+
+
+def glm_image_edited() -> Case:
+    """The picture goes through the transformer before the loop, which keeps keys and values."""
+    case = glm_image()
+    request = case.request | {
+        "image": [picture()],
+        "prior_token_image_ids": [torch.arange(24) % 20],
+        "source_image_grid_thw": [torch.tensor([[1, 4, 6]])],
+    }
+    return case._replace(request=request)
+
+
 CASES: dict[str, Callable[[], Case]] = {
     each.__name__: each
-    for each in (bria, ovis_image, longcat_image, krea2, prx, ernie_image, nucleusmoe_image)
-}
+    for each in (
+        bria, ovis_image, longcat_image, krea2, prx, ernie_image, nucleusmoe_image, bria_fibo2,
+        glm_image, glm_image_edited,
+    )
+}  # fmt: skip
