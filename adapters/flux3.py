@@ -4,21 +4,27 @@ No time reaches the text and the references before they meet the image, so the i
 are named first: an adaptive schedule looks at the first of them.
 """
 
+from dataclasses import replace
+
 from forecastcache.adapter import Adapter, Trunk
 
-ALONE = {"streams": ("hidden_states",), "modules": ("attn", "ff")}
+IMAGE = Trunk(
+    path="mode_blocks.image",
+    streams=("hidden_states",),
+    modules=("attn", "ff"),
+)
 
 FLUX3 = Adapter(
     name="flux3",
     models=("diffusers.Flux3Transformer2DModel",),
     trunk=(
-        Trunk(path="mode_blocks.image", **ALONE),
-        Trunk(path="txt_mode_blocks", **ALONE),
-        Trunk(path="mode_blocks.image_cond", **ALONE),
-        Trunk(
+        IMAGE,
+        replace(IMAGE, path="txt_mode_blocks"),
+        replace(IMAGE, path="mode_blocks.image_cond"),
+        replace(
+            IMAGE,
             path="single_transformer_blocks",
             streams=("encoder_hidden_states", "hidden_states"),
-            modules=("attn", "ff"),
         ),
     ),
     tail="norm_out",

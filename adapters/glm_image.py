@@ -1,7 +1,4 @@
-"""GLM-Image: double-stream blocks of image and text.
-
-It has no site `module`, since a block calls its one MLP twice, for the image and for the text.
-"""
+"""GLM-Image: double-stream blocks of image and text, with one MLP that runs for each of them."""
 
 from forecastcache.adapter import Adapter, Trunk
 from forecastcache.adapters.layout import image_grid
@@ -13,7 +10,7 @@ GLM_IMAGE = Adapter(
         Trunk(
             path="transformer_blocks",
             streams=("hidden_states", "encoder_hidden_states"),
-            modules=(),
+            modules=("attn1", "ff"),
         ),
     ),
     tail="norm_out",

@@ -34,6 +34,7 @@ KEPT = {
     "omnigen": {"self_attn": 3, "mlp": 3},
     "prx": {"attention": 3, "down_proj": 3},
     "flux3_with_reference": {"attn": 8, "ff": 8},
+    "glm_image": {"attn1": 3, "ff": 3},
     "ernie_image": {"self_attention": 3, "mlp": 3},
     "nucleusmoe_image": {"attn": 3, "img_mlp": 3},
     "ideogram4": {"attention": 3, "feed_forward": 3},

@@ -17,10 +17,9 @@ INSIDE = {
     "dit", "flux", "qwen_image", "hunyuan_video", "hunyuan_video_token_replace", "framepack",
     "framepack_alone", "wan", "hidream", "hidream_wide",
     "bria", "bria_fibo", "longcat_image", "ovis_image", "bria_fibo2", "krea2", "omnigen", "prx",
-    "flux3", "flux3_with_reference", "ernie_image", "nucleusmoe_image", "ideogram4",
+    "flux3", "flux3_with_reference", "glm_image", "ernie_image", "nucleusmoe_image", "ideogram4",
     "joyimage_edit", "joyimage_edit_plus",
 }  # fmt: skip
-WITHOUT_MODULE = {"glm_image"}
 
 
 def test_every_adapter_that_ships_has_a_model_here():
@@ -48,8 +47,6 @@ def conforms_in(dtype: torch.dtype, name: str, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(adapters, "DTYPES", (dtype,))
     tiny = make(name)
     sites = ("output", "hidden", "block", "module") if name in INSIDE else ("output",)
-    if name in WITHOUT_MODULE:
-        sites = ("output", "hidden", "block")
     assert adapter_for(tiny.model).granularities == sites
     check_adapter(tiny.model, tiny.arguments, other_conditions(tiny))
 
