@@ -29,11 +29,13 @@ class Site:
             makes the module needless.
         streams: the arguments whose change a residual is, in the order in which the module returns
             them; for nothing, the arguments that are returned instead, () for the first.
+        wide: for nothing, whether the argument is given the width of the module's output.
     """
 
     path: str
     feature: Literal["output", "input", "residual", "nothing"]
     streams: tuple[str, ...] = ()
+    wide: bool = False
 
 
 class Skip(NamedTuple):
@@ -42,10 +44,13 @@ class Skip(NamedTuple):
     Attributes:
         path: path of the module within the block.
         streams: arguments that are returned unchanged instead, () for the first alone.
+        wide: whether the first argument is given the width of a linear layer's output, one value
+            repeated at no cost, since the block splits what it is given.
     """
 
     path: str
     streams: tuple[str, ...] = ()
+    wide: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +60,9 @@ class Trunk:
     Attributes:
         path: path of the list within the model.
         streams: arguments of a block that it returns updated, in the order it returns them.
-        modules: paths of the modules in a block whose outputs the `module` sites forecast.
-        skipped: modules that need not run once these are forecast.
+        modules: paths of the modules in a block whose outputs the `module` sites forecast; those
+            that are None in a block, as a configuration may have it, are left out.
+        skipped: modules that need not run once these are forecast; None is left out likewise.
     """
 
     path: str
@@ -151,11 +157,13 @@ class Adapter:
             Site(f"{path}.{module}", "output")
             for trunk, path in blocks
             for module in trunk.modules
+            if _has(model, f"{path}.{module}")
         ]
         needless = [
-            Site(f"{path}.{skip.path}", "nothing", skip.streams)
+            Site(f"{path}.{skip.path}", "nothing", skip.streams, skip.wide)
             for trunk, path in blocks
             for skip in trunk.skipped
+            if _has(model, f"{path}.{skip.path}")
         ]
         return (*outputs, *needless)
 
@@ -201,3 +209,9 @@ class Adapter:
             f"{' or '.join(self.time)}: forecasting needs a model that is told the time; "
             "register an Adapter with this class in `models` and the argument in `time`"
         )
+
+
+def _has(model: nn.Module, path: str) -> bool:
+    """Whether there is a module at a path where a configuration may have put None instead."""
+    parent, _, name = path.rpartition(".")
+    return getattr(model.get_submodule(parent), name) is not None

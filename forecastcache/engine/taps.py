@@ -100,6 +100,7 @@ class Taps:
 
     def _stand_in(self, model: nn.Module, recorder: Recorder) -> None:
         self._under_way.recorder = recorder
+        self._under_way.runs.clear()
         parents = {"": model}
         for tap in self._taps:
             module = self._put(parents, tap.place, tap)
@@ -153,9 +154,21 @@ def _set_child(parent: nn.Module, name: str, child: nn.Module) -> None:
 
 
 class _Call:
-    """The call that the stand-ins of a model are in place for; None between calls."""
+    """The call that the stand-ins of a model are in place for.
 
-    recorder: Recorder | None = None
+    Attributes:
+        recorder: recorder of the call; None between calls.
+        runs: how often a module has run in it, by path.
+    """
+
+    def __init__(self) -> None:
+        self.recorder: Recorder | None = None
+        self.runs: dict[str, int] = {}
+
+    def name(self, path: str) -> str:
+        """The name of a module's next feature: the path, with a number from the second run on."""
+        count = self.runs[path] = self.runs.get(path, 0) + 1
+        return path if count == 1 else f"{path}#{count}"
 
 
 class _StandIn(nn.Module):
@@ -195,7 +208,8 @@ class _Tap(_StandIn):
 
 class _OutputTap(_Tap):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return _pass_output(self.site.path, self._call, self.module, args, kwargs)
+        recorder, name = self._call, self._under_way.name(self.site.path)
+        return _pass_output(name, recorder, self.module, args, kwargs)
 
 
 class _InputTap(_Tap):
@@ -228,7 +242,10 @@ class _NothingTap(_Tap):
         if self._call.computing:
             return self.module(*args, **kwargs)
         if not self.site.streams:
-            return args[0] if args else next(iter(kwargs.values()))
+            given = args[0] if args else next(iter(kwargs.values()))
+            if self.site.wide:
+                return given[..., :1].expand(*given.shape[:-1], self.module.out_features)
+            return given
         # Read anew: the module may have been replaced, by one with adapters say.
         streams = _Streams(self.module, self.site.streams)
         return streams.pack(streams.read(args, kwargs))

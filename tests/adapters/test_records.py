@@ -25,14 +25,30 @@ KEPT = {
     "framepack": {"attn": 2, "ff": 2, "ff_context": 2, "proj_out": 2},
     "wan": {"attn1": 3, "attn2": 3, "ffn": 3},
     "hidream": {"attn1": 4, "ff_i": 4, "ff_t": 2},
+    "bria": {"attn": 2, "ff": 2, "ff_context": 2, "proj_out": 3},
+    "bria_fibo": {"attn": 2, "ff": 2, "ff_context": 2, "proj_out": 3},
+    "longcat_image": {"attn": 2, "ff": 2, "ff_context": 2, "proj_out": 3},
+    "ovis_image": {"attn": 2, "ff": 2, "ff_context": 2, "proj_out": 3},
+    "bria_fibo2": {"attention": 5, "cross_attention": 1, "feed_forward": 5},
+    "krea2": {"attn": 3, "ff": 3},
+    "omnigen": {"self_attn": 3, "mlp": 3},
+    "prx": {"attention": 3, "down_proj": 3},
+    "flux3_with_reference": {"attn": 8, "ff": 8},
+    "glm_image": {"attn1": 3, "ff": 3},
+    "ernie_image": {"self_attention": 3, "mlp": 3},
+    "nucleusmoe_image": {"attn": 3, "img_mlp": 3},
+    "ideogram4": {"attention": 3, "feed_forward": 3},
+    "joyimage_edit": {"attn": 3, "img_mlp": 3, "txt_mlp": 3},
+    "joyimage_edit_plus": {"attn": 3, "img_mlp": 3, "txt_mlp": 3},
 }
 
 
 def call(tiny: Tiny, time: float) -> None:
     name = adapter_for(tiny.model).time_argument(tiny.model)
     with torch.no_grad():
-        times = torch.full((len(tiny.arguments["hidden_states"]),), time)
-        tiny.model(**tiny.arguments, **{name: times})
+        first = torch.full((len(tiny.arguments["hidden_states"]),), 1000.0)
+        times = tiny.arguments.get(name, first) * (time / 1000)
+        tiny.model(**tiny.arguments | {name: times})
 
 
 @pytest.mark.parametrize("name", KEPT)
@@ -64,6 +80,8 @@ def test_grids_are_read_from_calls():
     for name, expected in {
         "dit": (4, 4), "flux": (4, 3), "qwen_image": (1, 4, 3), "hunyuan_video": (3, 2, 3),
         "framepack": (3, 2, 3), "wan": (3, 2, 3), "hidream": (4, 4),
+        "bria": (4, 3), "longcat_image": (4, 3), "bria_fibo2": (4, 3), "omnigen": (4, 3),
+        "prx": (4, 3), "glm_image": (4, 3), "nucleusmoe_image": (1, 4, 3),
     }.items():  # fmt: skip
         tiny = make(name)
         adapter = adapter_for(tiny.model)

@@ -16,6 +16,9 @@ from ..built_ins import shipped
 INSIDE = {
     "dit", "flux", "qwen_image", "hunyuan_video", "hunyuan_video_token_replace", "framepack",
     "framepack_alone", "wan", "hidream", "hidream_wide",
+    "bria", "bria_fibo", "longcat_image", "ovis_image", "bria_fibo2", "krea2", "omnigen", "prx",
+    "flux3", "flux3_with_reference", "glm_image", "ernie_image", "nucleusmoe_image", "ideogram4",
+    "joyimage_edit", "joyimage_edit_plus",
 }  # fmt: skip
 
 
@@ -28,7 +31,7 @@ def test_every_adapter_that_ships_has_a_model_here():
 LIKE_OTHERS = (
     "hunyuan_video_token_replace", "framepack_alone", "hidream_wide", "stable_cascade_prior",
     "audioldm2", "dreamlite_unet", "kandinsky3", "unet_3d", "i2vgen_xl", "animatediff",
-    "stable_video_diffusion", "transformer_2d", "transformer_temporal",
+    "stable_video_diffusion", "transformer_2d", "transformer_temporal", "flux3",
 )  # fmt: skip
 
 
