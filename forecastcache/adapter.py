@@ -55,8 +55,9 @@ class Trunk:
     Attributes:
         path: path of the list within the model.
         streams: arguments of a block that it returns updated, in the order it returns them.
-        modules: paths of the modules in a block whose outputs the `module` sites forecast.
-        skipped: modules that need not run once these are forecast.
+        modules: paths of the modules in a block whose outputs the `module` sites forecast; those
+            that are None in a block, as a configuration may have it, are left out.
+        skipped: modules that need not run once these are forecast; None is left out likewise.
     """
 
     path: str
@@ -147,11 +148,13 @@ class Adapter:
             Site(f"{path}.{module}", "output")
             for trunk, path in blocks
             for module in trunk.modules
+            if _has(model, f"{path}.{module}")
         ]
         needless = [
             Site(f"{path}.{skip.path}", "nothing", skip.streams)
             for trunk, path in blocks
             for skip in trunk.skipped
+            if _has(model, f"{path}.{skip.path}")
         ]
         return (*outputs, *needless)
 
@@ -186,3 +189,9 @@ class Adapter:
             f"{' or '.join(self.time)}: forecasting needs a model that is told the time; "
             "register an Adapter with this class in `models` and the argument in `time`"
         )
+
+
+def _has(model: nn.Module, path: str) -> bool:
+    """Whether there is a module at a path where a configuration may have put None instead."""
+    parent, _, name = path.rpartition(".")
+    return getattr(model.get_submodule(parent), name) is not None

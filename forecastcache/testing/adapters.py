@@ -40,7 +40,9 @@ def check_adapter(
 
     Args:
         model: a model of a class that the adapter serves, in evaluation mode.
-        arguments: the inputs of one call, by name, without the time.
+        arguments: the inputs of one call, by name. The time may be left out where it is one
+            number a sample, 1000 at first; else give the first step's, whose shape and scale the
+            others take.
         other: arguments that the other branch of guidance has instead, such as other prompt
             embeddings; None checks no branches.
 

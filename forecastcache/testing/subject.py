@@ -51,8 +51,10 @@ class Subject:
         given = {**self.arguments, **branch}
         sample = next(name for name, value in given.items() if isinstance(value, Tensor))
         given[sample] = given[sample] * (1 + time / 1000)
-        times = torch.full((len(given[sample]),), time)
-        return self.module(**given, **{self.adapter.time_argument(self.module): times}, **options)
+        name = self.adapter.time_argument(self.module)
+        first = given.get(name, torch.full((len(given[sample]),), TIMES[0]))
+        given[name] = (first.double() * (time / TIMES[0])).to(first.dtype)
+        return self.module(**given, **options)
 
     def require_callable(self) -> None:
         """Go on if plain calls of each branch work."""
@@ -67,11 +69,11 @@ class Subject:
                 ) from error
 
     def run(self, *branches: Mapping[str, Any]) -> list[Tensor]:
-        """The output tensors of a trajectory, branch after branch at each step."""
+        """The outputs of a trajectory, branch after branch at each step, each as one tensor."""
         calls = (
             self.call(time, branch, return_dict=False) for time in TIMES for branch in branches
         )
-        return [tensor for output in calls for tensor in tensors_in(output)]
+        return [torch.cat([x.flatten() for x in tensors_in(output)]) for output in calls]
 
     def attach(self, site: Granularity, schedule: Every = SCHEDULE) -> Session:
         return attach(self.module, schedule, Taylor(order=1), site=site)

@@ -25,14 +25,30 @@ KEPT = {
     "framepack": {"attn": 2, "ff": 2, "ff_context": 2, "proj_out": 2},
     "wan": {"attn1": 3, "attn2": 3, "ffn": 3},
     "hidream": {"attn1": 4, "ff_i": 4, "ff_t": 2},
+    "cosmos": {"attn1": 3, "attn2": 3, "ff": 3},
+    "sana_video": {"attn1": 3, "attn2": 3, "ff": 3},
+    "easyanimate": {"attn1": 3, "ff": 3, "txt_ff": 3},
+    "helios": {"attn1": 2, "attn2": 2, "ffn": 2},
+    "anyflow": {"attn1": 3, "attn2": 3, "ffn": 3},
+    "anyflow_far": {"attn1": 3, "attn2": 3, "ffn": 3},
+    "motif_video": {"attn": 2, "cross_attn": 2, "ff": 2, "ff_context": 2, "proj_out": 3},
+    "sana_wm": {"attn": 2, "cross_attn": 2, "mlp": 2},
+    "sana_wm_refiner": {"attn1": 3, "attn2": 3, "ff": 3},
+    "minimax_h3": {"attn": 3, "ff": 3},
+    "stable_audio": {"attn1": 2, "attn2": 2, "ff": 2},
+    "stable_audio_3": {"self_attn": 3, "cross_attn": 3, "ff": 3},
+    "ace_step": {"self_attn": 3, "cross_attn": 3, "mlp": 3},
+    "longcat_audio": {"self_attn": 3, "cross_attn": 3, "ffn": 3},
+    "minimax_music3": {"attn": 3, "ff_out": 3},
 }
 
 
 def call(tiny: Tiny, time: float) -> None:
     name = adapter_for(tiny.model).time_argument(tiny.model)
     with torch.no_grad():
-        times = torch.full((len(tiny.arguments["hidden_states"]),), time)
-        tiny.model(**tiny.arguments, **{name: times})
+        first = torch.full((len(tiny.arguments["hidden_states"]),), 1000.0)
+        times = tiny.arguments.get(name, first) * (time / 1000)
+        tiny.model(**tiny.arguments | {name: times})
 
 
 @pytest.mark.parametrize("name", KEPT)
@@ -64,6 +80,8 @@ def test_grids_are_read_from_calls():
     for name, expected in {
         "dit": (4, 4), "flux": (4, 3), "qwen_image": (1, 4, 3), "hunyuan_video": (3, 2, 3),
         "framepack": (3, 2, 3), "wan": (3, 2, 3), "hidream": (4, 4),
+        "cosmos": (3, 2, 3), "sana_video": (3, 2, 3), "easyanimate": (3, 2, 3),
+        "anyflow": (3, 2, 3), "motif_video": (3, 2, 3),
     }.items():  # fmt: skip
         tiny = make(name)
         adapter = adapter_for(tiny.model)

@@ -16,6 +16,9 @@ from ..built_ins import shipped
 INSIDE = {
     "dit", "flux", "qwen_image", "hunyuan_video", "hunyuan_video_token_replace", "framepack",
     "framepack_alone", "wan", "hidream", "hidream_wide",
+    "cosmos", "sana_video", "easyanimate", "helios", "anyflow", "anyflow_far", "motif_video",
+    "sana_wm", "sana_wm_refiner", "minimax_h3",
+    "stable_audio", "stable_audio_3", "ace_step", "longcat_audio", "minimax_music3",
 }  # fmt: skip
 
 

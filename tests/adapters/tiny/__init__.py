@@ -1,6 +1,16 @@
 """Tiny stock models, one function each, by what they make."""
 
-from . import image, others, video
+from . import image, newer_video, others, sound, video
 from .make import MODELS, Tiny, make, other_conditions
 
-__all__ = ["MODELS", "Tiny", "image", "make", "other_conditions", "others", "video"]
+__all__ = [
+    "MODELS",
+    "Tiny",
+    "image",
+    "make",
+    "newer_video",
+    "other_conditions",
+    "others",
+    "sound",
+    "video",
+]

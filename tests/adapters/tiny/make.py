@@ -10,7 +10,12 @@ from torch import nn
 
 
 class Tiny(NamedTuple):
-    """A model and what it is called with, beside the time."""
+    """A model and what it is called with, beside the time.
+
+    Attributes:
+        arguments: inputs of one call; with the first step's time, where the model is told it in
+            another shape or scale than 1000 a sample.
+    """
 
     model: nn.Module
     arguments: dict[str, Any]
