@@ -30,7 +30,7 @@ MINIMAX_H3 = Adapter(
         ),
     ),
     tail="norm_out",
-    modulated="time_embedder",
+    modulated="transformer_blocks.0.adaln_proj",
     shared=(
         "timestep",
         "timestep_indices",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import diffusers
 import torch
 from diffusers.models.transformers.transformer_anyflow_far import AnyFlowAttnProcessor
+from torch import nn
 
 from .make import Tiny, rand, tiny
 
@@ -97,21 +98,24 @@ def anyflow_far() -> Tiny:
     return Tiny(model, arguments)
 
 
-@tiny
-def motif_video() -> Tiny:
-    model = diffusers.MotifVideoTransformer3DModel(
-        in_channels=4, out_channels=4, num_attention_heads=2, attention_head_dim=8, num_layers=2,
-        num_single_layers=3, num_decoder_layers=1, text_embed_dim=12, image_embed_dim=9,
-        rope_axes_dim=(4, 2, 2), enable_text_cross_attention_dual=True,
+def motif_video_model(in_channels: int = 4) -> nn.Module:
+    return diffusers.MotifVideoTransformer3DModel(
+        in_channels=in_channels, out_channels=4, num_attention_heads=2, attention_head_dim=8,
+        num_layers=2, num_single_layers=3, num_decoder_layers=1, text_embed_dim=12,
+        image_embed_dim=9, rope_axes_dim=(4, 2, 2), enable_text_cross_attention_dual=True,
         enable_text_cross_attention_single=True,
     )  # fmt: skip
+
+
+@tiny
+def motif_video() -> Tiny:
     arguments = {
         "hidden_states": rand(*LATENTS),
         "encoder_hidden_states": rand(*TEXT),
         "encoder_attention_mask": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),
         "image_embeds": rand(2, 2, 9),
     }
-    return Tiny(model, arguments)
+    return Tiny(motif_video_model(), arguments)
 
 
 @tiny
