@@ -1,7 +1,8 @@
 """AnyFlow, whole videos and chunk by chunk: the blocks of Wan, told two times (2605.13724).
 
 A chunk's call returns the keys and values of earlier chunks beside its sample, so `output` keeps
-those too; the other sites do not.
+those too; the other sites do not. That pipeline tells the steps of all chunks together, so `total`
+is chunks times steps: take a schedule that does not read it, such as `Every`.
 """
 
 from collections.abc import Mapping

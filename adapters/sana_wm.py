@@ -1,7 +1,8 @@
 """SANA-WM and its refiner: blocks of self-attention, cross-attention and MLP.
 
-The refiner is called once more after each run, at a time of 0, to keep keys and values. Attach its
-pipeline, whose scheduler tells such a call from a step: a bare model would have it forecast.
+The refiner has no `hidden` site: it asks how many blocks it has. It is called once more before and
+after each run, at a time of 0, to keep keys and values. Attach its pipeline, whose scheduler tells
+such a call from a step: of a bare model it would be forecast.
 """
 
 from forecastcache.adapter import Adapter, Trunk
@@ -30,6 +31,5 @@ SANA_WM_REFINER = Adapter(
             modules=("attn1", "attn2", "ff"),
         ),
     ),
-    tail="norm_out",
     modulated="time_embed",
 )
