@@ -14,7 +14,18 @@ from diffusers.pipelines.ace_step import AceStepConditionEncoder
 from diffusers.pipelines.stable_audio import StableAudioProjectionModel
 from torch import nn
 
-from .pipelines import Case, awake, quiet, rand, unipc, wan_vae, without
+from .pipelines import (
+    HEIGHT,
+    WIDTH,
+    Case,
+    awake,
+    picture,
+    quiet,
+    rand,
+    unipc,
+    wan_vae,
+    without,
+)
 from .tiny import make
 from .tiny.newer_video import motif_video_model
 
@@ -107,6 +118,22 @@ def motif_video() -> Case:
     return Case(quiet(pipe), request, steps=8, branches=2)
 
 
+def sana_wm() -> Case:
+    """The first frame is given: its tokens have a time of 0."""
+    pipe = diffusers.SanaWMPipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=5.0),
+        transformer=make("sana_wm").model,
+        **without("vae", *TEXT),
+    )
+    pipe._encode_first_frame = lambda *_: rand(1, 4, 1, 2, 3)
+    prompt = {name: embedded[:, None] for name, embedded in PROMPT.items()}
+    request = GUIDED | {
+        **prompt, **MASKS, "prompt": "", "image": picture(), "action": "w-17", "height": 64,
+        "width": 96, "num_frames": 17, "intrinsics": [20.0, 20.0, WIDTH / 2, HEIGHT / 2],
+    }  # fmt: skip
+    return Case(quiet(pipe), request, steps=8)
+
+
 def oobleck() -> nn.Module:
     torch.manual_seed(0)
     with warnings.catch_warnings():  # of torch, which has another weight norm by now
@@ -167,7 +194,7 @@ def longcat_audio() -> Case:
 CASES: dict[str, Callable[[], Case]] = {
     each.__name__: each
     for each in (
-        cosmos, sana_video, easyanimate, helios, anyflow, motif_video, stable_audio, ace_step,
-        longcat_audio,
+        cosmos, sana_video, easyanimate, helios, anyflow, motif_video, sana_wm, stable_audio,
+        ace_step, longcat_audio,
     )
 }  # fmt: skip

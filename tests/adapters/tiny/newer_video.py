@@ -123,7 +123,7 @@ def sana_wm() -> Tiny:
     """With the rays of a camera, which the model can work out from its poses in float32 only."""
     model = diffusers.SanaWMTransformer3DModel(
         in_channels=4, num_layers=2, hidden_size=48, num_attention_heads=2, linear_head_dim=24,
-        softmax_every_n=2, caption_channels=12, chunk_plucker_channels=6, mlp_ratio=2,
+        softmax_every_n=2, caption_channels=12, chunk_plucker_channels=48, mlp_ratio=2,
     )  # fmt: skip
     rays = torch.eye(4) + 0.1 * rand(2, 18, 4, 4)
     arguments = {
@@ -134,7 +134,7 @@ def sana_wm() -> Tiny:
         "encoder_attention_mask": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),
         "camera_conditions": rand(2, 3, 20),
         "cam_pos_embeds": {"absmap": rand(2, 3, 3, 2, 3), "P": rays, "P_inv": rays.inverse()},
-        "chunk_plucker": rand(2, 6, 3, 2, 3),
+        "chunk_plucker": rand(2, 48, 3, 2, 3),
     }
     return Tiny(model, arguments)
 
