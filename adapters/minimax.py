@@ -31,6 +31,7 @@ MINIMAX_H3 = Adapter(
     ),
     tail="norm_out",
     modulated="transformer_blocks.0.adaln_proj",
+    guidance="embedded",
     shared=(
         "timestep",
         "timestep_indices",

@@ -12,6 +12,7 @@ import torch
 from diffusers.guiders import ClassifierFreeGuidance
 from diffusers.pipelines.ace_step import AceStepConditionEncoder
 from diffusers.pipelines.stable_audio import StableAudioProjectionModel
+from diffusers.pipelines.stable_audio_3 import StableAudio3DurationEmbedder
 from torch import nn
 
 from .pipelines import (
@@ -161,6 +162,20 @@ def stable_audio() -> Case:
     return Case(quiet(pipe), PROMPT | GUIDED | {"audio_end_in_s": 3.0}, steps=8)
 
 
+def stable_audio_3() -> Case:
+    """With noise anew at every step, as the distilled model is sampled."""
+    torch.manual_seed(0)
+    pipe = diffusers.StableAudio3Pipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(stochastic_sampling=True),
+        transformer=make("stable_audio_3").model,
+        duration_embedder=StableAudio3DurationEmbedder(output_dim=12, fourier_dim=8),
+        **without("vae", *TEXT),
+    )
+    layout = {"sampling_rate": 4, "latent_dim": 4}
+    pipe.vae = SimpleNamespace(config=SimpleNamespace(**layout), downsampling_ratio=2)
+    return Case(quiet(pipe), PROMPT | GUIDED | {"duration": 3.0}, steps=8)
+
+
 def ace_step() -> Case:
     torch.manual_seed(0)
     conditions = AceStepConditionEncoder(
@@ -195,6 +210,6 @@ CASES: dict[str, Callable[[], Case]] = {
     each.__name__: each
     for each in (
         cosmos, sana_video, easyanimate, helios, anyflow, motif_video, sana_wm, stable_audio,
-        ace_step, longcat_audio,
+        stable_audio_3, ace_step, longcat_audio,
     )
 }  # fmt: skip

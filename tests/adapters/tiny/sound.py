@@ -27,7 +27,7 @@ def stable_audio() -> Tiny:
 def stable_audio_3() -> Tiny:
     """Part of the sound is given, as for inpainting."""
     model = diffusers.StableAudio3DiTModel(
-        io_channels=4, embed_dim=16, depth=3, num_heads=2, cond_token_dim=12, global_cond_dim=8,
+        io_channels=4, embed_dim=16, depth=3, num_heads=2, cond_token_dim=12, global_cond_dim=12,
         local_add_cond_dim=5, timestep_features_dim=8, ff_mult=2, num_memory_tokens=3,
     )  # fmt: skip
     arguments = {
@@ -35,7 +35,7 @@ def stable_audio_3() -> Tiny:
         "timestep": torch.ones(2),
         "encoder_hidden_states": rand(2, 5, 12),
         "encoder_attention_mask": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),
-        "global_hidden_states": rand(2, 8),
+        "global_hidden_states": rand(2, 12),
         "local_add_cond": rand(2, 5, 6),
     }
     return Tiny(model, arguments)
