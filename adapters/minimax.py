@@ -1,7 +1,7 @@
 """MiniMax Music 3 and MiniMax-H3: blocks of self-attention and MLP over one sequence.
 
-H3's sequence holds the rows of text, sound and video of one layout, which a batch repeats. Rows
-that are given have a time of 1, the largest, so there `coordinate="time"` does not tell steps apart.
+H3's sequence holds the rows of text, sound and video of one layout, which a batch repeats. Given
+rows of sound have a time of 1, the largest, so there `coordinate="time"` tells no steps apart.
 """
 
 from forecastcache.adapter import Adapter, Skip, Trunk
