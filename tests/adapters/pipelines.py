@@ -304,16 +304,19 @@ def wan_tokens_with_times() -> Case:
     return case
 
 
-def wan_video_to_video() -> Case:
+def wan_vae() -> nn.Module:
     torch.manual_seed(0)
-    vae = diffusers.AutoencoderKLWan(
+    return diffusers.AutoencoderKLWan(
         base_dim=4, z_dim=4, dim_mult=[1, 1, 1, 1], num_res_blocks=1,
         latents_mean=[0.1] * 4, latents_std=[1.5] * 4,
-    )  # fmt: skip
+    ).eval()  # fmt: skip
+
+
+def wan_video_to_video() -> Case:
     pipe = diffusers.WanVideoToVideoPipeline(
         scheduler=unipc(),
         transformer=make("wan").model,
-        vae=vae.eval(),
+        vae=wan_vae(),
         **without("text_encoder", "tokenizer"),
     )
     request = WAN_REQUEST | {"video": [picture()] * 5, "strength": 0.8}

@@ -40,6 +40,21 @@ KEPT = {
     "ideogram4": {"attention": 3, "feed_forward": 3},
     "joyimage_edit": {"attn": 3, "img_mlp": 3, "txt_mlp": 3},
     "joyimage_edit_plus": {"attn": 3, "img_mlp": 3, "txt_mlp": 3},
+    "cosmos": {"attn1": 3, "attn2": 3, "ff": 3},
+    "sana_video": {"attn1": 3, "attn2": 3, "ff": 3},
+    "easyanimate": {"attn1": 3, "ff": 3, "txt_ff": 3},
+    "helios": {"attn1": 2, "attn2": 2, "ffn": 2},
+    "anyflow": {"attn1": 3, "attn2": 3, "ffn": 3},
+    "anyflow_far": {"attn1": 3, "attn2": 3, "ffn": 3},
+    "motif_video": {"attn": 2, "cross_attn": 2, "ff": 2, "ff_context": 2, "proj_out": 3},
+    "sana_wm": {"attn": 2, "cross_attn": 2, "mlp": 2},
+    "sana_wm_refiner": {"attn1": 3, "attn2": 3, "ff": 3},
+    "minimax_h3": {"attn": 3, "ff": 3},
+    "stable_audio": {"attn1": 2, "attn2": 2, "ff": 2},
+    "stable_audio_3": {"self_attn": 3, "cross_attn": 3, "ff": 3},
+    "ace_step": {"self_attn": 3, "cross_attn": 3, "mlp": 3},
+    "longcat_audio": {"self_attn": 3, "cross_attn": 3, "ffn": 3},
+    "minimax_music3": {"attn": 3, "ff_out": 3},
 }
 
 
@@ -82,6 +97,8 @@ def test_grids_are_read_from_calls():
         "framepack": (3, 2, 3), "wan": (3, 2, 3), "hidream": (4, 4),
         "bria": (4, 3), "longcat_image": (4, 3), "bria_fibo2": (4, 3), "omnigen": (4, 3),
         "prx": (4, 3), "glm_image": (4, 3), "nucleusmoe_image": (1, 4, 3),
+        "cosmos": (3, 2, 3), "sana_video": (3, 2, 3), "easyanimate": (3, 2, 3),
+        "anyflow": (3, 2, 3), "motif_video": (3, 2, 3),
     }.items():  # fmt: skip
         tiny = make(name)
         adapter = adapter_for(tiny.model)

@@ -12,6 +12,7 @@ from forecastcache.testing import adapters, check_adapter
 
 from ..adapters.tiny import MODELS, make, other_conditions
 from ..built_ins import shipped
+from ..conftest import SITES
 
 INSIDE = {
     "dit", "flux", "qwen_image", "hunyuan_video", "hunyuan_video_token_replace", "framepack",
@@ -19,7 +20,12 @@ INSIDE = {
     "bria", "bria_fibo", "longcat_image", "ovis_image", "bria_fibo2", "krea2", "omnigen", "prx",
     "flux3", "flux3_with_reference", "glm_image", "ernie_image", "nucleusmoe_image", "ideogram4",
     "joyimage_edit", "joyimage_edit_plus",
+    "cosmos", "sana_video", "easyanimate", "helios", "anyflow", "anyflow_far", "motif_video",
+    "sana_wm", "minimax_h3",
+    "stable_audio", "stable_audio_3", "ace_step", "longcat_audio", "minimax_music3",
 }  # fmt: skip
+# It asks how many blocks it has.
+WITHOUT_HIDDEN = {"sana_wm_refiner": ("output", "block", "module")}
 
 
 def test_every_adapter_that_ships_has_a_model_here():
@@ -50,7 +56,7 @@ def test_every_model_conforms_in_float32_too(name, monkeypatch):
 def conforms_in(dtype: torch.dtype, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapters, "DTYPES", (dtype,))
     tiny = make(name)
-    sites = ("output", "hidden", "block", "module") if name in INSIDE else ("output",)
+    sites = SITES if name in INSIDE else WITHOUT_HIDDEN.get(name, ("output",))
     assert adapter_for(tiny.model).granularities == sites
     check_adapter(tiny.model, tiny.arguments, other_conditions(tiny))
 

@@ -1,4 +1,4 @@
-"""Models that make sound, and what is neither a transformer of pictures or videos nor a UNet."""
+"""What makes neither pictures, videos nor sound alone, and is no UNet."""
 
 from __future__ import annotations
 
@@ -6,21 +6,6 @@ import diffusers
 import torch
 
 from .make import Tiny, rand, tiny
-
-
-@tiny
-def stable_audio() -> Tiny:
-    model = diffusers.StableAudioDiTModel(
-        sample_size=6, in_channels=4, num_layers=2, attention_head_dim=8, num_attention_heads=2,
-        num_key_value_attention_heads=1, out_channels=4, cross_attention_dim=12,
-        time_proj_dim=8, global_states_input_dim=8, cross_attention_input_dim=12,
-    )  # fmt: skip
-    arguments = {
-        "hidden_states": rand(2, 4, 6),
-        "encoder_hidden_states": rand(2, 5, 12),
-        "global_hidden_states": rand(2, 1, 8),
-    }
-    return Tiny(model, arguments)
 
 
 @tiny
