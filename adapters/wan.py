@@ -1,6 +1,11 @@
-"""Wan 2.1 and 2.2: video blocks of self-attention, cross-attention and MLP (2503.20314)."""
+"""Wan 2.1 and 2.2 and what was made of them: self-attention, cross-attention, MLP (2503.20314).
+
+VACE: Jiang et al., 2503.07598; Wan-Animate: Cheng et al., 2509.14055; SkyReels-V2: Chen et al.,
+2504.13074; ChronoEdit: Wu et al., 2510.04290.
+"""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -44,4 +49,37 @@ WAN = Adapter(
     modulated="condition_embedder",
     grid=_grid,
     inputs=_inputs,
+)
+
+SKYREELS_V2 = replace(
+    WAN, name="skyreels-v2", models=("diffusers.SkyReelsV2Transformer3DModel",), inputs=None
+)
+
+CHRONO_EDIT = replace(
+    WAN, name="chrono-edit", models=("diffusers.ChronoEditTransformer3DModel",), inputs=None
+)
+
+WAN_VACE = replace(
+    WAN,
+    name="wan-vace",
+    models=("diffusers.WanVACETransformer3DModel",),
+    trunk=(
+        *WAN.trunk,
+        # These make what is added after some blocks of the first list, and run before it.
+        Trunk(
+            path="vace_blocks",
+            streams=(None, "control_hidden_states"),
+            modules=("attn1", "attn2", "ffn"),
+        ),
+    ),
+    inputs=None,
+)
+
+WAN_ANIMATE = replace(
+    WAN,
+    name="wan-animate",
+    models=("diffusers.WanAnimateTransformer3DModel",),
+    # An attention to the face after some of the blocks.
+    trunk=(*WAN.trunk, Trunk(path="face_adapter", streams=(None,), modules=("",))),
+    inputs=None,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple, get_args
 
 from torch import nn
@@ -28,12 +29,13 @@ class Site:
             `residual` (what it returns less what it was given), or `nothing`, where another site
             makes the module needless.
         streams: the arguments whose change a residual is, in the order in which the module returns
-            them; for nothing, the arguments that are returned instead, () for the first.
+            them, None for a result that is the update of none and is forecast whole; for nothing,
+            the arguments that are returned instead, () for the first.
     """
 
     path: str
     feature: Literal["output", "input", "residual", "nothing"]
-    streams: tuple[str, ...] = ()
+    streams: tuple[str | None, ...] = ()
 
 
 class Skip(NamedTuple):
@@ -54,13 +56,15 @@ class Trunk:
 
     Attributes:
         path: path of the list within the model.
-        streams: arguments of a block that it returns updated, in the order it returns them.
-        modules: paths of the modules in a block whose outputs the `module` sites forecast.
+        streams: arguments of a block that it returns updated, in the order it returns them; None
+            for a result that is the update of none.
+        modules: paths of the modules in a block whose outputs the `module` sites forecast, '' for
+            the block itself; a block may have None in the place of one.
         skipped: modules that need not run once these are forecast.
     """
 
     path: str
-    streams: tuple[str, ...]
+    streams: tuple[str | None, ...]
     modules: tuple[str, ...]
     skipped: tuple[Skip, ...] = ()
 
@@ -74,8 +78,10 @@ class Adapter:
         models: exact classes, as `package.ClassName`; `*` serves any model that no other
             adapter names.
         time: names that the forward argument with the step's time may have.
-        trunk: block lists of the model, in the order it runs them.
-        tail: path of the module whose input is the `hidden` site.
+        trunk: block lists of the model; the first block of the first one is what a schedule that
+            asks for `first_block` looks at.
+        tail: path of the module whose input is the `hidden` site; several where a model has
+            several outputs.
         modulated: path of the module whose first output is the timestep embedding as the first
             block uses it, for adaptive schedules; None where no module returns it.
         grid: function of a call's arguments by name and the model's config that gives the layout
@@ -96,7 +102,7 @@ class Adapter:
     models: tuple[str, ...]
     time: tuple[str, ...] = ("timestep",)
     trunk: tuple[Trunk, ...] = ()
-    tail: str | None = None
+    tail: str | tuple[str, ...] | None = None
     modulated: str | None = None
     grid: Callable[[Mapping[str, Any], Any], tuple[int, ...]] | None = None
     guidance: Literal["batched", "sequential", "embedded"] = "sequential"
@@ -135,22 +141,25 @@ class Adapter:
         if granularity == "output":
             return (Site("", "output"),)
         if granularity == "hidden":
-            return (Site(str(self.tail), "input"),)
+            assert self.tail is not None
+            tails = (self.tail,) if isinstance(self.tail, str) else self.tail
+            return tuple(Site(path, "input") for path in tails)
         blocks = [
-            (trunk, f"{trunk.path}.{name}")
+            (trunk, f"{trunk.path}.{name}", block)
             for trunk in self.trunk
-            for name, _ in model.get_submodule(trunk.path).named_children()
+            for name, block in model.get_submodule(trunk.path).named_children()
         ]
         if granularity == "block":
-            return tuple(Site(path, "residual", trunk.streams) for trunk, path in blocks)
+            return tuple(Site(path, "residual", trunk.streams) for trunk, path, _ in blocks)
         outputs = [
-            Site(f"{path}.{module}", "output")
-            for trunk, path in blocks
+            Site(f"{path}.{module}".removesuffix("."), "output")
+            for trunk, path, block in blocks
             for module in trunk.modules
+            if not module or attrgetter(module)(block) is not None
         ]
         needless = [
             Site(f"{path}.{skip.path}", "nothing", skip.streams)
-            for trunk, path in blocks
+            for trunk, path, _ in blocks
             for skip in trunk.skipped
         ]
         return (*outputs, *needless)

@@ -25,6 +25,10 @@ KEPT = {
     "framepack": {"attn": 2, "ff": 2, "ff_context": 2, "proj_out": 2},
     "wan": {"attn1": 3, "attn2": 3, "ffn": 3},
     "hidream": {"attn1": 4, "ff_i": 4, "ff_t": 2},
+    "wan_vace": {"attn1": 5, "attn2": 5, "ffn": 5},
+    "wan_animate": {"attn1": 4, "attn2": 4, "ffn": 4, "0": 1, "1": 1},  # face attentions by number
+    "skyreels_v2": {"attn1": 3, "attn2": 3, "ffn": 3},
+    "chrono_edit": {"attn1": 3, "attn2": 3, "ffn": 3},
 }
 
 

@@ -15,7 +15,8 @@ from ..built_ins import shipped
 
 INSIDE = {
     "dit", "flux", "qwen_image", "hunyuan_video", "hunyuan_video_token_replace", "framepack",
-    "framepack_alone", "wan", "hidream", "hidream_wide",
+    "framepack_alone", "wan", "hidream", "hidream_wide", "wan_vace", "wan_animate", "skyreels_v2",
+    "chrono_edit",
 }  # fmt: skip
 
 

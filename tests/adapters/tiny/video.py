@@ -68,20 +68,59 @@ def framepack_alone() -> Tiny:
     return tiny._replace(arguments=tiny.arguments | {"encoder_attention_mask": mask})
 
 
+WAN = {
+    "patch_size": (1, 2, 2), "num_attention_heads": 2, "attention_head_dim": 12, "in_channels": 4,
+    "out_channels": 4, "text_dim": 12, "freq_dim": 16, "ffn_dim": 24, "num_layers": 3,
+    "rope_max_seq_len": 32,
+}  # fmt: skip
+
+
 def wan_model() -> nn.Module:
-    return diffusers.WanTransformer3DModel(
-        patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=12, in_channels=4,
-        out_channels=4, text_dim=12, freq_dim=16, ffn_dim=24, num_layers=3, rope_max_seq_len=32,
-    )  # fmt: skip
+    return diffusers.WanTransformer3DModel(**WAN)
+
+
+def wan_arguments() -> dict[str, Any]:
+    return {"hidden_states": rand(2, 4, 3, 4, 6), "encoder_hidden_states": rand(2, 5, 12)}
 
 
 @tiny
 def wan() -> Tiny:
+    return Tiny(wan_model(), wan_arguments())
+
+
+@tiny
+def wan_vace() -> Tiny:
+    model = diffusers.WanVACETransformer3DModel(**WAN, vace_layers=[0, 2], vace_in_channels=6)
+    return Tiny(model, wan_arguments() | {"control_hidden_states": rand(2, 6, 3, 4, 6)})
+
+
+@tiny
+def wan_animate() -> Tiny:
+    sizes = {"4": 8, "8": 8, "16": 8}
+    model = diffusers.WanAnimateTransformer3DModel(
+        **WAN | {"in_channels": 12, "num_layers": 4}, latent_channels=4, image_dim=16,
+        motion_encoder_channel_sizes=sizes, motion_encoder_size=16, motion_style_dim=8,
+        motion_dim=4, motion_encoder_dim=16, face_encoder_hidden_dim=16,
+        face_encoder_num_heads=2, inject_face_latents_blocks=2,
+    )  # fmt: skip
     arguments = {
-        "hidden_states": rand(2, 4, 3, 4, 6),
+        "hidden_states": rand(2, 12, 3, 4, 6),
         "encoder_hidden_states": rand(2, 5, 12),
+        "encoder_hidden_states_image": rand(2, 3, 16),
+        "pose_hidden_states": rand(2, 4, 2, 4, 6),
+        "face_pixel_values": rand(2, 3, 5, 16, 16),
     }
-    return Tiny(wan_model(), arguments)
+    return Tiny(model, arguments)
+
+
+@tiny
+def skyreels_v2() -> Tiny:
+    return Tiny(diffusers.SkyReelsV2Transformer3DModel(**WAN), wan_arguments())
+
+
+@tiny
+def chrono_edit() -> Tiny:
+    return Tiny(diffusers.ChronoEditTransformer3DModel(**WAN), wan_arguments())
 
 
 @tiny
