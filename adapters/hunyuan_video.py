@@ -1,6 +1,7 @@
 """HunyuanVideo and FramePack: double-stream blocks of video and text, then single-stream ones.
 
-Kong et al., 2412.03603; Zhang and Agrawala, 2504.12626.
+Kong et al., 2412.03603; Zhang and Agrawala, 2504.12626. HunyuanVideo 1.5 has double-stream blocks
+alone (2511.18870).
 """
 
 from collections.abc import Mapping
@@ -10,17 +11,9 @@ from typing import Any
 import torch
 
 from forecastcache.adapter import Adapter, Skip, Trunk
+from forecastcache.adapters.layout import video_grid
 from forecastcache.errors import SizeError
 from forecastcache.memory.input_size import InputSize
-
-
-def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
-    frames, height, width = given["hidden_states"].shape[-3:]
-    return (
-        frames // config.patch_size_t,
-        height // config.patch_size,
-        width // config.patch_size,
-    )
 
 
 def _latent(config: Any, size: InputSize, height: int, width: int, frames: int) -> torch.Tensor:
@@ -93,7 +86,7 @@ HUNYUAN_VIDEO = Adapter(
     ),
     tail="norm_out",
     modulated="transformer_blocks.0.norm1",
-    grid=_grid,
+    grid=video_grid,
     guidance="embedded",
     inputs=_inputs,
 )
@@ -117,4 +110,13 @@ FRAMEPACK = replace(
     models=("diffusers.HunyuanVideoFramepackTransformer3DModel",),
     inputs=_section_inputs,
     trim=_trim,
+)
+
+HUNYUAN_VIDEO_15 = Adapter(
+    name="hunyuan-video-1.5",
+    models=("diffusers.HunyuanVideo15Transformer3DModel",),
+    trunk=HUNYUAN_VIDEO.trunk[:1],
+    tail="norm_out",
+    modulated="transformer_blocks.0.norm1",
+    grid=video_grid,
 )

@@ -32,12 +32,14 @@ class Subject:
         adapter: record that serves it.
         arguments: arguments of a call.
         other: arguments that the other branch has instead.
+        times_in: dtype in which the model is told the time.
     """
 
     module: nn.Module
     adapter: Adapter
     arguments: Mapping[str, Any]
     other: Mapping[str, Any] | None
+    times_in: torch.dtype = torch.float32
 
     def __str__(self) -> str:
         return f"{type(self.module).__name__}, adapter {self.adapter.name!r}"
@@ -46,12 +48,18 @@ class Subject:
     def branches(self) -> tuple[Mapping[str, Any], ...]:
         return ({},) if self.other is None else ({}, self.other)
 
+    @property
+    def hardly_later(self) -> float:
+        """The time of a step that hardly differs from the first one, but differs."""
+        coarsest = 1 - torch.finfo(self.times_in).eps / 2
+        return min(HARDLY_LATER, TIMES[0] * coarsest)
+
     def call(self, time: float, branch: Mapping[str, Any], **options: Any) -> Any:
         """What the model returns at `time`; its sample moves with time."""
         given = {**self.arguments, **branch}
         sample = next(name for name, value in given.items() if isinstance(value, Tensor))
         given[sample] = given[sample] * (1 + time / 1000)
-        times = torch.full((len(given[sample]),), time)
+        times = torch.full((len(given[sample]),), time, dtype=self.times_in)
         return self.module(**given, **{self.adapter.time_argument(self.module): times}, **options)
 
     def require_callable(self) -> None:

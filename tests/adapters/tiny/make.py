@@ -40,12 +40,13 @@ def make(name: str) -> Tiny:
     return Tiny(model.eval(), arguments)
 
 
-def other_conditions(given: Tiny) -> dict[str, Any]:
-    """What another prompt would give."""
+def other_conditions(given: Tiny) -> dict[str, Any] | None:
+    """What another prompt would give; None for a model that takes none."""
     if "class_labels" in given.arguments:
         return {"class_labels": torch.tensor([7, 3])}
-    return {
+    text = {
         name: -value
         for name, value in given.arguments.items()
         if name.startswith("encoder_hidden_states") and value.is_floating_point()
     }
+    return text or None
