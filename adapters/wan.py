@@ -4,11 +4,14 @@ VACE: Jiang et al., 2503.07598; Wan-Animate: Cheng et al., 2509.14055; SkyReels-
 2504.13074; ChronoEdit: Wu et al., 2510.04290.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from forecastcache.adapter import Adapter, Trunk
 from forecastcache.memory.input_size import InputSize
@@ -82,4 +85,41 @@ WAN_ANIMATE = replace(
     # An attention to the face after some of the blocks.
     trunk=(*WAN.trunk, Trunk(path="face_adapter", streams=(None,), modules=("",))),
     inputs=None,
+)
+
+
+def _attend_to_all(model: Any) -> None:
+    """Attend to all tokens: a mask of the video leaves some out, by a kernel that reads data."""
+    model.create_mask = lambda *_: None
+    for block in model.blocks:
+        block.self_attn.set_processor(_attention)
+
+
+def _attention(attn: Any, hidden_states: Tensor, **given: Any) -> Tensor:
+    query, key, value = (
+        project(hidden_states).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+        for project in (attn.to_q, attn.to_k, attn.to_v)
+    )
+    if given["kv_cache_mode"] == "cached":
+        tokens = math.prod(given["reference_grid_sizes"][0].tolist())
+        reference = key.new_empty(*key.shape[:2], tokens, key.shape[3])
+        key, value = (torch.cat([each, reference], 2) for each in (key, value))
+    found = scaled_dot_product_attention(query, key, value)
+    joined: Tensor = attn.to_out[0](found.transpose(1, 2).flatten(2))
+    return joined
+
+
+WAN_ANIMATE_2 = Adapter(
+    name="wan-animate-2",
+    models=("diffusers.WanAnimate2Transformer3DModel",),
+    trunk=(
+        Trunk(
+            path="blocks",
+            streams=("hidden_states",),
+            modules=("self_attn", "cross_attn", "ffn"),
+        ),
+    ),
+    tail="head",
+    modulated="time_projection",
+    without_data=_attend_to_all,
 )

@@ -14,6 +14,7 @@ from forecastcache.adapter import Adapter, Granularity
 from forecastcache.engine.attach import attach
 from forecastcache.engine.session import Session
 from forecastcache.errors import ConformanceError
+from forecastcache.memory.shapes import map_tensors
 from forecastcache.predictors.taylor import Taylor
 from forecastcache.schedule import Every
 
@@ -57,8 +58,8 @@ class Subject:
     def call(self, time: float, branch: Mapping[str, Any], **options: Any) -> Any:
         """What the model returns at `time`; its sample moves with time."""
         given = {**self.arguments, **branch}
-        sample = next(name for name, value in given.items() if isinstance(value, Tensor))
-        given[sample] = given[sample] * (1 + time / 1000)
+        sample = next(name for name, value in given.items() if tensors_in(value))
+        given[sample] = map_tensors(lambda tensor: tensor * (1 + time / 1000), given[sample])
         times = torch.full((len(given[sample]),), time, dtype=self.times_in)
         return self.module(**given, **{self.adapter.time_argument(self.module): times}, **options)
 

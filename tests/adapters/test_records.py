@@ -27,6 +27,7 @@ KEPT = {
     "hidream": {"attn1": 4, "ff_i": 4, "ff_t": 2},
     "wan_vace": {"attn1": 5, "attn2": 5, "ffn": 5},
     "wan_animate": {"attn1": 4, "attn2": 4, "ffn": 4, "0": 1, "1": 1},  # face attentions by number
+    "wan_animate_2": {"self_attn": 3, "cross_attn": 3, "ffn": 3},
     "skyreels_v2": {"attn1": 3, "attn2": 3, "ffn": 3},
     "chrono_edit": {"attn1": 3, "attn2": 3, "ffn": 3},
     "hunyuan_video_15": {"attn": 3, "ff": 3, "ff_context": 3},

@@ -18,6 +18,7 @@ INSIDE = {
     "framepack_alone", "wan", "hidream", "hidream_wide", "wan_vace", "wan_animate", "skyreels_v2",
     "chrono_edit", "hunyuan_video_15", "ltx", "ltx2", "kandinsky5", "kandinsky6",
     "kandinsky6_silent", "kandinsky6_sr", "cogvideox", "consisid", "mochi", "allegro", "latte",
+    "wan_animate_2",
 }  # fmt: skip
 
 

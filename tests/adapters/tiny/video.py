@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import unittest.mock
 from typing import Any
 
 import diffusers
 import torch
 from diffusers.models.embeddings import get_3d_rotary_pos_embed_allegro
 from torch import nn
+from torch.nn.attention.flex_attention import create_block_mask
 
 from .make import Tiny, rand, tiny
 
@@ -111,6 +114,33 @@ def wan_animate() -> Tiny:
         "pose_hidden_states": rand(2, 4, 2, 4, 6),
         "face_pixel_values": rand(2, 3, 5, 16, 16),
     }
+    return Tiny(model, arguments)
+
+
+@tiny
+def wan_animate_2() -> Tiny:
+    """A step of a segment whose reference video was seen before."""
+    from diffusers.models.transformers import transformer_wan_animate_2 as home
+
+    model = diffusers.WanAnimate2Transformer3DModel(
+        text_len=5, in_dim=12, dim=24, ffn_dim=24, freq_dim=16, text_dim=12, out_dim=4,
+        num_heads=2, num_layers=3, use_img_emb=False,
+    )  # fmt: skip
+    cache = home.WanAnimate2KVCache(3)
+    for layer in cache.layer_caches:
+        layer.store(rand(2, 12, 2, 12), rand(2, 12, 2, 12))
+    # The one that it would make, compiled.
+    mask = functools.partial(create_block_mask, _compile=False)
+    with unittest.mock.patch.object(home, "create_block_mask", mask):
+        model.block_masks[2, 6] = model.create_mask(2, 6, torch.device("cpu"))
+    arguments = {
+        "hidden_states": [rand(4, 3, 4, 6) for _ in range(2)],
+        "encoder_hidden_states": [rand(5, 12) for _ in range(2)],
+        "condition_latents": [rand(8, 3, 4, 6) for _ in range(2)],
+        "kv_cache": cache, "kv_cache_mode": "cached", "seq_len": 18,
+        "reference_grid_sizes": torch.tensor([[2, 2, 3]] * 2), "origin_len": 5,
+        "origin_area": [32, 48],
+    }  # fmt: skip
     return Tiny(model, arguments)
 
 
