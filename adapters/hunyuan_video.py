@@ -112,6 +112,28 @@ FRAMEPACK = replace(
     trim=_trim,
 )
 
+
+def _inputs_15(config: Any, size: InputSize) -> dict[str, Any]:
+    """Of text to video: the image's channels and tokens are there, and empty."""
+    height, width = (480, 848) if config.target_size == 640 else (720, 1280)
+    squeeze = size.latent_pixels or 16
+    rows, columns = size.pixels(height, width, patch=squeeze * config.patch_size)
+    frames = size.latent_frames(121, every=4)
+    patch, tokens = config.patch_size, size.text_tokens or 1000
+    # With data: the model sorts its tokens by what the masks leave out, and keeps all of them.
+    masks = torch.ones(size.batch, tokens + 256, dtype=torch.int64, device="cpu")
+    return {
+        "hidden_states": torch.empty(
+            size.batch, config.in_channels, frames, rows * patch, columns * patch
+        ),
+        "encoder_hidden_states": torch.empty(size.batch, tokens, config.text_embed_dim),
+        "encoder_attention_mask": masks[:, :tokens],
+        "encoder_hidden_states_2": torch.empty(size.batch, 256, config.text_embed_2_dim),
+        "encoder_attention_mask_2": masks[:, tokens:],
+        "image_embeds": torch.empty(size.batch, 729, config.image_embed_dim),
+    }
+
+
 HUNYUAN_VIDEO_15 = Adapter(
     name="hunyuan-video-1.5",
     models=("diffusers.HunyuanVideo15Transformer3DModel",),
@@ -119,4 +141,5 @@ HUNYUAN_VIDEO_15 = Adapter(
     tail="norm_out",
     modulated="transformer_blocks.0.norm1",
     grid=video_grid,
+    inputs=_inputs_15,
 )

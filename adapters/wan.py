@@ -26,9 +26,11 @@ def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
 def _inputs(config: Any, size: InputSize) -> dict[str, Any]:
     _, patch, _ = config.patch_size
     # Wan 2.2's 5B model has 48 channels, of an autoencoder that halves each side once more.
-    squeeze = size.latent_pixels or (16 if config.in_channels == 48 else 8)
-    rows, columns = size.pixels(480, 832, patch=squeeze * patch)
-    frames = size.latent_frames(81, every=4)
+    small = config.in_channels == 48
+    squeeze = size.latent_pixels or (16 if small else 8)
+    height, width = (704, 1280) if small else (480, 832)
+    rows, columns = size.pixels(height, width, patch=squeeze * patch)
+    frames = size.latent_frames(121 if small else 81, every=4)
     text = size.text_tokens or 512
     return {
         "hidden_states": torch.empty(
