@@ -6,6 +6,7 @@ alone (2511.18870).
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import wraps
 from typing import Any
 
 import torch
@@ -120,8 +121,7 @@ def _inputs_15(config: Any, size: InputSize) -> dict[str, Any]:
     rows, columns = size.pixels(height, width, patch=squeeze * config.patch_size)
     frames = size.latent_frames(121, every=4)
     patch, tokens = config.patch_size, size.text_tokens or 1000
-    # With data: the model sorts its tokens by what the masks leave out, and keeps all of them.
-    masks = torch.ones(size.batch, tokens + 256, dtype=torch.int64, device="cpu")
+    masks = torch.empty(size.batch, tokens + 256)
     return {
         "hidden_states": torch.empty(
             size.batch, config.in_channels, frames, rows * patch, columns * patch
@@ -134,6 +134,19 @@ def _inputs_15(config: Any, size: InputSize) -> dict[str, Any]:
     }
 
 
+def _read_no_masks(model: Any) -> None:
+    """Mask nothing: the model sorts its texts by the masks, and keeps all of their tokens."""
+    forward = model.forward
+
+    @wraps(forward)
+    def with_whole_texts(**given: Any) -> Any:
+        for name in ("encoder_attention_mask", "encoder_attention_mask_2"):
+            given[name] = torch.ones_like(given[name], dtype=torch.int64)
+        return forward(**given)
+
+    model.forward = with_whole_texts
+
+
 HUNYUAN_VIDEO_15 = Adapter(
     name="hunyuan-video-1.5",
     models=("diffusers.HunyuanVideo15Transformer3DModel",),
@@ -142,4 +155,5 @@ HUNYUAN_VIDEO_15 = Adapter(
     modulated="transformer_blocks.0.norm1",
     grid=video_grid,
     inputs=_inputs_15,
+    without_data=_read_no_masks,
 )

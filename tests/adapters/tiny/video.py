@@ -213,14 +213,19 @@ def hunyuan_video_15() -> Tiny:
     return Tiny(model, arguments)
 
 
+def ltx2_model(**changes: Any) -> nn.Module:
+    config: dict[str, Any] = {
+        "in_channels": 4, "out_channels": 4, "num_attention_heads": 2, "attention_head_dim": 8,
+        "cross_attention_dim": 16, "audio_in_channels": 4, "audio_out_channels": None,
+        "audio_num_attention_heads": 2, "audio_attention_head_dim": 4,
+        "audio_cross_attention_dim": 8, "num_layers": 2, "caption_channels": 12,
+        "rope_double_precision": False,
+    }  # fmt: skip
+    return diffusers.LTX2VideoTransformer3DModel(**config | changes)
+
+
 @tiny
 def ltx2() -> Tiny:
-    model = diffusers.LTX2VideoTransformer3DModel(
-        in_channels=4, out_channels=4, num_attention_heads=2, attention_head_dim=8,
-        cross_attention_dim=16, audio_in_channels=4, audio_out_channels=4,
-        audio_num_attention_heads=2, audio_attention_head_dim=4, audio_cross_attention_dim=8,
-        num_layers=2, caption_channels=12, rope_double_precision=False,
-    )  # fmt: skip
     arguments = {
         "hidden_states": rand(2, 18, 4),
         "audio_hidden_states": rand(2, 7, 4),
@@ -230,7 +235,7 @@ def ltx2() -> Tiny:
         "audio_encoder_attention_mask": torch.ones(2, 5, dtype=torch.bool),
         "num_frames": 3, "height": 2, "width": 3, "audio_num_frames": 7,
     }  # fmt: skip
-    return Tiny(model, arguments)
+    return Tiny(ltx2_model(), arguments)
 
 
 @tiny
