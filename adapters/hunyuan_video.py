@@ -1,26 +1,20 @@
 """HunyuanVideo and FramePack: double-stream blocks of video and text, then single-stream ones.
 
-Kong et al., 2412.03603; Zhang and Agrawala, 2504.12626.
+Kong et al., 2412.03603; Zhang and Agrawala, 2504.12626. HunyuanVideo 1.5 has double-stream blocks
+alone (2511.18870).
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import wraps
 from typing import Any
 
 import torch
 
 from forecastcache.adapter import Adapter, Skip, Trunk
+from forecastcache.adapters.layout import video_grid
 from forecastcache.errors import SizeError
 from forecastcache.memory.input_size import InputSize
-
-
-def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
-    frames, height, width = given["hidden_states"].shape[-3:]
-    return (
-        frames // config.patch_size_t,
-        height // config.patch_size,
-        width // config.patch_size,
-    )
 
 
 def _latent(config: Any, size: InputSize, height: int, width: int, frames: int) -> torch.Tensor:
@@ -93,7 +87,7 @@ HUNYUAN_VIDEO = Adapter(
     ),
     tail="norm_out",
     modulated="transformer_blocks.0.norm1",
-    grid=_grid,
+    grid=video_grid,
     guidance="embedded",
     inputs=_inputs,
 )
@@ -117,4 +111,49 @@ FRAMEPACK = replace(
     models=("diffusers.HunyuanVideoFramepackTransformer3DModel",),
     inputs=_section_inputs,
     trim=_trim,
+)
+
+
+def _inputs_15(config: Any, size: InputSize) -> dict[str, Any]:
+    """Of text to video: the image's channels and tokens are there, and empty."""
+    height, width = (480, 848) if config.target_size == 640 else (720, 1280)
+    squeeze = size.latent_pixels or 16
+    rows, columns = size.pixels(height, width, patch=squeeze * config.patch_size)
+    frames = size.latent_frames(121, every=4)
+    patch, tokens = config.patch_size, size.text_tokens or 1000
+    masks = torch.empty(size.batch, tokens + 256)
+    return {
+        "hidden_states": torch.empty(
+            size.batch, config.in_channels, frames, rows * patch, columns * patch
+        ),
+        "encoder_hidden_states": torch.empty(size.batch, tokens, config.text_embed_dim),
+        "encoder_attention_mask": masks[:, :tokens],
+        "encoder_hidden_states_2": torch.empty(size.batch, 256, config.text_embed_2_dim),
+        "encoder_attention_mask_2": masks[:, tokens:],
+        "image_embeds": torch.empty(size.batch, 729, config.image_embed_dim),
+    }
+
+
+def _read_no_masks(model: Any) -> None:
+    """Mask nothing: the model sorts its texts by the masks, and keeps all of their tokens."""
+    forward = model.forward
+
+    @wraps(forward)
+    def with_whole_texts(**given: Any) -> Any:
+        for name in ("encoder_attention_mask", "encoder_attention_mask_2"):
+            given[name] = torch.ones_like(given[name], dtype=torch.int64)
+        return forward(**given)
+
+    model.forward = with_whole_texts
+
+
+HUNYUAN_VIDEO_15 = Adapter(
+    name="hunyuan-video-1.5",
+    models=("diffusers.HunyuanVideo15Transformer3DModel",),
+    trunk=HUNYUAN_VIDEO.trunk[:1],
+    tail="norm_out",
+    modulated="transformer_blocks.0.norm1",
+    grid=video_grid,
+    inputs=_inputs_15,
+    without_data=_read_no_masks,
 )

@@ -1,11 +1,12 @@
-"""Mochi 1, at its output (Genmo, 2024)."""
+"""Mochi 1: double-stream blocks of video and text (Genmo, 2024)."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from forecastcache.adapter import Adapter
+from forecastcache.adapter import Adapter, Trunk
+from forecastcache.adapters.layout import video_grid
 
 
 def _without_autocast(model: Any) -> None:
@@ -21,5 +22,16 @@ def _without_autocast(model: Any) -> None:
 MOCHI = Adapter(
     name="mochi",
     models=("diffusers.MochiTransformer3DModel",),
+    trunk=(
+        Trunk(
+            path="transformer_blocks",
+            streams=("hidden_states", "encoder_hidden_states"),
+            modules=("attn1", "ff", "ff_context"),  # the last block has no MLP for the text
+        ),
+    ),
+    tail="norm_out",
+    modulated="transformer_blocks.0.norm1",
+    grid=video_grid,
+    guidance="batched",
     without_data=_without_autocast,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple, get_args
 
 from torch import nn
@@ -28,13 +29,14 @@ class Site:
             `residual` (what it returns less what it was given), or `nothing`, where another site
             makes the module needless.
         streams: the arguments whose change a residual is, in the order in which the module returns
-            them; for nothing, the arguments that are returned instead, () for the first.
+            them, None for a result that is the update of none and is forecast whole; for nothing,
+            the arguments that are returned instead, () for the first.
         wide: for nothing, whether the argument is given the width of the module's output.
     """
 
     path: str
     feature: Literal["output", "input", "residual", "nothing"]
-    streams: tuple[str, ...] = ()
+    streams: tuple[str | None, ...] = ()
     wide: bool = False
 
 
@@ -59,14 +61,16 @@ class Trunk:
 
     Attributes:
         path: path of the list within the model.
-        streams: arguments of a block that it returns updated, in the order it returns them.
-        modules: paths of the modules in a block whose outputs the `module` sites forecast; those
-            that are None in a block, as a configuration may have it, are left out.
+        streams: arguments of a block that it returns updated, in the order it returns them; None
+            for a result that is the update of none.
+        modules: paths of the modules in a block whose outputs the `module` sites forecast, '' for
+            the block itself; those that are None in a block, as a configuration may have it, are
+            left out.
         skipped: modules that need not run once these are forecast; None is left out likewise.
     """
 
     path: str
-    streams: tuple[str, ...]
+    streams: tuple[str | None, ...]
     modules: tuple[str, ...]
     skipped: tuple[Skip, ...] = ()
 
@@ -83,8 +87,10 @@ class Adapter:
             call gives, the scheduler's own time tells the step, else the largest.
         sample: names that the forward argument with the sample may have, where it is not the
             first one that holds real numbers.
-        trunk: block lists of the model, in the order it runs them.
-        tail: path of the module whose input is the `hidden` site.
+        trunk: block lists of the model; the first block of the first one is what a schedule that
+            asks for `first_block` looks at.
+        tail: path of the module whose input is the `hidden` site; several where a model has
+            several outputs.
         modulated: path of the module whose first output is the timestep embedding as the first
             block uses it, for adaptive schedules; None where no module returns it.
         grid: function of a call's arguments by name and the model's config that gives the layout
@@ -106,7 +112,7 @@ class Adapter:
     time: tuple[str, ...] = ("timestep",)
     sample: tuple[str, ...] = ()
     trunk: tuple[Trunk, ...] = ()
-    tail: str | None = None
+    tail: str | tuple[str, ...] | None = None
     modulated: str | None = None
     grid: Callable[[Mapping[str, Any], Any], tuple[int, ...]] | None = None
     guidance: Literal["batched", "sequential", "embedded"] = "sequential"
@@ -145,25 +151,27 @@ class Adapter:
         if granularity == "output":
             return (Site("", "output"),)
         if granularity == "hidden":
-            return (Site(str(self.tail), "input"),)
+            assert self.tail is not None
+            tails = (self.tail,) if isinstance(self.tail, str) else self.tail
+            return tuple(Site(path, "input") for path in tails)
         blocks = [
-            (trunk, f"{trunk.path}.{name}")
+            (trunk, f"{trunk.path}.{name}", block)
             for trunk in self.trunk
-            for name, _ in model.get_submodule(trunk.path).named_children()
+            for name, block in model.get_submodule(trunk.path).named_children()
         ]
         if granularity == "block":
-            return tuple(Site(path, "residual", trunk.streams) for trunk, path in blocks)
+            return tuple(Site(path, "residual", trunk.streams) for trunk, path, _ in blocks)
         outputs = [
-            Site(f"{path}.{module}", "output")
-            for trunk, path in blocks
+            Site(f"{path}.{module}".removesuffix("."), "output")
+            for trunk, path, block in blocks
             for module in trunk.modules
-            if _has(model, f"{path}.{module}")
+            if not module or attrgetter(module)(block) is not None
         ]
         needless = [
             Site(f"{path}.{skip.path}", "nothing", skip.streams, skip.wide)
-            for trunk, path in blocks
+            for trunk, path, block in blocks
             for skip in trunk.skipped
-            if _has(model, f"{path}.{skip.path}")
+            if attrgetter(skip.path)(block) is not None
         ]
         return (*outputs, *needless)
 
@@ -209,9 +217,3 @@ class Adapter:
             f"{' or '.join(self.time)}: forecasting needs a model that is told the time; "
             "register an Adapter with this class in `models` and the argument in `time`"
         )
-
-
-def _has(model: nn.Module, path: str) -> bool:
-    """Whether there is a module at a path where a configuration may have put None instead."""
-    parent, _, name = path.rpartition(".")
-    return getattr(model.get_submodule(parent), name) is not None

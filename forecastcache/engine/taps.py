@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
+from forecastcache._util.nests import tensors_in
 from forecastcache.adapter import Adapter, Granularity, Site, Trunk
 
 
@@ -37,8 +39,8 @@ class Taps:
     Args:
         model: model whose modules are stood in for.
         sites: the places where features are recorded and forecast.
-        bypassed: block lists that a forecast call leaves out, the first but for one block that
-            returns what it was given.
+        bypassed: block lists of which a forecast call runs one stand-in each, which returns what
+            it was given.
     """
 
     def __init__(
@@ -50,9 +52,9 @@ class Taps:
         self._taps = [] if self._whole else [self._tap(model, site) for site in sites]
         self._bypassed: list[tuple[_Place, nn.Module]] = []
         self._swapped: list[tuple[nn.Module, str, nn.Module]] = []
-        for i, trunk in enumerate(bypassed):
-            blocks = model.get_submodule(trunk.path)
-            stub = [_Bypass(next(blocks.children()), trunk.streams)] if i == 0 else []
+        for trunk in bypassed:
+            blocks = model.get_submodule(trunk.path).children()
+            stub = [_Bypass(block, trunk.streams) for block in islice(blocks, 1)]
             self._bypassed.append((_Place.at(trunk.path), nn.ModuleList(stub)))
 
     @classmethod
@@ -229,10 +231,12 @@ class _ResidualTap(_Tap):
         given = self._streams.read(args, kwargs)
         if not self._call.computing:
             residuals = self._call.forecast(self.site.path)
-            return self._streams.pack([g + r for g, r in zip(given, residuals, strict=True)])
+            pairs = zip(given, residuals, strict=True)
+            return self._streams.pack([r if g is None else g + r for g, r in pairs])
         returned = self.module(*args, **kwargs)
         updated = (returned,) if isinstance(returned, Tensor) else returned
-        residuals = tuple(u - g for u, g in zip(updated, given, strict=True))
+        pairs = zip(updated, given, strict=True)
+        residuals = tuple(u if g is None else u - g for u, g in pairs)
         self._call.observe(self.site.path, residuals)
         return returned
 
@@ -254,27 +258,33 @@ class _NothingTap(_Tap):
 class _Bypass(_StandIn):
     """A block that returns what it was given, for the tail to replace."""
 
-    def __init__(self, module: nn.Module, streams: tuple[str, ...]) -> None:
+    def __init__(self, module: nn.Module, streams: tuple[str | None, ...]) -> None:
         super().__init__(module)
         self._streams = _Streams(module, streams)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self._streams.pack(self._streams.read(args, kwargs))
+        streams = self._streams.read(args, kwargs)
+        if None in self._streams.names:
+            # The model may add it to something of any shape.
+            zero = tensors_in((args, kwargs))[0].new_zeros(())
+            named = zip(self._streams.names, streams)
+            streams = [zero if name is None else given for name, given in named]
+        return self._streams.pack(streams)
 
 
 class _Streams:
-    """The arguments that a block returns updated."""
+    """The arguments that a block returns updated, None where it returns something new."""
 
-    def __init__(self, block: nn.Module, names: tuple[str, ...]) -> None:
+    def __init__(self, block: nn.Module, names: tuple[str | None, ...]) -> None:
         self._signature = inspect.signature(block.forward)
-        self._names = names
+        self.names = names
 
-    def read(self, args: Any, kwargs: Any) -> list[Tensor]:
+    def read(self, args: Any, kwargs: Any) -> list[Tensor | None]:
         given = self._signature.bind(*args, **kwargs).arguments
-        return [given[name] for name in self._names]
+        return [None if name is None else given[name] for name in self.names]
 
     @staticmethod
-    def pack(streams: list[Tensor]) -> Any:
+    def pack(streams: list[Tensor | None]) -> Any:
         return streams[0] if len(streams) == 1 else tuple(streams)
 
 

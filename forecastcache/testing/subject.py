@@ -35,12 +35,14 @@ class Subject:
         adapter: record that serves it.
         arguments: arguments of a call.
         other: arguments that the other branch has instead.
+        times_in: dtype in which the model is told the time.
     """
 
     module: nn.Module
     adapter: Adapter
     arguments: Mapping[str, Any]
     other: Mapping[str, Any] | None
+    times_in: torch.dtype = torch.float32
 
     def __str__(self) -> str:
         return f"{type(self.module).__name__}, adapter {self.adapter.name!r}"
@@ -49,6 +51,12 @@ class Subject:
     def branches(self) -> tuple[Mapping[str, Any], ...]:
         return ({},) if self.other is None else ({}, self.other)
 
+    @property
+    def hardly_later(self) -> float:
+        """The time of a step that hardly differs from the first one, but differs."""
+        coarsest = 1 - torch.finfo(self.times_in).eps / 2
+        return min(HARDLY_LATER, TIMES[0] * coarsest)
+
     def call(self, time: float, branch: Mapping[str, Any], **options: Any) -> Any:
         """What the model returns at `time`; its sample moves with time."""
         given = {**self.arguments, **branch}
@@ -56,7 +64,7 @@ class Subject:
         given[name] = _scaled(given[name], 1 + time / 1000)
         first, *others = self.adapter.time_arguments(self.module)
         size = len(tensors_in(given[name])[0])
-        given.setdefault(first, torch.full((size,), TIMES[0]))
+        given.setdefault(first, torch.full((size,), TIMES[0], dtype=self.times_in))
         for each in (first, *others):
             if each in given:
                 given[each] = (given[each].double() * (time / TIMES[0])).to(given[each].dtype)

@@ -56,6 +56,29 @@ KEPT = {
     "longcat_audio": {"self_attn": 3, "cross_attn": 3, "ffn": 3},
     "minimax_music3": {"attn": 3, "ff_out": 3},
 }
+    "wan_vace": {"attn1": 5, "attn2": 5, "ffn": 5},
+    "wan_animate": {"attn1": 4, "attn2": 4, "ffn": 4, "0": 1, "1": 1},  # face attentions by number
+    "wan_animate_2": {"self_attn": 3, "cross_attn": 3, "ffn": 3},
+    "skyreels_v2": {"attn1": 3, "attn2": 3, "ffn": 3},
+    "chrono_edit": {"attn1": 3, "attn2": 3, "ffn": 3},
+    "hunyuan_video_15": {"attn": 3, "ff": 3, "ff_context": 3},
+    "ltx": {"attn1": 2, "attn2": 2, "ff": 2},
+    "ltx2": {
+        "attn1": 2, "audio_attn1": 2, "attn2": 2, "audio_attn2": 2, "audio_to_video_attn": 2,
+        "video_to_audio_attn": 2, "ff": 2, "audio_ff": 2,
+    },
+    "kandinsky5": {"self_attention": 4, "cross_attention": 3, "feed_forward": 4},
+    "kandinsky6": {
+        "self_attention": 4, "cross_attention": 4, "va_cross_attention": 2,
+        "av_cross_attention": 2, "feed_forward": 6, "attn": 2,
+    },
+    "kandinsky6_sr": {"self_attention": 2, "feed_forward": 2},
+    "cogvideox": {"attn1": 2, "ff": 2},
+    "consisid": {"attn1": 3, "ff": 3, "0": 1, "1": 1, "2": 1},  # face attentions by number
+    "mochi": {"attn1": 2, "ff": 2, "ff_context": 1},
+    "allegro": {"attn1": 2, "attn2": 2, "ff": 2},
+    "latte": {"attn1": 4, "attn2": 2, "ff": 4},
+}  # fmt: skip
 
 
 def call(tiny: Tiny, time: float) -> None:
@@ -99,6 +122,8 @@ def test_grids_are_read_from_calls():
         "prx": (4, 3), "glm_image": (4, 3), "nucleusmoe_image": (1, 4, 3),
         "cosmos": (3, 2, 3), "sana_video": (3, 2, 3), "easyanimate": (3, 2, 3),
         "anyflow": (3, 2, 3), "motif_video": (3, 2, 3),
+        "framepack": (3, 2, 3), "wan": (3, 2, 3), "hidream": (4, 4), "ltx": (3, 2, 3),
+        "hunyuan_video_15": (3, 2, 3), "mochi": (2, 2, 2), "allegro": (3, 2, 3),
     }.items():  # fmt: skip
         tiny = make(name)
         adapter = adapter_for(tiny.model)

@@ -23,6 +23,9 @@ INSIDE = {
     "cosmos", "sana_video", "easyanimate", "helios", "anyflow", "anyflow_far", "motif_video",
     "sana_wm", "minimax_h3",
     "stable_audio", "stable_audio_3", "ace_step", "longcat_audio", "minimax_music3",
+    "wan_vace", "wan_animate", "skyreels_v2", "chrono_edit", "hunyuan_video_15", "ltx", "ltx2",
+    "kandinsky5", "kandinsky6", "kandinsky6_silent", "kandinsky6_sr", "cogvideox", "consisid",
+    "mochi", "allegro", "latte", "wan_animate_2",
 }  # fmt: skip
 # It asks how many blocks it has.
 WITHOUT_HIDDEN = {"sana_wm_refiner": ("output", "block", "module")}
@@ -38,6 +41,7 @@ LIKE_OTHERS = (
     "hunyuan_video_token_replace", "framepack_alone", "hidream_wide", "stable_cascade_prior",
     "audioldm2", "dreamlite_unet", "kandinsky3", "unet_3d", "i2vgen_xl", "animatediff",
     "stable_video_diffusion", "transformer_2d", "transformer_temporal", "flux3",
+    "kandinsky6_silent",
 )  # fmt: skip
 
 

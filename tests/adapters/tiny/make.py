@@ -61,8 +61,8 @@ def other_conditions(given: Tiny) -> dict[str, Any] | None:
     if "class_labels" in given.arguments:
         return {"class_labels": torch.tensor([7, 3])}
     negated = {
-        name: -value
+        name: [-each for each in value] if isinstance(value, list) else -value
         for name, value in given.arguments.items()
-        if name.startswith("encoder_hidden_states") and value.is_floating_point()
+        if name.startswith("encoder_hidden_states") and not name.endswith("mask")
     }
     return negated or None

@@ -1,0 +1,33 @@
+"""CogVideoX, and ConsisID, which attends to a face between its blocks.
+
+Yang et al., 2408.06072; Yuan et al., 2411.17440.
+"""
+
+from dataclasses import replace
+
+from forecastcache.adapter import Adapter, Trunk
+
+COGVIDEOX = Adapter(
+    name="cogvideox",
+    models=("diffusers.CogVideoXTransformer3DModel",),
+    trunk=(
+        Trunk(
+            path="transformer_blocks",
+            streams=("hidden_states", "encoder_hidden_states"),
+            modules=("attn1", "ff"),
+        ),
+    ),
+    tail="norm_out",
+    modulated="transformer_blocks.0.norm1",
+    guidance="batched",
+)
+
+CONSISID = replace(
+    COGVIDEOX,
+    name="consisid",
+    models=("diffusers.ConsisIDTransformer3DModel",),
+    trunk=(
+        *COGVIDEOX.trunk,
+        Trunk(path="perceiver_cross_attention", streams=(None,), modules=("",)),
+    ),
+)
