@@ -8,3 +8,11 @@ def image_grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
     """(height, width) in tokens, of latents `(batch, channels, height, width)`."""
     height, width = given["hidden_states"].shape[-2:]
     return height // config.patch_size, width // config.patch_size
+
+
+def grid_of_ids(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
+    """(height, width) in tokens, of positions `img_ids` whose first three are image, row, column."""
+    ids = given["img_ids"].flatten(0, -2)
+    # What an editing pipeline appends to look at has other first coordinates.
+    height, width = ids[ids[:, 0] == 0, 1:3].amax(0).int().tolist()
+    return height + 1, width + 1

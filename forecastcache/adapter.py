@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple, get_args
 
 from torch import nn
@@ -55,7 +56,8 @@ class Trunk:
     Attributes:
         path: path of the list within the model.
         streams: arguments of a block that it returns updated, in the order it returns them.
-        modules: paths of the modules in a block whose outputs the `module` sites forecast.
+        modules: paths of the modules in a block whose outputs the `module` sites forecast; a block
+            that has None there has no such site.
         skipped: modules that need not run once these are forecast.
     """
 
@@ -147,6 +149,7 @@ class Adapter:
             Site(f"{path}.{module}", "output")
             for trunk, path in blocks
             for module in trunk.modules
+            if attrgetter(f"{path}.{module}")(model) is not None
         ]
         needless = [
             Site(f"{path}.{skip.path}", "nothing", skip.streams)

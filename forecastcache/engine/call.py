@@ -169,6 +169,8 @@ class AttachedModel:
             elif isinstance(value, Tensor):
                 tensors.append(value)
                 kinds.append(_kind(value))
+            elif isinstance(value, str):  # a mode, such as of a cache of keys and values
+                kinds.append((value,))
             elif value is not None:
                 kinds += map(_kind, tensors_in(value))
         if not tensors:

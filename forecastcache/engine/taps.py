@@ -99,7 +99,7 @@ class Taps:
         return _TAPS[site.feature](model.get_submodule(site.path), site, self._under_way)
 
     def _stand_in(self, model: nn.Module, recorder: Recorder) -> None:
-        self._under_way.recorder = recorder
+        self._under_way.begin(recorder)
         parents = {"": model}
         for tap in self._taps:
             module = self._put(parents, tap.place, tap)
@@ -153,9 +153,24 @@ def _set_child(parent: nn.Module, name: str, child: nn.Module) -> None:
 
 
 class _Call:
-    """The call that the stand-ins of a model are in place for; None between calls."""
+    """The call that the stand-ins of a model are in place for; its recorder is None between calls.
 
-    recorder: Recorder | None = None
+    A module that runs more than once in a call, as CogView4's MLP for the image and for the text,
+    has features of its own for each turn.
+    """
+
+    def __init__(self) -> None:
+        self.recorder: Recorder | None = None
+        self._turns: dict[str, int] = {}
+
+    def begin(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self._turns.clear()
+
+    def place(self, path: str) -> str:
+        """The path by which the recorder knows the next turn of a module."""
+        turn = self._turns[path] = self._turns.get(path, 0) + 1
+        return path if turn == 1 else f"{path}#{turn}"
 
 
 class _StandIn(nn.Module):
@@ -195,7 +210,8 @@ class _Tap(_StandIn):
 
 class _OutputTap(_Tap):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return _pass_output(self.site.path, self._call, self.module, args, kwargs)
+        path = self._under_way.place(self.site.path)
+        return _pass_output(path, self._call, self.module, args, kwargs)
 
 
 class _InputTap(_Tap):
@@ -215,10 +231,13 @@ class _ResidualTap(_Tap):
         given = self._streams.read(args, kwargs)
         if not self._call.computing:
             residuals = self._call.forecast(self.site.path)
-            return self._streams.pack([g + r for g, r in zip(given, residuals, strict=True)])
+            pairs = zip(given, residuals, strict=True)
+            return self._streams.pack([None if r is None else g + r for g, r in pairs])
         returned = self.module(*args, **kwargs)
         updated = (returned,) if isinstance(returned, Tensor) else returned
-        residuals = tuple(u - g for u, g in zip(updated, given, strict=True))
+        pairs = zip(updated, given, strict=True)
+        # The last block of some models returns no text.
+        residuals = tuple(None if u is None else u - g for u, g in pairs)
         self._call.observe(self.site.path, residuals)
         return returned
 
@@ -257,7 +276,7 @@ class _Streams:
         return [given[name] for name in self._names]
 
     @staticmethod
-    def pack(streams: list[Tensor]) -> Any:
+    def pack(streams: Sequence[Tensor | None]) -> Any:
         return streams[0] if len(streams) == 1 else tuple(streams)
 
 

@@ -150,11 +150,11 @@ def _check_branches_never_mix(model: Subject, site: Granularity) -> None:
         with model.attach(site):
             alone.append(model.run(branch))
     with model.attach(site):
-        in_turn = model.run(*model.branches)
+        in_turn = model.outputs(*model.branches)
     same = all(
         torch.equal(x, y)
         for branch, outputs in enumerate(alone)
-        for x, y in zip(outputs, in_turn[branch :: len(alone)], strict=True)
+        for x, y in zip(outputs, sum(in_turn[branch :: len(alone)], []), strict=True)
     )
     require(same, f"{model}, site {site!r}: a branch is forecast from what the other computed")
     require(

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from forecastcache._util.nests import tensors_in
 from forecastcache.adapter import Adapter, Granularity
 from forecastcache.engine.attach import attach
 from forecastcache.engine.session import Session
 from forecastcache.errors import ConformanceError
+from forecastcache.history import is_feature
 from forecastcache.predictors.taylor import Taylor
 from forecastcache.schedule import Every
 
@@ -49,10 +52,22 @@ class Subject:
     def call(self, time: float, branch: Mapping[str, Any], **options: Any) -> Any:
         """What the model returns at `time`; its sample moves with time."""
         given = {**self.arguments, **branch}
-        sample = next(name for name, value in given.items() if isinstance(value, Tensor))
-        given[sample] = given[sample] * (1 + time / 1000)
-        times = torch.full((len(given[sample]),), time)
+        sample = next(name for name, value in given.items() if tensors_in(value))
+        given[sample] = pytree.tree_map(lambda each: each * (1 + time / 1000), given[sample])
+        times = torch.full((len(given[sample]),), time, dtype=self._time_dtype)
         return self.module(**given, **{self.adapter.time_argument(self.module): times}, **options)
+
+    @cached_property
+    def _time_dtype(self) -> torch.dtype:
+        """Float32, but for models that compute in the dtype in which they are told the time."""
+        own = next(x.dtype for x in tensors_in(list(self.arguments.values())) if is_feature(x))
+        sample = next(value for value in self.arguments.values() if tensors_in(value))
+        times = torch.full((len(sample),), TIMES[0])
+        try:
+            self.module(**self.arguments, **{self.adapter.time_argument(self.module): times})
+        except RuntimeError:
+            return own
+        return times.dtype
 
     def require_callable(self) -> None:
         """Go on if plain calls of each branch work."""
@@ -68,10 +83,15 @@ class Subject:
 
     def run(self, *branches: Mapping[str, Any]) -> list[Tensor]:
         """The output tensors of a trajectory, branch after branch at each step."""
-        calls = (
-            self.call(time, branch, return_dict=False) for time in TIMES for branch in branches
-        )
-        return [tensor for output in calls for tensor in tensors_in(output)]
+        return [tensor for output in self.outputs(*branches) for tensor in output]
+
+    def outputs(self, *branches: Mapping[str, Any]) -> list[list[Tensor]]:
+        """The output tensors of each call of a trajectory, branch after branch at each step."""
+        return [
+            tensors_in(self.call(time, branch, return_dict=False))
+            for time in TIMES
+            for branch in branches
+        ]
 
     def attach(self, site: Granularity, schedule: Every = SCHEDULE) -> Session:
         return attach(self.module, schedule, Taylor(order=1), site=site)

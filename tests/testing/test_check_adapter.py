@@ -15,8 +15,11 @@ from ..built_ins import shipped
 
 INSIDE = {
     "dit", "flux", "qwen_image", "hunyuan_video", "hunyuan_video_token_replace", "framepack",
-    "framepack_alone", "wan", "hidream", "hidream_wide",
+    "framepack_alone", "wan", "hidream", "hidream_wide", "flux2", "z_image", "chroma", "sd3",
+    "qwen_image21", "hunyuan_image", "cogview4", "cogview3_plus", "lumina2", "pixart", "sana",
+    "auraflow", "hunyuan_dit",
 }  # fmt: skip
+REACH = {"lumina_next_dit": 3}  # sites of those whose modules are not kept
 
 
 def test_every_adapter_that_ships_has_a_model_here():
@@ -43,7 +46,7 @@ def test_every_model_conforms_in_float32_too(name, monkeypatch):
 def conforms_in(dtype: torch.dtype, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapters, "DTYPES", (dtype,))
     tiny = make(name)
-    sites = ("output", "hidden", "block", "module") if name in INSIDE else ("output",)
+    sites = ("output", "hidden", "block", "module")[: 4 if name in INSIDE else REACH.get(name, 1)]
     assert adapter_for(tiny.model).granularities == sites
     check_adapter(tiny.model, tiny.arguments, other_conditions(tiny))
 

@@ -44,6 +44,8 @@ def other_conditions(given: Tiny) -> dict[str, Any]:
     """What another prompt would give."""
     if "class_labels" in given.arguments:
         return {"class_labels": torch.tensor([7, 3])}
+    if "cap_feats" in given.arguments:
+        return {"cap_feats": [-text for text in given.arguments["cap_feats"]]}
     return {
         name: -value
         for name, value in given.arguments.items()
