@@ -1,7 +1,7 @@
 """FLUX.2 and Klein (Black Forest Labs): double-stream blocks, then fused single-stream ones.
 
 A single-stream block has the text before the image in one stream, and attention and MLP in one
-module. `guidance` is that of FLUX.2-dev and the distilled Klein; the base Klein calls twice a step.
+module. `guidance` is that of FLUX.2-dev; Klein that is not distilled is called twice a step.
 """
 
 from typing import Any

@@ -11,7 +11,7 @@ def image_grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
 
 
 def grid_of_ids(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
-    """(height, width) in tokens, of positions `img_ids` whose first three are image, row, column."""
+    """(height, width) in tokens, of positions `img_ids`: image, row, column, and maybe more."""
     ids = given["img_ids"].flatten(0, -2)
     # What an editing pipeline appends to look at has other first coordinates.
     height, width = ids[ids[:, 0] == 0, 1:3].amax(0).int().tolist()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
@@ -154,7 +155,7 @@ def _check_branches_never_mix(model: Subject, site: Granularity) -> None:
     same = all(
         torch.equal(x, y)
         for branch, outputs in enumerate(alone)
-        for x, y in zip(outputs, sum(in_turn[branch :: len(alone)], []), strict=True)
+        for x, y in zip(outputs, chain(*in_turn[branch :: len(alone)]), strict=True)
     )
     require(same, f"{model}, site {site!r}: a branch is forecast from what the other computed")
     require(
