@@ -1,19 +1,12 @@
 """FLUX.1 (Black Forest Labs): double-stream blocks of image and text, then single-stream ones."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from forecastcache.adapter import Adapter, Skip, Trunk
+from forecastcache.adapters.layout import grid_of_ids
 from forecastcache.memory.input_size import InputSize
-
-
-def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
-    ids = given["img_ids"].reshape(-1, 3)
-    # What an editing pipeline appends to look at has other first coordinates.
-    height, width = ids[ids[:, 0] == 0, 1:].amax(0).int().tolist()
-    return height + 1, width + 1
 
 
 def _inputs(config: Any, size: InputSize) -> dict[str, Any]:
@@ -49,7 +42,7 @@ FLUX = Adapter(
     ),
     tail="norm_out",
     modulated="transformer_blocks.0.norm1",
-    grid=_grid,
+    grid=grid_of_ids,
     guidance="embedded",
     inputs=_inputs,
     shared=("img_ids", "txt_ids"),

@@ -15,3 +15,11 @@ def video_grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
     frames, height, width = given["hidden_states"].shape[-3:]
     frames //= getattr(config, "patch_size_t", 1)
     return frames, height // config.patch_size, width // config.patch_size
+
+
+def grid_of_ids(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
+    """(height, width) in tokens, of positions `img_ids`: image, row, column, and maybe more."""
+    ids = given["img_ids"].flatten(0, -2)
+    # What an editing pipeline appends to look at has other first coordinates.
+    height, width = ids[ids[:, 0] == 0, 1:3].amax(0).int().tolist()
+    return height + 1, width + 1

@@ -1,25 +1,22 @@
-"""Lumina-Image 2.0, at its output (Qin et al., 2503.21758)."""
+"""Lumina-Image 2.0: single-stream blocks of image and text (Qin et al., 2503.21758).
 
-from typing import Any
+Few blocks of its own refine the text, and few the noise, before both go through the trunk.
+"""
 
-import torch
-from torch import Tensor
+from forecastcache.adapter import Adapter, Trunk
 
-from forecastcache.adapter import Adapter
-
-
-def _read_no_mask(model: Any) -> None:
-    """Take every text for as long as its mask is."""
-    embed = model.rope_embedder.forward
-
-    def embed_whole(hidden_states: Tensor, attention_mask: Tensor) -> Any:
-        return embed(hidden_states, torch.ones(attention_mask.shape, dtype=torch.int64))
-
-    model.rope_embedder.forward = embed_whole
-
+MODULES = ("attn", "feed_forward")
 
 LUMINA2 = Adapter(
     name="lumina2",
     models=("diffusers.Lumina2Transformer2DModel",),
-    without_data=_read_no_mask,
+    trunk=(
+        # Runs second, named first: adaptive schedules look at the first block, and this one
+        # changes with time.
+        Trunk(path="noise_refiner", streams=("hidden_states",), modules=MODULES),
+        Trunk(path="context_refiner", streams=("hidden_states",), modules=MODULES),
+        Trunk(path="layers", streams=("hidden_states",), modules=MODULES),
+    ),
+    tail="norm_out",
+    modulated="noise_refiner.0.norm1",
 )

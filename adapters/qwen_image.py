@@ -1,4 +1,7 @@
-"""Qwen-Image: double-stream blocks of image and text (Wu et al., 2508.02324)."""
+"""Qwen-Image: double-stream blocks of image and text (Wu et al., 2508.02324).
+
+Qwen-Image 2.1 has single-stream ones, whose one modulation all share.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -40,4 +43,18 @@ QWEN_IMAGE = Adapter(
     modulated="transformer_blocks.0.img_mod",
     grid=_grid,
     inputs=_inputs,
+)
+
+QWEN_IMAGE_21 = Adapter(
+    name="qwen-image-2.1",
+    models=("diffusers.QwenImage21Transformer2DModel",),
+    trunk=(
+        Trunk(
+            path="transformer_blocks",
+            streams=("hidden_states",),
+            modules=("attn", "img_mlp"),
+        ),
+    ),
+    tail="norm_out",
+    modulated="modulation",
 )

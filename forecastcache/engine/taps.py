@@ -231,14 +231,22 @@ class _ResidualTap(_Tap):
         given = self._streams.read(args, kwargs)
         if not self._call.computing:
             residuals = self._call.forecast(self.site.path)
-            pairs = zip(given, residuals, strict=True)
-            return self._streams.pack([r if g is None else g + r for g, r in pairs])
+            return self._streams.pack([*map(_moved, given, residuals)])
         returned = self.module(*args, **kwargs)
         updated = (returned,) if isinstance(returned, Tensor) else returned
-        pairs = zip(updated, given, strict=True)
-        residuals = tuple(u if g is None else u - g for u, g in pairs)
+        residuals = tuple(map(_moved_by, updated, given))
         self._call.observe(self.site.path, residuals)
         return returned
+
+
+def _moved(given: Tensor | None, residual: Tensor | None) -> Tensor | None:
+    """A stream after a block; one that is the update of none is what was observed."""
+    return residual if given is None or residual is None else given + residual
+
+
+def _moved_by(updated: Tensor | None, given: Tensor | None) -> Tensor | None:
+    """What a block adds to a stream; the last block of some models returns no text."""
+    return updated if given is None or updated is None else updated - given
 
 
 class _NothingTap(_Tap):
@@ -284,7 +292,7 @@ class _Streams:
         return [None if name is None else given[name] for name in self.names]
 
     @staticmethod
-    def pack(streams: list[Tensor | None]) -> Any:
+    def pack(streams: Sequence[Tensor | None]) -> Any:
         return streams[0] if len(streams) == 1 else tuple(streams)
 
 

@@ -89,7 +89,7 @@ class KnownValues(TorchDispatchMode):
         if computable and all(map(_is_whole, pytree.tree_leaves(result))):
             self._know_all(result, self._compute(func, args, kwargs))
         elif func._schema.is_mutable:
-            self._forget(given)
+            self._forget(_written(func, args, kwargs))
         return result
 
     def _scalar(self, func: Any, tensor: Tensor) -> Any:
@@ -154,6 +154,14 @@ class KnownValues(TorchDispatchMode):
         for empty, value in list(self._values.items()):
             if value.untyped_storage().data_ptr() in storages:
                 del self._values[empty]
+
+
+def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
+    """The tensors that an operation writes to, and not those that it only reads."""
+    named = [*zip(func._schema.arguments, args)]
+    named += [(it, kwargs[it.name]) for it in func._schema.arguments if it.name in kwargs]
+    written = [value for it, value in named if it.alias_info and it.alias_info.is_write]
+    return [leaf for leaf in pytree.tree_leaves(written) if isinstance(leaf, Tensor)]
 
 
 def _is_whole(result: Any) -> bool:

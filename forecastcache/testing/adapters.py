@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -167,12 +168,11 @@ def _check_branches_never_mix(model: Subject, site: Granularity) -> None:
         with model.attach(site):
             alone.append(model.run(branch))
     with model.attach(site):
-        in_turn = model.run(*model.branches)
-    each = len(alone[0]) // len(TIMES)  # tensors that a call returns
+        in_turn = model.outputs(*model.branches)
     same = all(
-        torch.equal(x, in_turn[(i // each * len(alone) + branch) * each + i % each])
+        torch.equal(x, y)
         for branch, outputs in enumerate(alone)
-        for i, x in enumerate(outputs)
+        for x, y in zip(outputs, chain(*in_turn[branch :: len(alone)]), strict=True)
     )
     require(same, f"{model}, site {site!r}: a branch is forecast from what the other computed")
     require(

@@ -98,10 +98,15 @@ class Subject:
 
     def run(self, *branches: Mapping[str, Any]) -> list[Tensor]:
         """The output tensors of a trajectory, branch after branch at each step."""
-        calls = (
-            self.call(time, branch, return_dict=False) for time in TIMES for branch in branches
-        )
-        return [tensor for output in calls for tensor in tensors_in(output)]
+        return [tensor for output in self.outputs(*branches) for tensor in output]
+
+    def outputs(self, *branches: Mapping[str, Any]) -> list[list[Tensor]]:
+        """The output tensors of each call of a trajectory, branch after branch at each step."""
+        return [
+            tensors_in(self.call(time, branch, return_dict=False))
+            for time in TIMES
+            for branch in branches
+        ]
 
     def attach(self, site: Granularity, schedule: Every = SCHEDULE) -> Session:
         return attach(self.module, schedule, Taylor(order=1), site=site)

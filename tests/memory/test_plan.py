@@ -67,18 +67,22 @@ def test_every_published_model_is_planned_at_every_site(published, site):
 
 
 BLOCKS = {
+    "chroma1-hd": ["transformer_blocks", "single_transformer_blocks"],
     "dit-xl-2": ["transformer_blocks"],
     "flux.1-dev": ["transformer_blocks", "single_transformer_blocks"],
+    "flux.2-dev": ["transformer_blocks", "single_transformer_blocks"],
     "framepack": ["transformer_blocks", "single_transformer_blocks"],
     "hidream-i1": ["double_stream_blocks", "single_stream_blocks"],
     "hunyuanvideo": ["transformer_blocks", "single_transformer_blocks"],
     "qwen-image": ["transformer_blocks"],
+    "sd3.5-large": ["transformer_blocks"],
     "wan2.1-1.3b": ["blocks"],
     "wan2.1-14b": ["blocks"],
     "hunyuanvideo-1.5": ["transformer_blocks"],
     "ltx-2": ["transformer_blocks"],
     "wan2.2-5b": ["blocks"],
     "wan2.2-a14b": ["blocks"],
+    "z-image-turbo": ["noise_refiner", "context_refiner", "layers"],
 }
 
 
@@ -199,7 +203,7 @@ def test_sizes_that_do_not_fit_are_refused_with_the_nearest(size, complaint):
 
 
 def test_what_cannot_be_planned_is_refused_by_name(tmp_path):
-    with pytest.raises(UnknownNameError, match="'nope': write one of dit-xl-2, flux.1-dev"):
+    with pytest.raises(UnknownNameError, match="'nope': write one of chroma1-hd, dit-xl-2"):
         planned_model("nope")
     with pytest.raises(PlanError, match="cannot be read as a pipeline"):
         planned_model(str(tmp_path))

@@ -26,9 +26,13 @@ INSIDE = {
     "wan_vace", "wan_animate", "skyreels_v2", "chrono_edit", "hunyuan_video_15", "ltx", "ltx2",
     "kandinsky5", "kandinsky6", "kandinsky6_silent", "kandinsky6_sr", "cogvideox", "consisid",
     "mochi", "allegro", "latte", "wan_animate_2",
+    "flux2", "z_image", "chroma", "sd3", "qwen_image21", "hunyuan_image", "cogview4",
+    "cogview3_plus", "lumina2", "pixart", "sana", "auraflow", "hunyuan_dit",
 }  # fmt: skip
-# It asks how many blocks it has.
-WITHOUT_HIDDEN = {"sana_wm_refiner": ("output", "block", "module")}
+FEWER = {
+    "sana_wm_refiner": ("output", "block", "module"),  # it asks how many blocks it has
+    "lumina_next_dit": ("output", "hidden", "block"),
+}
 
 
 def test_every_adapter_that_ships_has_a_model_here():
@@ -60,7 +64,7 @@ def test_every_model_conforms_in_float32_too(name, monkeypatch):
 def conforms_in(dtype: torch.dtype, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapters, "DTYPES", (dtype,))
     tiny = make(name)
-    sites = SITES if name in INSIDE else WITHOUT_HIDDEN.get(name, ("output",))
+    sites = SITES if name in INSIDE else FEWER.get(name, ("output",))
     assert adapter_for(tiny.model).granularities == sites
     check_adapter(tiny.model, tiny.arguments, other_conditions(tiny))
 

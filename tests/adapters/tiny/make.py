@@ -63,6 +63,6 @@ def other_conditions(given: Tiny) -> dict[str, Any] | None:
     negated = {
         name: [-each for each in value] if isinstance(value, list) else -value
         for name, value in given.arguments.items()
-        if name.startswith("encoder_hidden_states") and not name.endswith("mask")
+        if name.startswith(("encoder_hidden_states", "cap_feats")) and not name.endswith("mask")
     }
     return negated or None

@@ -1,0 +1,47 @@
+"""Chroma (Lodestone Rock): FLUX.1's blocks without guidance or modulation of their own."""
+
+from typing import Any
+
+import torch
+
+from forecastcache.adapter import Adapter, Skip, Trunk
+from forecastcache.adapters.layout import grid_of_ids
+from forecastcache.memory.input_size import InputSize
+
+
+def _inputs(config: Any, size: InputSize) -> dict[str, Any]:
+    usual = 128 * size.squeeze
+    rows, columns = size.rounded_pixels(usual, usual, patch=2 * size.squeeze)
+    tokens = rows * columns
+    text = size.text_tokens or 512
+    return {
+        "hidden_states": torch.empty(size.batch, tokens, config.in_channels),
+        "encoder_hidden_states": torch.empty(size.batch, text, config.joint_attention_dim),
+        "img_ids": torch.empty(tokens, 3),
+        "txt_ids": torch.empty(text, 3),
+        "attention_mask": torch.empty(size.batch, text + tokens),
+    }
+
+
+CHROMA = Adapter(
+    name="chroma",
+    models=("diffusers.ChromaTransformer2DModel",),
+    trunk=(
+        Trunk(
+            path="transformer_blocks",
+            streams=("encoder_hidden_states", "hidden_states"),
+            modules=("attn", "ff", "ff_context"),
+        ),
+        Trunk(
+            path="single_transformer_blocks",
+            streams=("hidden_states",),
+            modules=("proj_out",),
+            skipped=(Skip("attn"), Skip("proj_mlp"), Skip("act_mlp")),
+        ),
+    ),
+    tail="norm_out",
+    modulated="transformer_blocks.0.norm1",
+    grid=grid_of_ids,
+    inputs=_inputs,
+    shared=("img_ids", "txt_ids"),
+)

@@ -1,0 +1,38 @@
+"""HunyuanImage 2.1 (Tencent): double-stream blocks of image and text, then single-stream ones."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from forecastcache.adapter import Adapter, Skip, Trunk
+
+
+def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
+    patch = config.patch_size
+    sides = given["hidden_states"].shape[-len(patch) :]
+    return tuple(side // each for side, each in zip(sides, patch, strict=True))
+
+
+HUNYUAN_IMAGE = Adapter(
+    name="hunyuan-image",
+    models=("diffusers.HunyuanImageTransformer2DModel",),
+    trunk=(
+        Trunk(
+            path="transformer_blocks",
+            streams=("hidden_states", "encoder_hidden_states"),
+            modules=("attn", "ff", "ff_context"),
+        ),
+        Trunk(
+            path="single_transformer_blocks",
+            streams=("hidden_states", "encoder_hidden_states"),
+            modules=("proj_out",),
+            skipped=(
+                Skip("attn", ("hidden_states", "encoder_hidden_states")),
+                Skip("proj_mlp"),
+                Skip("act_mlp"),
+            ),
+        ),
+    ),
+    tail="norm_out",
+    modulated="transformer_blocks.0.norm1",
+    grid=_grid,
+)

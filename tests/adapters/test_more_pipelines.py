@@ -1,0 +1,163 @@
+"""More of diffusers' pipelines, beside an oracle: a cache that knows nothing of this package."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+import torch
+from torch.utils import _pytree as pytree
+
+import forecastcache as fc
+from forecastcache.registry import adapter_for
+
+from ..conftest import SITES
+from .more_pipelines_image import flux2_klein_with_kept_keys
+from .pipelines import Case, run
+
+pytestmark = pytest.mark.slow
+
+EVERY_THIRD = fc.Every(3, first=2)
+LINE = fc.Taylor(order=1)
+# Of the way from the plain run to the oracle; what rounds otherwise is 1e-5 of it at most.
+CLOSE = 1e-3
+
+
+def collected() -> dict[str, Callable[[], Case]]:
+    names = [f"{__package__}.more_pipelines_{kind}" for kind in ("image", "video")]
+    modules = [import_module(name) for name in names if find_spec(name)]
+    return {name: case for module in modules for name, case in module.CASES.items()}
+
+
+CASES = collected()
+
+
+@pytest.fixture(scope="module")
+def shared(request: Any) -> Iterator[tuple[Case, torch.Tensor]]:
+    """A pipeline for the tests of all sites, and its plain run, which is the same after them."""
+    case = CASES[request.param]()
+    plain = run(case.pipe, case.request)
+    yield case, plain
+    assert torch.equal(run(case.pipe, case.request), plain)
+
+
+def scheduled(case: Case, site: str) -> list[int]:
+    return sorted({*EVERY_THIRD.computed(case.steps), *case.begins_at(site)})
+
+
+class Oracle:
+    """The line through the two newest computed outputs, by the scheduler's steps alone.
+
+    Calls of one step are told apart by their order.
+    """
+
+    def __init__(self, computed: list[int]) -> None:
+        self._computed = computed
+        self._kept: dict[int, list[tuple[int, Any]]] = {}
+        self.begin()
+
+    def begin(self) -> None:
+        self._step = self._order = 0
+        self._kept.clear()
+
+    def end_step(self) -> None:
+        self._step, self._order = self._step + 1, 0
+
+    def call(self, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        kept = self._kept.setdefault(self._order, [])
+        self._order += 1
+        if self._step in self._computed or not kept:
+            output = forward(*args, **kwargs)
+            kept[:] = [*kept[-1:], (self._step, output)]
+            return output
+        if len(kept) == 1:
+            return kept[0][1]
+        (before, old), (newest, new) = kept
+        ahead = (self._step - newest) / (newest - before)
+        leaves, nest = pytree.tree_flatten(new)
+        pairs = zip(pytree.tree_leaves(old), leaves, strict=True)
+        line = [b + ahead * (b - a) if torch.is_tensor(b) else b for a, b in pairs]
+        return pytree.tree_unflatten(line, nest)
+
+
+@contextmanager
+def instead(owner: Any, name: str, replacement: Callable[..., Any]) -> Iterator[None]:
+    """Another method on one object for a while."""
+    setattr(owner, name, replacement)
+    try:
+        yield
+    finally:
+        delattr(owner, name)
+
+
+def by_oracle(case: Case) -> torch.Tensor:
+    oracle = Oracle(scheduled(case, "output"))
+    scheduler = case.pipe.scheduler
+    step, set_timesteps = scheduler.step, scheduler.set_timesteps
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        oracle.end_step()
+        return step(*args, **kwargs)
+
+    def begun(*args: Any, **kwargs: Any) -> Any:
+        oracle.begin()
+        return set_timesteps(*args, **kwargs)
+
+    # Pipelines look at the names of its arguments.
+    begun.__signature__ = inspect.signature(set_timesteps)  # type: ignore[attr-defined]
+    counted.__signature__ = inspect.signature(step)  # type: ignore[attr-defined]
+    with ExitStack() as stack:
+        stack.enter_context(instead(scheduler, "step", counted))
+        stack.enter_context(instead(scheduler, "set_timesteps", begun))
+        for model in case.models:
+            stack.enter_context(instead(model, "forward", partial(oracle.call, model.forward)))
+        return run(case.pipe, case.request)
+
+
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("shared", CASES, indirect=True)
+def test_every_pipeline_at_every_site(shared, site):
+    case, plain = shared
+    pipe, request = case.pipe, case.request
+    if site not in adapter_for(case.models[0]).granularities:
+        pytest.skip("the record has no such site")
+    with fc.attach(pipe, fc.Every(1), LINE, site=site):
+        assert torch.equal(run(pipe, request), plain)
+
+    with fc.attach(pipe, EVERY_THIRD, LINE, site=site) as session:
+        forecast = run(pipe, request)
+        report = session.report()
+        assert torch.equal(run(pipe, request), forecast)
+    assert [*report.computed] == scheduled(case, site)
+    assert {call.step.index for call in report.calls} == {*range(case.steps)}
+    assert report.cache_bytes == report.cache_bytes_planned > 0
+    assert forecast.shape == plain.shape
+    assert forecast.isfinite().all()
+    assert not torch.equal(forecast, plain)
+    assert not any("forward" in model.__dict__ for model in case.models)
+    if site == "output":
+        expected = by_oracle(case)
+        away = (expected - plain).abs().max()
+        assert away > 0
+        assert (forecast - expected).abs().max() < CLOSE * away
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_calls_that_keep_keys_and_values_forecast_none_that_read_them(site):
+    """Their features have other tokens; the mode of a call is in a word, not in its tensors."""
+    case = flux2_klein_with_kept_keys()
+    plain = run(case.pipe, case.request)
+    with fc.attach(case.pipe, fc.Every(1), LINE, site=site):
+        assert torch.equal(run(case.pipe, case.request), plain)
+    with fc.attach(case.pipe, fc.Every(3, first=1), LINE, site=site) as session:
+        forecast = run(case.pipe, case.request)
+        report = session.report()
+    assert report.computed == (0, 1, 3, 6)
+    assert forecast.isfinite().all()
+    assert not torch.equal(forecast, plain)
