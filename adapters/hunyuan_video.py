@@ -31,7 +31,7 @@ def _latent(config: Any, size: InputSize, height: int, width: int, frames: int) 
 
 
 def _text(config: Any, size: InputSize) -> dict[str, Any]:
-    tokens = size.text_tokens or 256
+    tokens = size.text(256)
     return {
         "encoder_hidden_states": torch.empty(size.batch, tokens, config.text_embed_dim),
         "encoder_attention_mask": torch.empty(size.batch, tokens, dtype=torch.int64),

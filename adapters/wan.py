@@ -19,9 +19,9 @@ def _inputs(config: Any, size: InputSize) -> dict[str, Any]:
     _, patch, _ = config.patch_size
     # Wan 2.2's 5B model has 48 channels, of an autoencoder that halves each side once more.
     squeeze = size.latent_pixels or (16 if config.in_channels == 48 else 8)
-    rows, columns = size.pixels(480, 832, patch=squeeze * patch)
+    rows, columns = size.rounded_pixels(480, 832, patch=squeeze * patch, multiple=16)
     frames = size.latent_frames(81, every=4)
-    text = size.text_tokens or 512
+    text = size.text(512)
     return {
         "hidden_states": torch.empty(
             size.batch, config.in_channels, frames, rows * patch, columns * patch

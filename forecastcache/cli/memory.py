@@ -22,7 +22,8 @@ from forecastcache.cli.options import (
 )
 from forecastcache.errors import OptionError
 from forecastcache.memory.input_size import InputSize
-from forecastcache.memory.plan import plan_memory, published_names
+from forecastcache.memory.plan import plan_memory
+from forecastcache.memory.planned_model import published_names
 
 PlannedArgument = Annotated[
     str, typer.Argument(help=f"zoo:NAME, a folder, a hub id, {', '.join(published_names())}")

@@ -13,7 +13,8 @@ import forecastcache as fc
 from forecastcache.errors import AttachError, BudgetError, PlanError, SizeError, UnknownNameError
 from forecastcache.memory.autoencoder import Compression, compression_of
 from forecastcache.memory.input_size import InputSize
-from forecastcache.memory.plan import MemoryPlan, plan_memory, planned_model, published_names
+from forecastcache.memory.plan import MemoryPlan, plan_memory
+from forecastcache.memory.planned_model import planned_model, published_names
 
 from ..conftest import SITES, make_pipeline, make_unconditional, sample
 
