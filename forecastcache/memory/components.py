@@ -56,12 +56,14 @@ def components_of(model: nn.Module, dtype: torch.dtype) -> tuple[Component, ...]
 
 def weight_bytes(model: nn.Module, dtype: torch.dtype) -> int:
     """Bytes of parameters and buffers as loaded in `dtype`, where some may stay in float32."""
-    kept = _in_float32(model, dtype)
+    kept, loaded = _in_float32(model, dtype), model.state_dict().keys()
     count = 0
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         size = tensor.element_size()
         if tensor.is_floating_point():
-            size = 4 if kept & {*name.split(".")} else dtype.itemsize
+            # What no file holds, a model makes for itself, in float32.
+            own = name not in loaded or kept & {*name.split(".")}
+            size = 4 if own else dtype.itemsize
         count += tensor.numel() * size
     return count
 

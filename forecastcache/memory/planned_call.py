@@ -36,13 +36,13 @@ class PlannedCall:
     Attributes:
         arguments: arguments by name.
         branches: number of branches of guidance that are kept apart.
-        guided: whether a step has an unconditional half.
+        guidance: how classifier-free guidance is done, in words.
         sizes: the sizes that it runs at, as far as the adapter tells.
     """
 
     arguments: dict[str, Any]
     branches: int
-    guided: bool
+    guidance: str
     sizes: tuple[TakenSize, ...]
 
 
@@ -76,8 +76,12 @@ def planned_call(
         given = adapter.inputs(model.config, asked)
         asked.require_all_read(type(model).__name__)
         given[adapter.time_argument(model)] = torch.empty(asked.batch)
-    branches = 2 if guided and not batched else 1
-    return PlannedCall(in_dtype(given, dtype), branches, guided, _sizes(size, asked))
+    sizes = _sizes(size, asked)
+    if guided and not batched:
+        return PlannedCall(in_dtype(given, dtype), 2, "guidance in two branches", sizes)
+    without = "embedded guidance" if adapter.guidance == "embedded" else "no guidance"
+    words = "guidance in one batch of both halves" if batched else without
+    return PlannedCall(in_dtype(given, dtype), 1, words, sizes)
 
 
 def _sizes(size: InputSize, asked: ReadSize) -> tuple[TakenSize, ...]:

@@ -151,6 +151,21 @@ def test_compression_is_read_as_pipelines_read_it(name, pixels, frames):
     assert compression_of(autoencoder.config) == Compression(pixels, frames)
 
 
+@pytest.mark.parametrize(
+    ("name", "pixels", "frames"),
+    [
+        ("AutoencoderDC", 32, 1),
+        ("AutoencoderKLLTXVideo", 32, 8),
+        ("AutoencoderKLMochi", 8, 6),
+        ("AutoencoderKL", 1, None),
+    ],
+)
+def test_compression_that_only_the_autoencoder_itself_tells(name, pixels, frames):
+    with torch.device("meta"):
+        autoencoder = getattr(diffusers, name)()
+    assert compression_of(autoencoder.config, autoencoder) == Compression(pixels, frames)
+
+
 def test_guidance_doubles_the_batch_or_the_branches():
     for name, batched in (("dit-xl-2", True), ("qwen-image", False), ("flux.1-dev", False)):
         model = planned_model(name)
