@@ -114,7 +114,8 @@ def _sites(found: Footprint) -> Table:
 
 def _mebibytes(count: int) -> str:
     value = count / 2**20
-    return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.1f}" if abs(value) >= 0.1 else "<0.1"
+    size = abs(value)
+    return f"{value:,.{0 if size >= 10 else 1 if size >= 0.1 else 3}f}"
 
 
 def _remedies(found: Footprint) -> Iterator[str]:

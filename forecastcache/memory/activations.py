@@ -31,9 +31,11 @@ def activation_bytes(model: nn.Module, adapter: Adapter, arguments: Mapping[str,
     """
     without_data = WithoutData()
     twin = twin_of(model, adapter, without_data)
+    given = without_data.given(arguments)
     live = LiveBytes()
+    live.follow(given)
     with without_data.at_work(), _FusedAttention(), live:
-        twin(**without_data.given(arguments))
+        twin(**given)
     return live.peak
 
 

@@ -13,8 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 class LiveBytes(TorchDispatchMode):
     """Follows the memory of every tensor that an operation makes, until it is freed.
 
-    What was made before counts nothing, nor do views of it. An operation counts with its inputs
-    and its results; what a kernel takes for itself on the way is not seen.
+    What was made before counts nothing, nor do views of it, unless it is given to `follow`. An
+    operation counts with its inputs and results; what a kernel takes for itself is not seen.
 
     Attributes:
         peak: most bytes that were alive at a time.
@@ -28,12 +28,16 @@ class LiveBytes(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        given = set(_storages((args, kwargs)))
-        for address, storage in _storages(result).items():
-            if address not in self._known and address not in given:
+        self.follow(result, besides=(args, kwargs))
+        return result
+
+    def follow(self, tensors: Any, besides: Any = ()) -> None:
+        """Follow tensors, however nested, but for views of others that are not followed."""
+        others = _storages(besides)
+        for address, storage in _storages(tensors).items():
+            if address not in self._known and address not in others:
                 self._follow(address, storage)
         self.peak = max(self.peak, self._live)
-        return result
 
     def _follow(self, address: int, storage: Any) -> None:
         count = storage.nbytes()

@@ -54,7 +54,7 @@ FLUX = "zoo:flux-digits"
         ),
         (
             ("memory", FLUX, "--calibration", FLUX, "--site", "block"),
-            "none of --site block: leave",
+            "none of --site block",
         ),
         (("memory", FLUX, "--calibration", FLUX, "--computed", 60), "ask for 50 at most"),
         (("memory", FLUX, "--calibration", "zoo:dit-digits"), "is of the model DiTTransformer2D"),

@@ -52,7 +52,7 @@ def test_memory_takes_a_depth_a_dtype_and_text(forecastcache):
 
 def test_memory_shows_every_site_in_80_columns_and_what_fits(forecastcache, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    code, out, _ = forecastcache("memory", FLUX, "--height", 32, "--width", 32, "--gpu", "10 MiB")
+    code, out, _ = forecastcache("memory", FLUX, "--height", 32, "--width", 32, "--gpu", "8.7 MiB")
     assert code == 0
     assert max(map(len, out.splitlines())) <= 80
     rows = [line for line in out.splitlines() if line.startswith("│")]
@@ -63,7 +63,7 @@ def test_memory_shows_every_site_in_80_columns_and_what_fits(forecastcache, monk
     assert "text_encoder_2" in text
     assert "module does not fit: site='block' (" in text
     _, out, _ = forecastcache(
-        "memory", FLUX, "--height", 32, "--width", 32, "--gpu", "10MiB", "--json"
+        "memory", FLUX, "--height", 32, "--width", 32, "--gpu", "8.7MiB", "--json"
     )
     figures = json.loads(out)
     assert [cache["fits"] for cache in figures["caches"]] == [True, True, True, False]

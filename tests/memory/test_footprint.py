@@ -1,4 +1,4 @@
-"""A cache beside its model: weights as they are loaded, sizes as pipelines make them, what fits."""
+"""A cache beside its model: weights, the sizes that pipelines make, and what fits."""
 
 from __future__ import annotations
 
@@ -92,17 +92,18 @@ def test_what_fits_and_what_would():
     large = on(24576, dtype=torch.float32)
     (smaller,) = large.remedies(large.cache("output"))
     assert smaller.change == "torch.bfloat16 for the whole pipeline"
-    assert smaller.remaining_bytes == pytest.approx(found.remains(found.cache("output")), rel=0.01)
+    really = found.remains(found.cache("output"))
+    assert smaller.remaining_bytes == pytest.approx(really, abs=100 * MIB)  # rotary embeddings
     assert on(20000).remedies(module) == []
 
 
 def test_a_pipeline_may_leave_the_denoiser_alone_on_the_gpu():
-    whole = planned("zoo:flux-digits", InputSize(32, 32))
+    size = InputSize(32, 32, text_tokens=16)
+    whole = planned("zoo:flux-digits", size)
     gpu = whole.needed(whole.cache("output")) - 1
-    tight = planned("zoo:flux-digits", InputSize(32, 32), gpu=gpu)
-    module = tight.cache("module")
-    assert "offload='cpu'" in tight.remedies(module)[-1].change
-    less = planned("zoo:flux-digits", InputSize(32, 32), gpu=whole.weights)
+    tight = planned("zoo:flux-digits", size, gpu=gpu)
+    assert "offload='cpu'" in tight.remedies(tight.cache("module"))[-1].change
+    less = planned("zoo:flux-digits", size, gpu=whole.weights - MIB // 4)
     (alone,) = less.remedies(less.cache("output"))
     assert alone.change.startswith("pipe.enable_model_cpu_offload()")
 
@@ -139,7 +140,7 @@ def test_a_wan_of_larger_patches_is_rounded_and_refused_as_its_pipeline_does():
 
 def test_pictures_scaled_to_an_area_need_two_sides():
     with pytest.raises(SizeError, match="leave a side below one patch"):
-        planned("hidream-i1", InputSize(16, 65536))
+        planned("hidream-i1", InputSize(1, 65536))
 
 
 def test_what_was_asked_for_is_told_from_what_was_assumed():
