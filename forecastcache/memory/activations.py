@@ -52,7 +52,7 @@ def _attention(
 ) -> Tensor:
     if attn_mask is not None and attn_mask.dtype is torch.bool:
         attn_mask = attn_mask.to(query.dtype)  # alive for as long as the kernel runs
-    *batch, heads, queries, _ = query.shape
+    *batch, heads, queries = query.shape[:-1]
     output = query.new_empty(*batch, queries, heads, value.shape[-1])
     query.new_empty(*batch, queries, heads, dtype=torch.float32)
     return output.transpose(-2, -3)

@@ -78,7 +78,7 @@ def _in_float32(model: nn.Module, dtype: torch.dtype) -> set[str]:
 
 
 def _others(origin: Origin, dtype: torch.dtype) -> Iterator[Component]:
-    for name, entry in origin.index.items():
+    for name, entry in origin.parts.items():
         if name == origin.part or not (isinstance(entry, (list, tuple)) and all(entry)):
             continue
         library, kind = entry
@@ -104,12 +104,13 @@ def _class(library: str, kind: str) -> type:
 
 
 def _built(kind: Any, source: str | None, name: str) -> tuple[nn.Module, Any]:
-    if hasattr(kind, "load_config"):  # of diffusers
-        config = kind.load_config(source, subfolder=name)
+    load_config = getattr(kind, "load_config", None)
+    if load_config is not None:  # of diffusers
+        config = load_config(source, subfolder=name)
         return built_from(kind, config), config
     config = kind.config_class.from_pretrained(source, subfolder=name)
     with torch.device("meta"):
-        return kind(config), config
+        return kind(config), config  # type: ignore[no-untyped-call]
 
 
 def _remark(config: Any) -> str:

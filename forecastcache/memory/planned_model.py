@@ -29,13 +29,13 @@ class Origin(NamedTuple):
 
     Attributes:
         source: folder or hub id; None for a published name, which has the denoiser alone.
-        index: library and class of each part, by name.
+        parts: library and class of each part, by name.
         part: name of the denoiser that was built.
         compression: compression of its autoencoder.
     """
 
     source: str | None = None
-    index: Mapping[str, Any] = {}
+    parts: Mapping[str, Any] = {}
     part: str = "transformer"
     compression: Compression = Compression()
 
