@@ -110,12 +110,12 @@ def _built(kind: Any, source: str | None, name: str) -> tuple[nn.Module, Any]:
         return built_from(kind, config), config
     config = kind.config_class.from_pretrained(source, subfolder=name)
     with torch.device("meta"):
-        return kind(config), config  # type: ignore[no-untyped-call]
+        return kind(config), config
 
 
 def _remark(config: Any) -> str:
-    told = config.get if isinstance(config, dict) else lambda key: getattr(config, key, None)
-    if told("quantization_config"):
+    settings = config if isinstance(config, dict) else getattr(config, "__dict__", {})
+    if settings.get("quantization_config"):
         return "counted as if it were not quantised"
     return ""
 
