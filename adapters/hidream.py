@@ -34,8 +34,8 @@ def _sum_of(experts: list[nn.Module], x: Tensor, indices: Tensor, weights: Tenso
 def _inputs(config: Any, size: InputSize) -> dict[str, Any]:
     patch = config.patch_size
     usual = 128 * size.squeeze
-    rows, columns = size.pixels(usual, usual, patch=size.squeeze * patch)
-    text, layers = size.text_tokens or 128, max(config.llama_layers) + 1
+    rows, columns = size.pixels_of_area(usual, usual, patch=size.squeeze * patch)
+    text, layers = size.text(128), max(config.llama_layers) + 1
     t5, llama = config.caption_channels
     return {
         "hidden_states": torch.empty(

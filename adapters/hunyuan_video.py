@@ -25,7 +25,7 @@ def _latent(config: Any, size: InputSize, height: int, width: int, frames: int) 
 
 
 def _text(config: Any, size: InputSize) -> dict[str, Any]:
-    tokens = size.text_tokens or 256
+    tokens = size.text(256)
     return {
         "encoder_hidden_states": torch.empty(size.batch, tokens, config.text_embed_dim),
         "encoder_attention_mask": torch.empty(size.batch, tokens, dtype=torch.int64),
@@ -120,7 +120,7 @@ def _inputs_15(config: Any, size: InputSize) -> dict[str, Any]:
     squeeze = size.latent_pixels or 16
     rows, columns = size.pixels(height, width, patch=squeeze * config.patch_size)
     frames = size.latent_frames(121, every=4)
-    patch, tokens = config.patch_size, size.text_tokens or 1000
+    patch, tokens = config.patch_size, size.text(1000)
     masks = torch.empty(size.batch, tokens + 256)
     return {
         "hidden_states": torch.empty(

@@ -22,7 +22,7 @@ def _inputs(config: Any, size: InputSize) -> dict[str, Any]:
     frames = size.latent_frames(121, every=every)
     rate = config.audio_sampling_rate / config.audio_hop_length / config.audio_scale_factor
     sounds = round((size.frames or 121) / FRAMES_PER_SECOND * rate)
-    text = size.text_tokens or 1024
+    text = size.text(1024)
     caption = torch.empty(size.batch, text, config.caption_channels)
     mask = torch.empty(size.batch, text, dtype=torch.int64)
     return {

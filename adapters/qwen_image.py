@@ -20,7 +20,7 @@ def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
 def _inputs(config: Any, size: InputSize) -> dict[str, Any]:
     usual = 128 * size.squeeze
     rows, columns = size.rounded_pixels(usual, usual, patch=2 * size.squeeze)
-    text = size.text_tokens or 512
+    text = size.text(512)
     return {
         "hidden_states": torch.empty(size.batch, rows * columns, config.in_channels),
         "encoder_hidden_states": torch.empty(size.batch, text, config.joint_attention_dim),

@@ -16,7 +16,7 @@ def _inputs(config: Any, size: InputSize) -> dict[str, Any]:
     patch = config.patch_size
     usual = config.sample_size * size.squeeze
     rows, columns = size.pixels(usual, usual, patch=size.squeeze * patch)
-    text = size.text_tokens or 77 + 256  # of CLIP and of T5
+    text = size.text(77) + 256  # of CLIP and of T5
     return {
         "hidden_states": torch.empty(
             size.batch, config.in_channels, rows * patch, columns * patch

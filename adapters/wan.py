@@ -29,9 +29,9 @@ def _inputs(config: Any, size: InputSize) -> dict[str, Any]:
     small = config.in_channels == 48
     squeeze = size.latent_pixels or (16 if small else 8)
     height, width = (704, 1280) if small else (480, 832)
-    rows, columns = size.pixels(height, width, patch=squeeze * patch)
+    rows, columns = size.rounded_pixels(height, width, patch=squeeze * patch, multiple=16)
     frames = size.latent_frames(121 if small else 81, every=4)
-    text = size.text_tokens or 512
+    text = size.text(512)
     return {
         "hidden_states": torch.empty(
             size.batch, config.in_channels, frames, rows * patch, columns * patch

@@ -17,7 +17,7 @@ MODULES = ("attention", "feed_forward")
 def _inputs(config: Any, size: InputSize) -> dict[str, Any]:
     usual = 128 * size.squeeze
     rows, columns = size.pixels(usual, usual, patch=2 * size.squeeze)
-    text = size.text_tokens or 512
+    text = size.text(512)
     latent = torch.empty(size.batch, config.in_channels, 1, 2 * rows, 2 * columns)
     return {
         "x": list(latent.unbind(0)),

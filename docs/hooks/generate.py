@@ -21,7 +21,8 @@ import forecastcache as fc
 from forecastcache.baselines.baseline import BASELINES
 from forecastcache.cli.app import app
 from forecastcache.memory.input_size import InputSize
-from forecastcache.memory.plan import plan_memory, planned_model
+from forecastcache.memory.plan import plan_memory
+from forecastcache.memory.planned_model import planned_model
 from forecastcache.options import describe_options
 from forecastcache.predictor import LinearPredictor, Predictor
 from forecastcache.registry import ADAPTERS, PREDICTORS, Registry, adapter_for

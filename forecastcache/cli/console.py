@@ -24,7 +24,6 @@ from rich.table import Table
 
 from forecastcache.calibration.offers import Offer
 from forecastcache.memory.budget import in_mebibytes
-from forecastcache.memory.plan import MemoryPlan
 
 if TYPE_CHECKING:
     from forecastcache.calibration.expected import Expected
@@ -198,27 +197,6 @@ def print_list(found: dict[str, dict[str, str]]) -> None:
         for name, about in entries.items():
             table.add_row(f"[bold]{name}[/bold]", escape(about))
         console.print(table, "")
-
-
-def print_plan(plan: MemoryPlan) -> None:
-    """What a cache will hold, sites that differ by their block alone in one row."""
-    console = Console()
-    console.print(
-        f"{plan.model}, site {plan.site}: {plan.depth} features a site in {plan.dtype}, "
-        f"{plan.branches} branch{'es' * (plan.branches > 1)}",
-        highlight=False,
-    )
-    table = Table("site", "sites", "feature", "bytes a branch")
-    for column in (table.columns[1], table.columns[3]):
-        column.justify = "right"
-    table.columns[0].overflow = "fold"
-    for pattern, count, site in plan.groups():
-        shapes = " and ".join(" x ".join(map(str, shape)) for shape in site.shapes)
-        table.add_row(pattern or "the model", str(count), shapes, f"{count * site.bytes:,}")
-    console.print(table)
-    total = plan.total_bytes
-    exact, brief = f"{total:,} bytes", in_mebibytes(total)
-    console.print(f"in all {exact}" + (f", {brief}" if brief != exact else ""), highlight=False)
 
 
 def quiet_libraries() -> None:

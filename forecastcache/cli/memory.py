@@ -1,28 +1,27 @@
-"""forecastcache memory: what a cache will hold, from a configuration alone."""
+"""forecastcache memory: what a cache will hold beside its model, from configurations alone."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forecastcache.adapter import GRANULARITIES
-from forecastcache.bounds import MOST
-from forecastcache.cli.args import choose, predictor_from
-from forecastcache.cli.console import print_plan
-from forecastcache.cli.options import (
-    DTYPES,
-    DtypeOption,
-    JsonOption,
-    OrderOption,
-    SetOption,
-    SiteOption,
-)
-from forecastcache.errors import OptionError
+from forecastcache.adapter import GRANULARITIES, Granularity
+from forecastcache.bounds import MOST, shortened
+from forecastcache.cli.args import choose
+from forecastcache.cli.console import quiet_libraries
+from forecastcache.cli.depth import Depth, DepthOptions
+from forecastcache.cli.memory_table import print_footprint, print_plan
+from forecastcache.cli.options import DTYPES, CalibrationOption, JsonOption, OrderOption, SetOption
+from forecastcache.errors import BudgetError, OptionError
+from forecastcache.memory.budget import parse_budget
+from forecastcache.memory.footprint import Footprint, footprint
 from forecastcache.memory.input_size import InputSize
-from forecastcache.memory.plan import plan_memory, published_names
+from forecastcache.memory.planned_model import planned_model, published_names
+
+if TYPE_CHECKING:
+    import torch
 
 PlannedArgument = Annotated[
     str, typer.Argument(help=f"zoo:NAME, a folder, a hub id, {', '.join(published_names())}")
@@ -32,7 +31,7 @@ PixelsOption = Annotated[
 ]
 FramesOption = Annotated[int | None, typer.Option(min=1, max=MOST["frames"], help="of a video")]
 BatchOption = Annotated[
-    int, typer.Option(min=1, max=MOST["samples"], help="pictures or videos at once")
+    int | None, typer.Option(min=1, max=MOST["samples"], help="pictures or videos at once (1)")
 ]
 TextTokensOption = Annotated[
     int | None, typer.Option(min=1, max=MOST["text tokens"], help="with padding")
@@ -46,7 +45,21 @@ DepthOption = Annotated[
     int | None,
     typer.Option(min=1, max=MOST["steps"], help="features kept, instead of the predictor's"),
 ]
+CountOption = Annotated[
+    int | None,
+    typer.Option(
+        "--computed", min=1, max=MOST["steps"],
+        help="number of computed steps, by the calibration (a fifth)",
+    ),
+]  # fmt: skip
+PlannedSiteOption = Annotated[
+    str | None, typer.Option("--site", help=f"{', '.join(GRANULARITIES)} (all)")
+]
+PlannedDtypeOption = Annotated[
+    str | None, typer.Option("--dtype", help=f"{', '.join(DTYPES)} (bfloat16)")
+]
 StorageOption = Annotated[str | None, typer.Option(help="of the histories (dtype)")]
+GpuOption = Annotated[str | None, typer.Option(help="memory of the GPU, such as 24GiB")]
 
 
 def memory_command(
@@ -54,49 +67,72 @@ def memory_command(
     height: PixelsOption = None,
     width: PixelsOption = None,
     frames: FramesOption = None,
-    batch: BatchOption = 1,
+    batch: BatchOption = None,
     text_tokens: TextTokensOption = None,
     guidance: GuidedOption = None,
     predictor: SpecOption = None,
     order: OrderOption = None,
     settings: SetOption = [],  # noqa: B006  # typer copies it
     depth: DepthOption = None,
-    site: SiteOption = "output",
-    dtype: DtypeOption = "bfloat16",
+    calibration: CalibrationOption = None,
+    computed: CountOption = None,
+    site: PlannedSiteOption = None,
+    dtype: PlannedDtypeOption = None,
     storage_dtype: StorageOption = None,
+    gpu: GpuOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what a cache of MODEL will hold, from its configuration alone."""
-    chosen_site = choose("site", site, {name: name for name in GRANULARITIES})
-    chosen_dtype = choose("dtype", dtype, DTYPES)
-    stored = None if storage_dtype is None else choose("storage-dtype", storage_dtype, DTYPES)
+    """Say what a cache of MODEL will hold beside it, from configurations alone."""
+    given = {
+        "height": height, "width": width, "frames": frames, "batch": batch,
+        "text_tokens": text_tokens, "guidance": guidance, "dtype": dtype,
+    }  # fmt: skip
+    options = {
+        "sites": _sites(site, calibration),
+        "dtype": _dtype("dtype", dtype or "bfloat16"),
+        "storage": None if storage_dtype is None else _dtype("storage-dtype", storage_dtype),
+        "gpu": _bytes(gpu),
+        "given": {name for name, value in given.items() if value is not None},
+    }
+    size = InputSize(height, width, frames, batch or 1, text_tokens)
+    kept = DepthOptions(depth, predictor, order, settings, calibration, computed, site).read()
+    found = _planned(model, size, kept, guidance=guidance, **options)
+    if as_json:
+        print(json.dumps({**found.figures(), "predictor": kept.of}, indent=2))
+        return
+    print_footprint(found, kept.of)
+    if site is not None:
+        print_plan(found.cache(site))
+
+
+def _planned(name: str, size: InputSize, kept: Depth, **options: Any) -> Footprint:
+    quiet_libraries()
+    model = planned_model(name)
+    if kept.identity is not None:
+        from forecastcache.calibration.identity import Part
+
+        kept.identity.require(kept.identity.model_copy(update={"model": Part.of(model)}))
+    return footprint(model, size, depth=kept.features, **options)
+
+
+def _sites(site: str | None, calibration: str | None) -> list[Granularity] | None:
+    """The sites asked for; a calibration has rows of the output alone."""
+    if site is None:
+        return None if calibration is None else ["output"]
+    return [choose("site", site, {name: name for name in GRANULARITIES})]
+
+
+def _dtype(option: str, name: str) -> torch.dtype:
     import torch
 
-    planned = plan_memory(
-        model,
-        InputSize(height, width, frames, batch, text_tokens),
-        depth=_depth(depth, predictor, order, settings),
-        site=chosen_site,
-        guidance=guidance,
-        dtype=getattr(torch, chosen_dtype),
-        storage=None if stored is None else getattr(torch, stored),
-    )
-    if as_json:
-        print(json.dumps(planned.figures(), indent=2))
-    else:
-        print_plan(planned)
+    found: torch.dtype = getattr(torch, choose(option, name, DTYPES))
+    return found
 
 
-def _depth(
-    depth: int | None, predictor: str | None, order: int | None, settings: Sequence[str]
-) -> int:
-    """Features kept a site, of `--depth` or of a predictor."""
-    if depth is None:
-        return predictor_from(predictor or "taylor", order, settings).depth
-    given = {"--predictor": predictor, "--order": order, "--set": settings or None}
-    for option, value in given.items():
-        if value is not None:
-            raise OptionError(
-                f"--depth and {option} both say how many features are kept: leave one out"
-            )
-    return depth
+def _bytes(gpu: str | None) -> int | None:
+    try:
+        return parse_budget(gpu)
+    except BudgetError:
+        raise OptionError(
+            f"--gpu {shortened(str(gpu))} is no number of bytes above 0: write such as 24GiB"
+        ) from None

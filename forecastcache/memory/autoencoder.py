@@ -31,13 +31,21 @@ class Compression:
         )
 
 
-def compression_of(config: Mapping[str, Any]) -> Compression:
+def compression_of(config: Mapping[str, Any], built: object = None) -> Compression:
     """The compression that the configuration of one of diffusers' autoencoders tells.
 
-    The keys are those that diffusers' pipelines themselves read.
+    The keys and attributes are those that diffusers' pipelines themselves read.
+
+    Args:
+        config: configuration of the autoencoder.
+        built: the autoencoder itself, which may tell more; None where it is not at hand.
     """
-    pixels = config.get("spatial_compression_ratio") or config.get("scale_factor_spatial")
-    frames = config.get("temporal_compression_ratio") or config.get("scale_factor_temporal")
+    pixels, frames = (
+        config.get(f"{way}_compression_ratio")
+        or config.get(f"scale_factor_{way}")
+        or getattr(built, f"{way}_compression_ratio", None)
+        for way in ("spatial", "temporal")
+    )
     # One flag for each halving of the sides: whether it halves the frames too.
     halvings = config.get("temperal_downsample")
     if halvings is not None:

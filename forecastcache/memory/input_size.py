@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -52,17 +53,51 @@ class InputSize:
             _divided("width", self.width or width, patch),
         )
 
-    def rounded_pixels(self, height: int, width: int, patch: int) -> tuple[int, int]:
+    def rounded_pixels(
+        self, height: int, width: int, patch: int, multiple: int = 1
+    ) -> tuple[int, int]:
         """Height and width in whole patches, for pipelines that round down, saying so.
+
+        Args:
+            height: usual height of the model, in pixels.
+            width: usual width of the model, in pixels.
+            patch: pixels to a token along each side.
+            multiple: number of pixels that the pipeline takes nothing but multiples of.
+
+        Raises:
+            SizeError: not one patch fits, or a side is no such multiple.
+        """
+        sides = {"height": self.height or height, "width": self.width or width}
+        for name, pixels in sides.items():
+            _divided(name, pixels, multiple)
+            if pixels < patch:
+                raise SizeError(f"{name}={pixels} is below one patch: write {patch} or more")
+        return sides["height"] // patch, sides["width"] // patch
+
+    def pixels_of_area(self, height: int, width: int, patch: int) -> tuple[int, int]:
+        """Height and width in whole patches, for pipelines that scale both to the usual area.
+
+        Args:
+            height: usual height of the model, in pixels.
+            width: usual width of the model, in pixels.
+            patch: pixels to a token along each side.
 
         Raises:
             SizeError: not one patch fits.
         """
-        sides = {"height": self.height or height, "width": self.width or width}
-        for name, pixels in sides.items():
-            if pixels < patch:
-                raise SizeError(f"{name}={pixels} is below one patch: write {patch} or more")
-        return sides["height"] // patch, sides["width"] // patch
+        asked = self.height or height, self.width or width
+        scale = math.sqrt(height * width / math.prod(asked))
+        rows, columns = (int(side * scale // patch) for side in asked)
+        if not (rows and columns):
+            raise SizeError(
+                f"height={asked[0]} and width={asked[1]}, scaled to the area of {height} x "
+                f"{width}, leave a side below one patch: write sides of more equal length"
+            )
+        return rows, columns
+
+    def text(self, usual: int) -> int:
+        """Tokens of a prompt, padding included, or the usual number of the model."""
+        return self.text_tokens or usual
 
     def latent_frames(self, frames: int, every: int) -> int:
         """Frames of the latent: the first, and one for every `every` frames after it.
@@ -84,13 +119,15 @@ class InputSize:
 
 @dataclass(frozen=True)
 class ReadSize(InputSize):
-    """A size that notes which of its fields a model reads.
+    """A size that notes which of its fields a model reads, and what it makes of them.
 
     Attributes:
         read: names of the fields read so far.
+        taken: height, width, frames and text tokens that the model runs at, as far as known.
     """
 
     read: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    taken: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, size: InputSize) -> ReadSize:
@@ -101,6 +138,29 @@ class ReadSize(InputSize):
         if any(name == each.name for each in fields(InputSize)):
             self.read.add(name)
         return super().__getattribute__(name)
+
+    def pixels(self, height: int, width: int, patch: int) -> tuple[int, int]:
+        return self._take_sides(super().pixels(height, width, patch), patch)
+
+    def rounded_pixels(
+        self, height: int, width: int, patch: int, multiple: int = 1
+    ) -> tuple[int, int]:
+        return self._take_sides(super().rounded_pixels(height, width, patch, multiple), patch)
+
+    def pixels_of_area(self, height: int, width: int, patch: int) -> tuple[int, int]:
+        return self._take_sides(super().pixels_of_area(height, width, patch), patch)
+
+    def _take_sides(self, patches: tuple[int, int], patch: int) -> tuple[int, int]:
+        self.taken.update(height=patches[0] * patch, width=patches[1] * patch)
+        return patches
+
+    def latent_frames(self, frames: int, every: int) -> int:
+        self.taken["frames"] = self.frames or frames
+        return super().latent_frames(frames, every)
+
+    def text(self, usual: int) -> int:
+        self.taken["text_tokens"] = super().text(usual)
+        return self.taken["text_tokens"]
 
     def require_all_read(self, model: str) -> None:
         """Refuse a field that was given and that the model has no use for.

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from forecastcache._util.hub_errors import hub_complaint
 from forecastcache.adapter import Adapter, Granularity
-from forecastcache.engine.caller import DENOISERS, timed_parts
 from forecastcache.errors import ForecastCacheError, PlanError
-from forecastcache.memory.autoencoder import Compression, compression_of
 from forecastcache.memory.dry_run import kept_features, stored_bytes
-from forecastcache.memory.input_size import InputSize, ReadSize
-from forecastcache.memory.shapes import in_dtype
+from forecastcache.memory.input_size import InputSize
+from forecastcache.memory.planned_call import planned_call
+from forecastcache.memory.planned_model import planned_model
 from forecastcache.registry import adapter_for
-from forecastcache.sampling.loading import source_of
-
-_COMPRESSIONS: WeakKeyDictionary[nn.Module, Compression] = WeakKeyDictionary()
-PUBLISHED = files("forecastcache.memory") / "published"
 
 
 @dataclass(frozen=True)
@@ -125,99 +115,16 @@ def plan_memory(
     """
     model = planned_model(model) if isinstance(model, str) else model
     adapter = adapter_for(model)
-    _require_plannable(model, adapter)
-    size = _COMPRESSIONS.get(model, Compression()).of(size)
-    guided = adapter.guidance != "embedded" if guidance is None else guidance
-    branches = 2 if guided and adapter.guidance != "batched" else 1
-    if guided and adapter.guidance == "batched":
-        size = replace(size, batch=2 * size.batch)
-    inputs = _inputs(model, adapter, size, dtype)
+    call = planned_call(model, adapter, size, guidance, dtype)
     nn.Module.to(model, dtype)  # diffusers' own warns of modules that matter for values only
     with _one_block_a_kind(model, adapter) as stand_for:
-        kept = _kept(model, adapter, site, inputs)
+        kept = _kept(model, adapter, site, call.arguments)
     sites = (
         SiteMemory(path, tuple(tuple(f.shape) for f in it), depth * stored_bytes(it, storage))
         for path, it in _spread(kept, stand_for).items()
     )
     stored = str(storage or dtype).removeprefix("torch.")
-    return MemoryPlan(type(model).__name__, site, depth, branches, stored, tuple(sites))
-
-
-def _require_plannable(model: nn.Module, adapter: Adapter) -> None:
-    if adapter.inputs is None:
-        raise PlanError(
-            f"{type(model).__name__} is served by the adapter {adapter.name!r}, which does not "
-            "say how it is called: attach it, run it once and read the session's report"
-        )
-    if not all(parameter.is_meta for parameter in model.parameters()):
-        raise PlanError("plan_memory() takes a model without data: give planned_model(...)")
-
-
-def planned_model(name: str) -> nn.Module:
-    """A model on the meta device, by published name, zoo name, pipeline folder or hub id.
-
-    Weights are neither read nor fetched.
-
-    Raises:
-        UnknownNameError: no model has the name.
-        PlanError: the pipeline has no model that takes a time, or several.
-    """
-    import diffusers
-
-    if name in published_names():
-        published = json.loads((PUBLISHED / f"{name}.json").read_text())
-        return _build(getattr(diffusers, published["class"]), published["config"])
-    source = source_of(name, published_names())
-    try:
-        found = _read_pipeline(source)
-    except Exception as error:  # diffusers raises of every kind, from bad JSON to no network
-        complaint = None if Path(source).is_dir() else hub_complaint(name, error)
-        raise PlanError(complaint or f"{name} cannot be read as a pipeline: {error}") from error
-    if found is None:
-        raise PlanError(f"{name} has no model whose forward takes a time: nothing to forecast")
-    kind, config, compression = found
-    model = _build(kind, config)
-    _COMPRESSIONS[model] = compression
-    return model
-
-
-def published_names() -> list[str]:
-    """The models whose configurations ship with forecastcache."""
-    found = (Path(str(entry)).name for entry in PUBLISHED.iterdir())
-    return sorted(name.removesuffix(".json") for name in found if name.endswith(".json"))
-
-
-def _read_pipeline(source: str) -> tuple[Any, Mapping[str, Any], Compression] | None:
-    """Class and configuration of a pipeline's denoiser, and what its autoencoder squeezes.
-
-    None if it has no denoiser.
-    """
-    import diffusers
-
-    index = diffusers.DiffusionPipeline.load_config(source)
-
-    def kind_of(part: str) -> Any:
-        listed = index.get(part)
-        name = listed[1] if isinstance(listed, (list, tuple)) else None
-        return getattr(diffusers, name or "", None)
-
-    vae = kind_of("vae")
-    compression = Compression()
-    if vae is not None:
-        compression = compression_of(vae.load_config(source, subfolder="vae"))
-    for part, *_ in DENOISERS:
-        if any(index.get(part) or ()):
-            kind = kind_of(part)
-            if kind is None:
-                raise PlanError(f"its {part} is a {index[part][1]}, which diffusers does not have")
-            return kind, kind.load_config(source, subfolder=part), compression
-    kinds = {part: kind_of(part) for part in index}
-    timed = timed_parts({part: kind for part, kind in kinds.items() if isinstance(kind, type)})
-    if len(timed) > 1:
-        raise PlanError(f"several of its models take a time, {', '.join(timed)}: attach one")
-    for part in timed:
-        return kinds[part], kinds[part].load_config(source, subfolder=part), compression
-    return None
+    return MemoryPlan(type(model).__name__, site, depth, call.branches, stored, tuple(sites))
 
 
 def _kept(
@@ -271,22 +178,3 @@ def _spread(
 def _put(model: nn.Module, path: str, module: nn.Module) -> None:
     parent, _, name = path.rpartition(".")
     setattr(model.get_submodule(parent), name, module)
-
-
-def _build(kind: Any, config: Mapping[str, Any]) -> nn.Module:
-    with torch.device("meta"):
-        model: nn.Module = kind.from_config(config)
-    return model.eval()
-
-
-def _inputs(
-    model: nn.Module, adapter: Adapter, size: InputSize, dtype: torch.dtype
-) -> dict[str, Any]:
-    assert adapter.inputs is not None
-    asked = ReadSize.of(size)
-    with torch.device("meta"):
-        given = adapter.inputs(model.config, asked)
-        asked.require_all_read(type(model).__name__)
-        given[adapter.time_argument(model)] = torch.empty(size.batch)
-    arguments: dict[str, Any] = in_dtype(given, dtype)
-    return arguments

@@ -10,6 +10,8 @@ import pytest
 
 from forecastcache import zoo
 
+FLUX = "zoo:flux-digits"
+
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
@@ -37,6 +39,27 @@ from forecastcache import zoo
         (("memory", "flux.1-dev", "--site", "blocks"), "--site blocks is not known"),
         (("memory", "flux.1-dev", "--order", 9), "order=9"),
         (("memory", "flux.1-dev", "--depth", 0), "--depth"),
+        (("memory", "flux.1-dev", "--batch", 0), "--batch"),
+        (("memory", "flux.1-dev", "--dtype", "int8"), "--dtype int8 is not known"),
+        (("memory", "flux.1-dev", "--storage-dtype", "x"), "--storage-dtype x is not known"),
+        (("memory", "flux.1-dev", "--gpu", "24potatoes"), "--gpu 24potatoes is no number of"),
+        (("memory", "flux.1-dev", "--gpu", 0), "write such as 24GiB"),
+        (("memory", "flux.1-dev", "--computed", 9), "give --calibration, or say --depth"),
+        (("memory", "flux.1-dev", "--predictor", "learned"), "give --calibration, a file or zoo:"),
+        (("memory", FLUX, "--calibration", FLUX, "--depth", 3), "--depth and --calibration both"),
+        (("memory", FLUX, "--calibration", FLUX, "--order", 1), "and --order a formula: leave"),
+        (
+            ("memory", FLUX, "--calibration", FLUX, "--predictor", "taylor"),
+            "--calibration gives rows, and --predictor a formula: leave one out",
+        ),
+        (
+            ("memory", FLUX, "--calibration", FLUX, "--site", "block"),
+            "none of --site block",
+        ),
+        (("memory", FLUX, "--calibration", FLUX, "--computed", 60), "ask for 50 at most"),
+        (("memory", FLUX, "--calibration", "zoo:dit-digits"), "is of the model DiTTransformer2D"),
+        (("memory", "flux.1-dev", "--calibration", FLUX), "of another configuration: calibrate"),
+        (("memory", "flux.1-dev", "--calibration", "nope.st"), "nope.st is no file: make one"),
     ],
 )
 def test_explain_and_memory_refuse_in_one_line(forecastcache, arguments, complaint):

@@ -13,7 +13,8 @@ import forecastcache as fc
 from forecastcache.errors import AttachError, BudgetError, PlanError, SizeError, UnknownNameError
 from forecastcache.memory.autoencoder import Compression, compression_of
 from forecastcache.memory.input_size import InputSize
-from forecastcache.memory.plan import MemoryPlan, plan_memory, planned_model, published_names
+from forecastcache.memory.plan import MemoryPlan, plan_memory
+from forecastcache.memory.planned_model import planned_model, published_names
 
 from ..conftest import SITES, make_pipeline, make_unconditional, sample
 
@@ -157,6 +158,21 @@ def test_compression_is_read_as_pipelines_read_it(name, pixels, frames):
     with torch.device("meta"):
         autoencoder = getattr(diffusers, name)()
     assert compression_of(autoencoder.config) == Compression(pixels, frames)
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels", "frames"),
+    [
+        ("AutoencoderDC", 32, 1),
+        ("AutoencoderKLLTXVideo", 32, 8),
+        ("AutoencoderKLMochi", 8, 6),
+        ("AutoencoderKL", 1, None),
+    ],
+)
+def test_compression_that_only_the_autoencoder_itself_tells(name, pixels, frames):
+    with torch.device("meta"):
+        autoencoder = getattr(diffusers, name)()
+    assert compression_of(autoencoder.config, autoencoder) == Compression(pixels, frames)
 
 
 def test_guidance_doubles_the_batch_or_the_branches():

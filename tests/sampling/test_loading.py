@@ -13,7 +13,7 @@ import huggingface_hub
 import pytest
 
 from forecastcache.errors import PlanError, RequestError
-from forecastcache.memory.plan import planned_model
+from forecastcache.memory.planned_model import planned_model
 from forecastcache.sampling.loading import load
 
 REPO = "me/model"
