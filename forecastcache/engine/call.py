@@ -166,7 +166,8 @@ class AttachedModel:
             AttachError: it brings no time or no tensor.
         """
         given = self._by_name(args, kwargs)
-        times, kinds = [], []
+        times: list[Any] = []
+        kinds: list[tuple[object, ...]] = []
         held: dict[str, list[Tensor]] = {}
         for name, value in given.items():
             if value is None:

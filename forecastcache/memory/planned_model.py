@@ -65,7 +65,10 @@ def planned_model(name: str) -> nn.Module:
         complaint = None if Path(source).is_dir() else hub_complaint(name, error)
         raise PlanError(complaint or f"{name} cannot be read as a pipeline: {error}") from error
     if found is None:
-        raise PlanError(f"{name} has no model whose forward takes a time: nothing to forecast")
+        raise PlanError(
+            f"{name} has no transformer and no unet, nor another model that takes a time, so "
+            "there is nothing to forecast"
+        )
     kind, config, origin = found
     model = built_from(kind, config)
     _ORIGINS[model] = origin

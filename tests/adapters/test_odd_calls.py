@@ -22,7 +22,9 @@ from transformers import (
 )
 
 import forecastcache as fc
+from forecastcache.engine.call import AttachedModel
 from forecastcache.errors import AttachError
+from forecastcache.registry import adapter_for
 
 from .pipelines import image_vae, quiet, rand, run, without
 from .tiny import make
@@ -250,6 +252,17 @@ def test_a_run_is_what_counting_the_schedulers_steps_makes_it(make_case):
     assert torch.equal(again, got)
     assert not torch.allclose(got, plain, rtol=1e-3, atol=1e-3)
     assert torch.equal(run(pipe, request), plain)
+
+
+def test_the_sample_is_what_moves_and_not_the_positions_before_it():
+    tiny = make("cosmos3")
+    adapter = adapter_for(tiny.model)
+    call = AttachedModel(tiny.model, adapter, "output").read(
+        tiny.model.forward, (), tiny.arguments
+    )
+    assert torch.equal(call.sample, tiny.arguments["vision_tokens"][0][None])
+    assert [time.shape for time in call.times] == [(12,), (4,)]
+    assert any(torch.equal(tiny.arguments["input_ids"], each) for each in call.conditions)
 
 
 def combined() -> Any:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from forecastcache.engine.clock import Clock
-from forecastcache.engine.times import RunTimes, place_in
+from forecastcache.engine.times import RunTimes, place_in, telling_time
 from forecastcache.testing.fake_pipeline import FakePipeline
 
 RUN = [999.0, 750.0, 500.0, 250.0]
@@ -30,6 +30,21 @@ class Counting(FakePipeline):
 
     def moves_on(self) -> None:
         self.scheduler.step_index = (self.scheduler.step_index or 0) + 1
+
+
+def test_of_several_times_the_schedulers_own_tells_the_step():
+    run = torch.tensor(RUN)
+    image = run[1]
+    for text in (0, 1000, run[1], torch.tensor(9.0)):
+        assert telling_time(run, (image, text)) is image
+        assert place_in(run, telling_time(run, (text, image))) == 1
+
+
+def test_several_times_of_nobodys_are_told_like_those_of_tokens():
+    for run in (None, torch.tensor(RUN)):
+        times = telling_time(run, (torch.tensor([750.0, 0.0]), 3, torch.tensor(500.0)))
+        assert torch.equal(times, torch.tensor([750.0, 0.0, 3.0, 500.0]))
+        assert telling_time(run, (7.0,)) == telling_time(run, 7.0) == 7.0
 
 
 @pytest.mark.parametrize("begin", [0, 1])

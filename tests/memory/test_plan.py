@@ -16,6 +16,7 @@ from forecastcache.memory.input_size import InputSize
 from forecastcache.memory.plan import MemoryPlan, plan_memory
 from forecastcache.memory.planned_model import planned_model, published_names
 
+from ..adapters.tiny import make
 from ..conftest import SITES, make_pipeline, make_unconditional, sample
 
 MIB, GIB = 2**20, 2**30
@@ -231,6 +232,20 @@ def test_what_cannot_be_planned_is_refused_by_name(tmp_path):
         plan(str(tmp_path / "unet"))
     with pytest.raises(AttachError, match="has no site"):
         plan("dit-xl-2", depth=1, site="blocks")
+
+
+def test_a_denoiser_by_another_name_is_found_and_several_are_refused(tmp_path):
+    model = make("stable_cascade_prior").model
+    parts = {"prior": ["diffusers", "StableCascadeUNet"], "resolution_multiple": 42.67}
+    index = tmp_path / "model_index.json"
+    index.write_text(json.dumps({"_class_name": "StableCascadePriorPipeline", **parts}))
+    model.save_config(tmp_path / "prior")
+    found = planned_model(str(tmp_path))
+    assert type(found) is type(model)
+    assert found.config.clip_text_in_channels == 12
+    index.write_text(json.dumps({"_class_name": "Two", **parts, "decoder": parts["prior"]}))
+    with pytest.raises(PlanError, match="several of its models take a time, prior, decoder"):
+        planned_model(str(tmp_path))
 
 
 @pytest.mark.parametrize("budget", [0, -1, "0 MB", "much", "3 potatoes", "", "nan", "-2 GiB"])
