@@ -10,12 +10,14 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from forecastcache._util.nests import tensors_in
 from forecastcache.adapter import Adapter, Granularity
 from forecastcache.errors import BudgetError
 from forecastcache.history import History
 from forecastcache.memory.autocast import Autocast, autocast_at
 from forecastcache.memory.budget import require_budget
 from forecastcache.memory.dry_run import DryRun, dry_run, measured_bytes
+from forecastcache.memory.known_values import is_kept
 from forecastcache.memory.shapes import shapes_in, shapes_of, values_in
 
 # What stands between torch and a model without data.
@@ -38,8 +40,9 @@ class Holder(Protocol):
 class Accountant:
     """Keeps account of one trajectory.
 
-    Calls whose arguments have the same shapes share one dry run. Guidance whose halves have
-    prompts of different lengths takes two, and so does a run whose batch is halved on the way.
+    Calls whose arguments have the same shapes and masks share one dry run. Guidance whose halves
+    have prompts of different lengths takes two, and so does a run whose batch is halved on the
+    way.
 
     Args:
         adapter: record that serves the model.
@@ -70,10 +73,17 @@ class Accountant:
         shapes, autocast = shapes_of(given), autocast_at(given)
         key = shapes_in(shapes), autocast
         alike = (i for i, (it, cast) in enumerate(self._shapes) if (shapes_in(it), cast) == key)
-        number = next(alike, len(self._shapes))
+        # Masks of one shape may leave texts of two lengths. To compare them here would wait for
+        # the device: dry runs of the same values are found to be the same when they are made.
+        masked = any(is_kept(tensor) for tensor in tensors_in(self._without_time(given)))
+        number = len(self._shapes) if masked else next(alike, len(self._shapes))
         if number == len(self._shapes):
             self._shapes.append((shapes, autocast))
         return number
+
+    def _without_time(self, given: dict[str, Any]) -> dict[str, Any]:
+        """The arguments of a call but for the time, on whose value no shape depends."""
+        return {name: value for name, value in given.items() if name not in self._adapter.time}
 
     def enter(self, branches: Iterable[Holder]) -> None:
         """Note which branches there are from now on."""
@@ -129,7 +139,8 @@ class Accountant:
     def _dry_runs(self, model: nn.Module, site: Granularity) -> list[DryRun]:
         found = []
         for shapes, autocast in self._shapes:
-            key = site, shapes_in(shapes), values_in(shapes), autocast
+            values = values_in(self._without_time(shapes))
+            key = site, shapes_in(shapes), values, autocast
             if key not in self._known:
                 self._known[key] = dry_run(model, self._adapter, site, shapes, autocast)
             found.append(self._known[key])
