@@ -63,8 +63,7 @@ class Subject:
         name = self._sample
         given[name] = _scaled(given[name], 1 + time / 1000)
         first, *others = self.adapter.time_arguments(self.module)
-        size = len(tensors_in(given[name])[0])
-        given.setdefault(first, torch.full((size,), TIMES[0], dtype=self.times_in))
+        given.setdefault(first, torch.full((len(given[name]),), TIMES[0], dtype=self.times_in))
         for each in (first, *others):
             if each in given:
                 given[each] = (given[each].double() * (time / TIMES[0])).to(given[each].dtype)
