@@ -1,4 +1,4 @@
-"""Small models that no adapter names, each with a call that reads data on its way."""
+"""Small models that are called with no record of how, in ways that read data."""
 
 from __future__ import annotations
 
