@@ -168,23 +168,29 @@ class AttachedModel:
         given = self._by_name(args, kwargs)
         times: list[Any] = []
         kinds: list[tuple[object, ...]] = []
-        held: dict[str, list[Tensor]] = {}
+        bare: dict[str, Tensor] = {}
+        nests: dict[str, list[Tensor]] = {}
         for name, value in given.items():
             if value is None:
                 continue
             if name in self._times:
                 times.append(value)
+            elif isinstance(value, Tensor):
+                bare[name] = value
+                kinds.append(_kind(value))
             elif isinstance(value, str):  # a mode, such as of a cache of keys and values
                 kinds.append((value,))
             elif tensors := tensors_in(value):
-                held[name] = tensors
+                nests[name] = tensors
                 kinds += map(_kind, tensors)
-        if not times or not held:
+        if not times or not (bare or nests):
             lacking = "a tensor" if times else " or ".join(self._times)
             raise AttachError(
                 f"{self.name} was called without {lacking}: forecasting needs it at every call"
             )
-        sample, conditions = self._sample_and_conditions(given, held)
+        sample = self._take_sample(bare, nests)
+        # What hangs on attention's arguments comes and goes: it counts where nothing else does.
+        conditions = list(bare.values()) or [each for nest in nests.values() for each in nest]
         return ModelCall(
             model=self,
             forward=forward,
@@ -205,24 +211,26 @@ class AttachedModel:
             given |= given.pop(self._others, {})
         return given
 
-    def _sample_and_conditions(
-        self, given: dict[str, Any], held: dict[str, list[Tensor]]
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Sample and conditions of a call, from its arguments and the tensors in each."""
+    def _take_sample(self, bare: dict[str, Tensor], nests: dict[str, list[Tensor]]) -> Tensor:
+        """The sample of a call, taken out of its arguments.
 
-        def rank(name: str) -> tuple[bool, bool, bool]:
-            real = any(map(is_feature, held[name]))
-            return name not in self._samples, not real, not isinstance(given[name], Tensor)
-
-        own = min(held, key=rank)
-        samples = [tensor for tensor in held[own] if is_feature(tensor)] or held[own]
+        Args:
+            bare: arguments that are tensors.
+            nests: tensors of those that are lists or dictionaries.
+        """
+        own = next((name for name in self._samples if name in bare or name in nests), None)
+        if own is None:
+            own = next((name for name, tensor in bare.items() if is_feature(tensor)), None)
+        if own is None:
+            own = next((name for name, nest in nests.items() if any(map(is_feature, nest))), None)
+        if own is None:  # nothing is real
+            own = next(iter(bare or nests))
+        if own in bare:
+            return bare.pop(own)
+        nest = nests.pop(own)
+        samples = [tensor for tensor in nest if is_feature(tensor)] or nest
         alike = len(set(map(_kind, samples))) == 1
-        one = isinstance(given[own], Tensor) or not alike
-        sample = samples[0] if one else torch.stack(samples)
-        others = {name: tensors for name, tensors in held.items() if name != own}
-        bare = [each for name in others if isinstance(each := given[name], Tensor)]
-        # What hangs on attention's arguments comes and goes: it counts where nothing else does.
-        return sample, bare or [tensor for tensors in others.values() for tensor in tensors]
+        return torch.stack(samples) if alike else samples[0]
 
     def _require_reach(self, model: nn.Module, sites: Sequence[Site]) -> None:
         """Refuse sites inside what is compiled: reaching them would break its graph."""
