@@ -218,7 +218,7 @@ def adapters() -> str:
     for name, adapter in ADAPTERS.items():
         models = ", ".join(f"`{model}`" for model in adapter.models)
         sites = ", ".join(f"`{site}`" for site in adapter.granularities)
-        guidance = adapter.guidance if adapter.inputs else "as the pipeline does it"
+        guidance = adapter.guidance if adapter.trunk else "as the pipeline does it"
         served = "any other" if models == "`*`" else models
         lines.append(f"| `{name}` | {served} | {sites} | {guidance} |")
     return "\n".join(lines)

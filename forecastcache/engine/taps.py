@@ -8,15 +8,14 @@ what they would have returned from the recorder.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
-from torch import Tensor, nn
+from torch import nn
 
-from forecastcache._util.nests import tensors_in
 from forecastcache.adapter import Adapter, Granularity, Site, Trunk
+from forecastcache.engine.streams import Streams, packed, residuals_of, with_residuals
 
 
 class Recorder(Protocol):
@@ -225,28 +224,15 @@ class _InputTap(_Tap):
 class _ResidualTap(_Tap):
     def __init__(self, module: nn.Module, site: Site, under_way: _Call) -> None:
         super().__init__(module, site, under_way)
-        self._streams = _Streams(module, site.streams)
+        self._streams = Streams(module, site.streams)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         given = self._streams.read(args, kwargs)
         if not self._call.computing:
-            residuals = self._call.forecast(self.site.path)
-            return self._streams.pack([*map(_moved, given, residuals)])
+            return packed(with_residuals(given, self._call.forecast(self.site.path)))
         returned = self.module(*args, **kwargs)
-        updated = (returned,) if isinstance(returned, Tensor) else returned
-        residuals = tuple(map(_moved_by, updated, given))
-        self._call.observe(self.site.path, residuals)
+        self._call.observe(self.site.path, residuals_of(returned, given))
         return returned
-
-
-def _moved(given: Tensor | None, residual: Tensor | None) -> Tensor | None:
-    """A stream after a block; one that is the update of none is what was observed."""
-    return residual if given is None or residual is None else given + residual
-
-
-def _moved_by(updated: Tensor | None, given: Tensor | None) -> Tensor | None:
-    """What a block adds to a stream; the last block of some models returns no text."""
-    return updated if given is None or updated is None else updated - given
 
 
 class _NothingTap(_Tap):
@@ -259,8 +245,7 @@ class _NothingTap(_Tap):
                 return given[..., :1].expand(*given.shape[:-1], self.module.out_features)
             return given
         # Read anew: the module may have been replaced, by one with adapters say.
-        streams = _Streams(self.module, self.site.streams)
-        return streams.pack(streams.read(args, kwargs))
+        return Streams(self.module, self.site.streams).unchanged(args, kwargs)
 
 
 class _Bypass(_StandIn):
@@ -268,32 +253,10 @@ class _Bypass(_StandIn):
 
     def __init__(self, module: nn.Module, streams: tuple[str | None, ...]) -> None:
         super().__init__(module)
-        self._streams = _Streams(module, streams)
+        self._streams = Streams(module, streams)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        streams = self._streams.read(args, kwargs)
-        if None in self._streams.names:
-            # The model may add it to something of any shape.
-            zero = tensors_in((args, kwargs))[0].new_zeros(())
-            named = zip(self._streams.names, streams)
-            streams = [zero if name is None else given for name, given in named]
-        return self._streams.pack(streams)
-
-
-class _Streams:
-    """The arguments that a block returns updated, None where it returns something new."""
-
-    def __init__(self, block: nn.Module, names: tuple[str | None, ...]) -> None:
-        self._signature = inspect.signature(block.forward)
-        self.names = names
-
-    def read(self, args: Any, kwargs: Any) -> list[Tensor | None]:
-        given = self._signature.bind(*args, **kwargs).arguments
-        return [None if name is None else given[name] for name in self.names]
-
-    @staticmethod
-    def pack(streams: Sequence[Tensor | None]) -> Any:
-        return streams[0] if len(streams) == 1 else tuple(streams)
+        return self._streams.unchanged(args, kwargs)
 
 
 _TAPS: dict[str, type[_Tap]] = {

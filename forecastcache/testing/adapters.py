@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -53,22 +53,28 @@ def check_adapter(
     """
     adapter = adapter_for(model)
     for dtype in DTYPES:
-        cast = Subject(
-            _as_loaded(model, dtype),
-            adapter,
-            in_dtype(dict(arguments), dtype),
-            in_dtype(other and dict(other), dtype),
-        )
+        given = in_dtype(dict(arguments), dtype), in_dtype(other and dict(other), dtype)
         with torch.no_grad():
-            try:
-                cast.require_callable()
-            except ConformanceError:
-                # Some models need the time in the dtype of their weights.
-                cast = replace(cast, times_in=dtype)
-                cast.require_callable()
+            cast = _callable([Subject(it, adapter, *given) for it in _in(dtype, model)], dtype)
             for site in adapter.granularities:
                 for check in CHECKS:
                     check(cast, site)
+
+
+def _callable(subjects: Sequence[Subject], dtype: torch.dtype) -> Subject:
+    """The first that can be called; some models need the time in the dtype of their weights."""
+    tried = [replace(it, times_in=times) for it in subjects for times in (torch.float32, dtype)]
+    for subject in tried[:-1]:
+        with suppress(ConformanceError):
+            subject.require_callable()
+            return subject
+    tried[-1].require_callable()
+    return tried[-1]
+
+
+def _in(dtype: torch.dtype, model: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Copies of a model in a dtype: as diffusers loads its class, and all of it."""
+    return _as_loaded(model, dtype), copy.deepcopy(model).to(dtype)
 
 
 def _as_loaded(model: nn.Module, dtype: torch.dtype) -> nn.Module:

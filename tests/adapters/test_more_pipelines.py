@@ -6,8 +6,6 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -18,6 +16,12 @@ import forecastcache as fc
 from forecastcache.registry import adapter_for
 
 from ..conftest import SITES
+from . import (
+    more_pipelines_image,
+    more_pipelines_newer,
+    more_pipelines_newer_video,
+    more_pipelines_video,
+)
 from .more_pipelines_image import flux2_klein_with_kept_keys
 from .pipelines import Case, run
 
@@ -29,13 +33,13 @@ LINE = fc.Taylor(order=1)
 CLOSE = 1e-3
 
 
-def collected() -> dict[str, Callable[[], Case]]:
-    names = [f"{__package__}.more_pipelines_{kind}" for kind in ("image", "video")]
-    modules = [import_module(name) for name in names if find_spec(name)]
-    return {name: case for module in modules for name, case in module.CASES.items()}
-
-
-CASES = collected()
+FILES = (
+    more_pipelines_image,
+    more_pipelines_newer,
+    more_pipelines_newer_video,
+    more_pipelines_video,
+)
+CASES = {name: case for file in FILES for name, case in file.CASES.items()}
 
 
 @pytest.fixture(scope="module")
