@@ -27,6 +27,7 @@ from forecastcache.spec import parse_predictor
 MODELS = (
     "zoo:flux-digits", "zoo:qwen-digits", "zoo:dit-digits", "zoo:dit-digits@4",
     "zoo:dit-digits@7", "zoo:hunyuan-digits", "zoo:flux-emoji", "zoo:flux-emoji-true",
+    "zoo:wan-digits",
 )  # fmt: skip
 PICTURES = 4
 COUNTS = (6, 9, 12, 18)

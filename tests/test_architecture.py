@@ -36,7 +36,7 @@ FLOORS = (
     ),
     ("schedule", "engine.clock", "memory.shapes"),
     ("predictor", "presets", "memory.without_data"),
-    ("adapter", "engine.branches"),
+    ("adapter", "engine.branches", "engine.streams"),
     ("registry", "engine.taps", "memory.twin"),
     ("spec", "memory.dry_run", "engine.probe"),
     ("predictors", "adapters"),

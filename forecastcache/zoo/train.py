@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import sys
@@ -167,6 +168,8 @@ def _publish(name: str, pipe: Any, work: Path, folder: Path) -> Any:
     with TemporaryDirectory(dir=folder.parent) as place:
         fresh = Path(place) / "pipeline"
         pipe.save_pretrained(fresh)
+        for config in fresh.rglob("*.json"):
+            _forget_origin(config)
         for curve in work.glob("*-loss.png"):
             shutil.copy(curve, fresh)
         # What marks it as ours until the card is written.
@@ -176,6 +179,13 @@ def _publish(name: str, pipe: Any, work: Path, folder: Path) -> Any:
             folder.rename(Path(place) / "earlier")
         fresh.rename(folder)
     return DiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
+
+
+def _forget_origin(config: Path) -> None:
+    """Leave out the path that a part was loaded from, a teacher's on this machine."""
+    known = json.loads(config.read_text())
+    if isinstance(known, dict) and known.pop("_name_or_path", None) is not None:
+        config.write_text(json.dumps(known, indent=2) + "\n")
 
 
 def _sample(name: str, pipe: Any, count: int | None) -> tuple[Tensor, list[Any]]:
