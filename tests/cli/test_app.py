@@ -33,7 +33,7 @@ FLUX = "zoo:flux-digits"
             ("explain", "taylor", "--computed", "0,1", "--target", 2, "--times", "1,2"),
             "--times 1,2 is no list of 3 finite numbers",
         ),
-        (("memory", "nope"), "no model is called 'nope': write one of dit-xl-2"),
+        (("memory", "nope"), "no model is called 'nope': write one of chroma1-hd"),
         (("memory", "hunyuanvideo", "--height", 481), "write 480 or 496"),
         (("memory", "wan2.1-1.3b", "--frames", 80), "write 77 or 81"),
         (("memory", "flux.1-dev", "--site", "blocks"), "--site blocks is not known"),
