@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import forecastcache as fc
-from forecastcache.memory.plan import PUBLISHED
+from forecastcache.memory.planned_model import PUBLISHED
 
 TINY = {
     "num_layers": 2, "num_single_layers": 2, "attention_head_dim": 8, "num_attention_heads": 2,

@@ -113,7 +113,6 @@ def test_a_pipeline_may_leave_the_denoiser_alone_on_the_gpu():
     [
         ("flux.1-dev", InputSize(1000, 1015), {"height": (992, 1000), "width": (1008, 1015)}),
         ("qwen-image", InputSize(1015), {"height": (1008, 1015), "width": (1024, None)}),
-        ("hidream-i1", InputSize(512, 512), {"height": (1024, 512), "width": (1024, 512)}),
         ("hidream-i1", InputSize(768, 1280), {"height": (784, 768), "width": (1312, 1280)}),
         ("hunyuanvideo", InputSize(480), {"height": (480, None), "frames": (129, None)}),
         ("framepack", InputSize(), {"height": (640, None), "frames": (33, None)}),
