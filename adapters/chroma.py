@@ -1,17 +1,18 @@
 """Chroma (Lodestone Rock): FLUX.1's blocks without guidance or modulation of their own."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from forecastcache.adapter import Adapter, Skip, Trunk
-from forecastcache.adapters.layout import grid_of_ids
+from forecastcache.adapter import Adapter
+from forecastcache.adapters.flux import FLUX
+from forecastcache.adapters.layout import grid_of_ids, packed_sides
 from forecastcache.memory.input_size import InputSize
 
 
 def _inputs(config: Any, size: InputSize) -> dict[str, Any]:
-    usual = 128 * size.squeeze
-    rows, columns = size.rounded_pixels(usual, usual, patch=2 * size.squeeze)
+    rows, columns = packed_sides(size)
     tokens = rows * columns
     text = size.text(512)
     return {
@@ -23,22 +24,12 @@ def _inputs(config: Any, size: InputSize) -> dict[str, Any]:
     }
 
 
+DOUBLE, SINGLE = FLUX.trunk
+
 CHROMA = Adapter(
     name="chroma",
     models=("diffusers.ChromaTransformer2DModel",),
-    trunk=(
-        Trunk(
-            path="transformer_blocks",
-            streams=("encoder_hidden_states", "hidden_states"),
-            modules=("attn", "ff", "ff_context"),
-        ),
-        Trunk(
-            path="single_transformer_blocks",
-            streams=("hidden_states",),
-            modules=("proj_out",),
-            skipped=(Skip("attn"), Skip("proj_mlp"), Skip("act_mlp")),
-        ),
-    ),
+    trunk=(DOUBLE, replace(SINGLE, streams=("hidden_states",))),
     tail="norm_out",
     modulated="transformer_blocks.0.norm1",
     grid=grid_of_ids,

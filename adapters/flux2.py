@@ -9,13 +9,12 @@ from typing import Any
 import torch
 
 from forecastcache.adapter import Adapter, Trunk
-from forecastcache.adapters.layout import grid_of_ids
+from forecastcache.adapters.layout import grid_of_ids, packed_sides
 from forecastcache.memory.input_size import InputSize
 
 
 def _inputs(config: Any, size: InputSize) -> dict[str, Any]:
-    usual = 128 * size.squeeze
-    rows, columns = size.rounded_pixels(usual, usual, patch=2 * size.squeeze)
+    rows, columns = packed_sides(size)
     tokens = rows * columns
     text = size.text(512)
     axes = len(config.axes_dims_rope)

@@ -1,19 +1,7 @@
-"""GLM-Image: double-stream blocks of image and text, with one MLP that runs for each of them."""
+"""GLM-Image: the blocks of CogView4, with one MLP that runs for the image and for the text."""
 
-from forecastcache.adapter import Adapter, Trunk
-from forecastcache.adapters.layout import image_grid
+from dataclasses import replace
 
-GLM_IMAGE = Adapter(
-    name="glm-image",
-    models=("diffusers.GlmImageTransformer2DModel",),
-    trunk=(
-        Trunk(
-            path="transformer_blocks",
-            streams=("hidden_states", "encoder_hidden_states"),
-            modules=("attn1", "ff"),
-        ),
-    ),
-    tail="norm_out",
-    modulated="transformer_blocks.0.norm1",
-    grid=image_grid,
-)
+from forecastcache.adapters.cogview import COGVIEW4
+
+GLM_IMAGE = replace(COGVIEW4, name="glm-image", models=("diffusers.GlmImageTransformer2DModel",))

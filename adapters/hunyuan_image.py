@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from forecastcache.adapter import Adapter, Skip, Trunk
+from forecastcache.adapter import Adapter
+from forecastcache.adapters.hunyuan_video import HUNYUAN_VIDEO
 
 
 def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
@@ -15,23 +16,7 @@ def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
 HUNYUAN_IMAGE = Adapter(
     name="hunyuan-image",
     models=("diffusers.HunyuanImageTransformer2DModel",),
-    trunk=(
-        Trunk(
-            path="transformer_blocks",
-            streams=("hidden_states", "encoder_hidden_states"),
-            modules=("attn", "ff", "ff_context"),
-        ),
-        Trunk(
-            path="single_transformer_blocks",
-            streams=("hidden_states", "encoder_hidden_states"),
-            modules=("proj_out",),
-            skipped=(
-                Skip("attn", ("hidden_states", "encoder_hidden_states")),
-                Skip("proj_mlp"),
-                Skip("act_mlp"),
-            ),
-        ),
-    ),
+    trunk=HUNYUAN_VIDEO.trunk,
     tail="norm_out",
     modulated="transformer_blocks.0.norm1",
     grid=_grid,

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from forecastcache.memory.input_size import InputSize
+
 
 def image_grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
     """(height, width) in tokens, of latents `(batch, channels, height, width)`."""
@@ -23,3 +25,9 @@ def grid_of_ids(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
     # What an editing pipeline appends to look at has other first coordinates.
     height, width = ids[ids[:, 0] == 0, 1:3].amax(0).int().tolist()
     return height + 1, width + 1
+
+
+def packed_sides(size: InputSize) -> tuple[int, int]:
+    """(height, width) in tokens of a picture whose latents are packed two by two, as in FLUX."""
+    usual = 128 * size.squeeze
+    return size.rounded_pixels(usual, usual, patch=2 * size.squeeze)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from forecastcache.adapter import Adapter, Trunk
+from forecastcache.adapters.layout import packed_sides
 from forecastcache.memory.input_size import InputSize
 
 
@@ -18,8 +19,7 @@ def _grid(given: Mapping[str, Any], config: Any) -> tuple[int, ...]:
 
 
 def _inputs(config: Any, size: InputSize) -> dict[str, Any]:
-    usual = 128 * size.squeeze
-    rows, columns = size.rounded_pixels(usual, usual, patch=2 * size.squeeze)
+    rows, columns = packed_sides(size)
     text = size.text(512)
     return {
         "hidden_states": torch.empty(size.batch, rows * columns, config.in_channels),

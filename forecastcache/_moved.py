@@ -102,6 +102,8 @@ MOVED = {
     "planning.Plan": "memory.plan.MemoryPlan",
     "planning.SitePlan": "memory.plan.SiteMemory",
     "planning.plan": "memory.plan.plan_memory",
+    "planning.planned_model": "memory.planned_model.planned_model",
+    "planning.published_names": "memory.planned_model.published_names",
     "report": "engine.report",
     "report.Call": "engine.report.CallRecord",
     "rivals": "baselines",

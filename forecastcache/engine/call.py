@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from threading import RLock
@@ -218,13 +218,7 @@ class AttachedModel:
             bare: arguments that are tensors.
             nests: tensors of those that are lists or dictionaries.
         """
-        own = next((name for name in self._samples if name in bare or name in nests), None)
-        if own is None:
-            own = next((name for name, tensor in bare.items() if is_feature(tensor)), None)
-        if own is None:
-            own = next((name for name, nest in nests.items() if any(map(is_feature, nest))), None)
-        if own is None:  # nothing is real
-            own = next(iter(bare or nests))
+        own = sample_in(bare, nests, self._samples)
         if own in bare:
             return bare.pop(own)
         nest = nests.pop(own)
@@ -244,6 +238,24 @@ class AttachedModel:
                         "compiled model; output, hidden or block for compiled blocks), or compile "
                         "smaller parts"
                     )
+
+
+def sample_in(
+    bare: Mapping[str, Tensor], nests: Mapping[str, list[Tensor]], known: Sequence[str]
+) -> str:
+    """The name of the argument that is the sample.
+
+    Args:
+        bare: arguments of a call that are tensors, in its order.
+        nests: tensors of those that are lists or dictionaries.
+        known: names that it may have, where the adapter says so.
+    """
+    own = next((name for name in known if name in bare or name in nests), None)
+    if own is None:
+        own = next((name for name, tensor in bare.items() if is_feature(tensor)), None)
+    if own is None:
+        own = next((name for name, nest in nests.items() if any(map(is_feature, nest))), None)
+    return own if own is not None else next(iter(bare or nests))  # where nothing is real
 
 
 def _kind(tensor: Tensor) -> tuple[object, ...]:

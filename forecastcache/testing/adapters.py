@@ -63,7 +63,8 @@ def check_adapter(
 
 def _callable(subjects: Sequence[Subject], dtype: torch.dtype) -> Subject:
     """The first that can be called; some models need the time in the dtype of their weights."""
-    tried = [replace(it, times_in=times) for it in subjects for times in (torch.float32, dtype)]
+    dtypes = dict.fromkeys((torch.float32, dtype))
+    tried = [replace(it, times_in=times) for it in subjects for times in dtypes]
     for subject in tried[:-1]:
         with suppress(ConformanceError):
             subject.require_callable()
@@ -72,19 +73,17 @@ def _callable(subjects: Sequence[Subject], dtype: torch.dtype) -> Subject:
     return tried[-1]
 
 
-def _in(dtype: torch.dtype, model: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """Copies of a model in a dtype: as diffusers loads its class, and all of it."""
-    return _as_loaded(model, dtype), copy.deepcopy(model).to(dtype)
-
-
-def _as_loaded(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """A copy in a dtype, but for what diffusers keeps in float32 when it loads the class."""
-    cast = copy.deepcopy(model).to(dtype)
-    kept = getattr(cast, "_keep_in_fp32_modules", None) or ()
-    for path, parameter in cast.named_parameters():
-        if not {*kept}.isdisjoint(path.split(".")):
+def _in(dtype: torch.dtype, model: nn.Module) -> list[nn.Module]:
+    """Copies of a model in a dtype: as diffusers loads its class, else all of it."""
+    whole = copy.deepcopy(model).to(dtype)
+    kept = {*(getattr(model, "_keep_in_fp32_modules", None) or ())}
+    if not kept or dtype is torch.float32:
+        return [whole]
+    loaded = copy.deepcopy(whole)
+    for path, parameter in loaded.named_parameters():
+        if not kept.isdisjoint(path.split(".")):
             parameter.data = parameter.data.float()
-    return cast
+    return [loaded, whole]
 
 
 def _check_all_computed_is_identical(model: Subject, site: Granularity) -> None:

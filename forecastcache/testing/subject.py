@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 from forecastcache._util.nests import tensors_in
 from forecastcache.adapter import Adapter, Granularity
 from forecastcache.engine.attach import attach
+from forecastcache.engine.call import sample_in
 from forecastcache.engine.session import Session
 from forecastcache.errors import ConformanceError
 from forecastcache.history import is_feature
@@ -75,13 +76,11 @@ class Subject:
     def _sample(self) -> str:
         """The argument that moves with time: the sample, as a session finds it."""
         times = self.adapter.time_arguments(self.module)
-        held = {
-            name: tensors_in(value) for name, value in self.arguments.items() if name not in times
-        }
-        real = [name for name, tensors in held.items() if any(map(is_feature, tensors))]
-        named = [name for name in real if name in self.adapter.sample]
-        bare = [name for name in real if isinstance(self.arguments[name], Tensor)]
-        return (named or bare or real)[0]
+        given = {name: it for name, it in self.arguments.items() if name not in times}
+        bare = {name: it for name, it in given.items() if isinstance(it, Tensor)}
+        others = {name: tensors_in(it) for name, it in given.items() if name not in bare}
+        nests = {name: tensors for name, tensors in others.items() if tensors}
+        return sample_in(bare, nests, self.adapter.sample)
 
     def require_callable(self) -> None:
         """Go on if plain calls of each branch work."""
