@@ -1,6 +1,6 @@
 """EasyAnimate: double-stream blocks of video and text (Xu et al., 2405.18991).
 
-Later blocks may run one MLP for both streams (`mmdit_layers` fewer than `num_layers`), in two turns.
+Later blocks may run one MLP for both streams, in two turns (`mmdit_layers` below `num_layers`).
 """
 
 from forecastcache.adapter import Adapter, Trunk
