@@ -39,7 +39,7 @@ FLOORS = (
     ("adapter", "engine.branches", "engine.streams"),
     ("registry", "engine.taps", "memory.twin"),
     ("spec", "memory.dry_run", "engine.probe"),
-    ("predictors", "adapters"),
+    ("predictors", "adapters", "schedules"),
     ("memory.budget", "engine.call", "engine.report"),
     ("memory.accountant", "config"),
     ("engine",),
