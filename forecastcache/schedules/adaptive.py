@@ -49,8 +49,8 @@ class Adaptive(Schedule):
     def compute(self, step: Step, state: State) -> bool:
         if self.threshold == 0:
             return True
-        exceeds = self.exceeds(step, state)
-        return exceeds or self.guarded(step, state)
+        guarded = self.guarded(step, state)
+        return self.exceeds(step, state) or guarded
 
     def guarded(self, step: Step, state: State) -> bool:
         """Whether `step` is computed whatever the rule says."""
