@@ -72,6 +72,7 @@ def solve_threshold(
             f"{request.steps}"
         )
     parts = request.split(pipe, 1)
+    least = len(schedule.always(request.steps))
     tried: dict[float, float] = {}
     low, high, threshold = 0.0, math.inf, schedule.threshold or START
     for done in range(1, tries + 1):
@@ -81,7 +82,7 @@ def solve_threshold(
         trial = _with(schedule, threshold)
         tried[threshold] = count = _mean_computed(pipe, parts, trial, predictor, site)
         progress("threshold", done, tries)
-        if abs(count - computed) <= NEAR / 2:
+        if abs(count - computed) <= NEAR / 2 or computed < count == least:
             break
         low, high = (threshold, high) if count > computed else (low, threshold)
         threshold = _between(low, high)

@@ -61,12 +61,21 @@ class Adaptive(Schedule):
         """Number of leading steps that are all computed, of `total`."""
         return self.first
 
+    def always(self, total: int) -> list[int]:
+        """The steps of `total` that are computed where the rule wants none."""
+        steps: list[int] = []
+        for index in range(total):
+            newest = steps[-1] if steps else None
+            if self._is_guarded(Step(index, 0.0, total), newest):
+                steps.append(index)
+        return steps
+
     def remark(self, computed: Sequence[int], total: int) -> str | None:
         if self.threshold == 0:
             return None
         if len(computed) == total:
             return f"every step was computed: raise threshold={self.threshold:g}"
-        if list(computed) == self._guarded_steps(total):
+        if list(computed) == self.always(total):
             return (
                 "no step was computed but those that always are: lower "
                 f"threshold={self.threshold:g}"
@@ -83,15 +92,6 @@ class Adaptive(Schedule):
             return True
         closing = step.total is not None and step.index >= step.total - self.last
         return closing or (self.in_a_row is not None and step.index - newest - 1 >= self.in_a_row)
-
-    def _guarded_steps(self, total: int) -> list[int]:
-        """The steps that are computed where the rule never fires."""
-        steps: list[int] = []
-        for index in range(total):
-            newest = steps[-1] if steps else None
-            if self._is_guarded(Step(index, 0.0, total), newest):
-                steps.append(index)
-        return steps
 
 
 def follows_computed(step: Step, state: State) -> bool:

@@ -14,7 +14,7 @@ from forecastcache.testing.fake_pipeline import FakePipeline
 
 from ..adapters.tiny import make
 from ..conftest import make_unconditional, sample
-from .test_peers import STEPS, steps_of_ours, trajectory
+from .test_peers import STEPS, computed_in, steps_of_ours, trajectory
 
 RULES = (
     fc.TeaCache(), fc.FirstBlockCache(), fc.MagnitudeAware(ratios=(1, 1.05, 0.97)),
@@ -133,7 +133,7 @@ def test_verified_accepts_what_the_predictor_forecasts_well(flux, predictor):
     with fc.attach(pipe, schedule, predictor) as session, torch.no_grad():
         for given in calls:
             model(**given)
-    assert list(session.report().computed) == steps
+    assert computed_in(session) == steps
 
 
 def test_verified_does_not_look_where_it_is_told_not_to():
@@ -146,8 +146,8 @@ def test_verified_does_not_look_where_it_is_told_not_to():
     with fc.attach(pipe, schedule, "reuse") as session, torch.no_grad():
         for given in calls:
             tiny.model(**given)
-    assert session.report().computed == (*range(0, STEPS, 5),)
-    assert len(ran) == 2 * len(session.report().computed)  # the look, and the step
+    assert computed_in(session) == [*range(0, STEPS, 5)]
+    assert len(ran) == 2 * len(computed_in(session))  # the look, and the step
 
 
 def test_drift_takes_the_gaps_of_a_controller(flux):
@@ -191,9 +191,8 @@ def test_a_threshold_of_zero_computes_all_bit_for_bit(flux, rule):
     pipe = FakePipeline([float(given["timestep"]) for given in calls], model)
     with fc.attach(pipe, schedule, "taylor") as session, torch.no_grad():
         made = [model(**given, return_dict=False)[0] for given in calls]
-    assert session.report().computed == tuple(range(STEPS))
+    assert computed_in(session) == [*range(STEPS)]
     assert all(map(torch.equal, made, seen.outputs))
-    assert session.report().remark is None
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
@@ -211,9 +210,10 @@ def test_guards_are_spelt_alike_and_a_run_that_knows_nothing_else_says_so(flux, 
     with fc.attach(pipe, schedule, "reuse") as session, torch.no_grad():
         for given in calls:
             model(**given)
-    report = session.report()
-    assert report.computed == (0, 1, 2, 10, 18, 26, 28, 29)
-    assert "no step was computed but those that always are: lower threshold=1e+09" in str(report)
+    assert computed_in(session) == [0, 1, 2, 10, 18, 26, 28, 29] == schedule.always(STEPS)
+    assert schedule.remark(computed_in(session), STEPS) == (
+        "no step was computed but those that always are: lower threshold=1e+09"
+    )
 
 
 def test_a_run_that_computes_all_says_so(flux):
@@ -225,6 +225,8 @@ def test_a_run_that_computes_all_says_so(flux):
         assert session.report().remark is None  # it goes on
         model(**calls[-1])
     assert session.report().remark == "every step was computed: raise threshold=1e-09"
+    assert str(session.report()).endswith(session.report().remark)
+    assert fc.TeaCache(0).remark(range(STEPS), STEPS) is None  # as was asked
 
 
 def test_a_step_that_the_session_computes_anyway_counts_as_computed(flux):
@@ -235,7 +237,7 @@ def test_a_step_that_the_session_computes_anyway_counts_as_computed(flux):
     with fc.attach(pipe, fc.FirstBlockCache(0.4), predictor) as session, torch.no_grad():
         for given in calls:
             model(**given)
-    steps = list(session.report().computed)
+    steps = computed_in(session)
     begun = predictor.minimum
     assert steps[:begun] == list(range(begun))
     for step in range(begun, STEPS):
@@ -284,4 +286,4 @@ def test_they_run_in_a_pipeline_by_their_names(pipe):
     for spec in ("easycache:0.5,first=2", "drift:0.5", "seacache:0.2,of=sample"):
         with fc.attach(pipe, spec, "taylor") as session:
             sample(pipe)
-        assert 1 < len(session.report().computed) < session.report().steps
+        assert 1 < len(computed_in(session)) < len(session.calls)
