@@ -61,25 +61,16 @@ def solve_threshold(
     """
     schedule = parse_schedule(schedule) if isinstance(schedule, str) else schedule
     predictor = parse_predictor(predictor) if isinstance(predictor, str) else predictor
-    if not isinstance(schedule, Adaptive):
-        raise OptionError(
-            f"{shortened(str(schedule))} has no threshold to solve for: give a schedule that "
-            "decides as it runs, such as teacache"
-        )
-    if not 1 <= computed <= request.steps:
-        raise OptionError(
-            f"computed={computed:g} of {request.steps} steps cannot be: write a number from 1 to "
-            f"{request.steps}"
-        )
+    adaptive = require_solvable(schedule, computed, request.steps)
     parts = request.split(pipe, 1)
-    least = len(schedule.always(request.steps))
+    least = len(adaptive.always(request.steps))
     tried: dict[float, float] = {}
-    low, high, threshold = 0.0, math.inf, schedule.threshold or START
+    low, high, threshold = 0.0, math.inf, adaptive.threshold or START
     for done in range(1, tries + 1):
         threshold = float(f"{threshold:.{DIGITS}g}")
         if threshold in tried:
             break
-        trial = _with(schedule, threshold)
+        trial = _with(adaptive, threshold)
         tried[threshold] = count = _mean_computed(pipe, parts, trial, predictor, site)
         progress("threshold", done, tries)
         if abs(count - computed) <= NEAR / 2 or computed < count == least:
@@ -95,7 +86,25 @@ def solve_threshold(
             ForecastCacheWarning,
             stacklevel=2,
         )
-    return _with(schedule, best)
+    return _with(adaptive, best)
+
+
+def require_solvable(schedule: Schedule, computed: float, steps: int) -> Adaptive:
+    """The schedule, if it has a threshold by which it may compute so many of `steps`.
+
+    Raises:
+        OptionError: it has none, or so many steps there are not.
+    """
+    if not isinstance(schedule, Adaptive):
+        raise OptionError(
+            f"{shortened(str(schedule))} has no threshold to solve for: give a schedule that "
+            "decides as it runs, such as teacache"
+        )
+    if not 1 <= computed <= steps:
+        raise OptionError(
+            f"computed={computed:g} of {steps} steps cannot be: write a number from 1 to {steps}"
+        )
+    return schedule
 
 
 def _between(low: float, high: float) -> float:

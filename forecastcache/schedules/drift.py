@@ -44,6 +44,7 @@ class Drift(Adaptive):
 
     threshold: Threshold = 0.1
     first: int = 2
+    last: int = 1
     order: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2.0
     growth: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 2.0
 
