@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forecastcache.adapter import GRANULARITIES
+from forecastcache._util.progress import Progress
+from forecastcache.adapter import GRANULARITIES, Granularity
 from forecastcache.bounds import MOST
 from forecastcache.cli.args import choose, load_and_ask, request_fields
 from forecastcache.cli.console import plainly_warned, progress_bars
@@ -25,8 +26,13 @@ from forecastcache.cli.options import (
     SizeOption,
     StepsOption,
 )
+from forecastcache.predictor import Predictor
+from forecastcache.schedule import Schedule
 from forecastcache.spec import as_text, parse_predictor, parse_schedule
 from forecastcache.zoo import usual_steps
+
+if TYPE_CHECKING:
+    from forecastcache.sampling.request import Request
 
 SEED = 1000  # of what is calibrated with, so that no picture shown is
 
@@ -66,17 +72,33 @@ def tune_command(
         steps, SEED if seed is None else seed, count, classes, prompts, guidance_scale, size
     )
     # Imported here: diffusers takes seconds that a refused option need not wait for.
-    from forecastcache.calibration.schedule_fit import fit_schedule
-    from forecastcache.calibration.thresholds import require_solvable, solve_threshold
+    from forecastcache.calibration.thresholds import require_solvable
 
     if computed is not None:
         require_solvable(asked, computed, steps)
     pipe, (request,) = load_and_ask(model, device, chosen_dtype, [fields], split="calibration")
     pipe.set_progress_bar_config(disable=True)
     with progress_bars(as_json) as progress, plainly_warned():
-        found = fit_schedule(pipe, request, asked, progress=progress)
-        if computed is not None:
-            found = solve_threshold(
-                pipe, request, found, forecaster, computed, site=chosen_site, progress=progress
-            )
+        found = _tuned(pipe, request, asked, computed, forecaster, chosen_site, progress)
     print(json.dumps({"schedule": as_text(found)}, indent=2) if as_json else as_text(found))
+
+
+def _tuned(
+    pipe: Any,
+    request: Request,
+    schedule: Schedule,
+    computed: float | None,
+    predictor: Predictor,
+    site: Granularity,
+    progress: Progress,
+) -> Schedule:
+    """The schedule, fitted to the model, and solved for a number of computed steps if any."""
+    from forecastcache.calibration.schedule_fit import fit_schedule
+    from forecastcache.calibration.thresholds import solve_threshold
+
+    fitted = fit_schedule(pipe, request, schedule, progress=progress)
+    if computed is None:
+        return fitted
+    return solve_threshold(
+        pipe, request, fitted, predictor, computed, site=site, progress=progress
+    )
