@@ -65,22 +65,25 @@ def tune_command(
     """Fit SCHEDULE to MODEL, solve its threshold for a number of computed steps, and print it."""
     steps = steps or usual_steps(model)
     chosen_dtype = choose("dtype", dtype, DTYPES)
-    chosen_site = choose("site", site, {name: name for name in GRANULARITIES})
+    chosen_site = choose("site", site, dict(zip(GRANULARITIES, GRANULARITIES)))
     asked, forecaster = parse_schedule(schedule), parse_predictor(predictor)
     count = count or (None if classes or prompts else 4)
-    fields = request_fields(
-        steps, SEED if seed is None else seed, count, classes, prompts, guidance_scale, size
-    )
-    # Imported here: diffusers takes seconds that a refused option need not wait for.
-    from forecastcache.calibration.thresholds import require_solvable
-
-    if computed is not None:
-        require_solvable(asked, computed, steps)
+    seed = SEED if seed is None else seed
+    fields = request_fields(steps, seed, count, classes, prompts, guidance_scale, size)
+    _require_solvable(asked, computed, steps)
     pipe, (request,) = load_and_ask(model, device, chosen_dtype, [fields], split="calibration")
     pipe.set_progress_bar_config(disable=True)
     with progress_bars(as_json) as progress, plainly_warned():
         found = _tuned(pipe, request, asked, computed, forecaster, chosen_site, progress)
     print(json.dumps({"schedule": as_text(found)}, indent=2) if as_json else as_text(found))
+
+
+def _require_solvable(schedule: Schedule, computed: float | None, steps: int) -> None:
+    # Imported here: scipy takes seconds that a refused option need not wait for.
+    from forecastcache.calibration.thresholds import require_solvable
+
+    if computed is not None:
+        require_solvable(schedule, computed, steps)
 
 
 def _tuned(
