@@ -99,7 +99,8 @@ def _polynomial(pipe: Any, request: Request, progress: Progress) -> tuple[float,
             f"{request.steps} steps show {len(pairs)} changes, too few for a polynomial of degree "
             f"{DEGREE}: ask for more steps"
         )
-    return tuple(float(f"{each:.8g}") for each in np.polyfit(*pairs.T, DEGREE))
+    found = np.polyfit(pairs[:, 0], pairs[:, 1], DEGREE)
+    return tuple(float(f"{each:.8g}") for each in found)
 
 
 def _magnitude_ratios(pipe: Any, request: Request, progress: Progress) -> tuple[float, ...]:
