@@ -87,7 +87,8 @@ class SeaCache(Adaptive):
                 f"{self} needs the layout of the tokens, which the adapter does not tell: give it "
                 "a grid, or use teacache"
             )
-        return tokens[:, : math.prod(grid)].unflatten(1, grid)
+        on_grid: Tensor = tokens[:, : math.prod(grid)].unflatten(1, grid)
+        return on_grid
 
 
 def wiener_filtered(feature: Tensor, axes: tuple[int, ...], logsnr: float, power: float) -> Tensor:
@@ -107,4 +108,5 @@ def wiener_filtered(feature: Tensor, axes: tuple[int, ...], logsnr: float, power
         along = 1 / (1 + noise * frequency**power)
         gain = gain * along.reshape(size, *[1] * (feature.ndim - axis - 1))
     spectrum = torch.fft.fftn(feature.float(), dim=axes) * (gain / gain.mean())
-    return torch.fft.ifftn(spectrum, dim=axes).real
+    kept: Tensor = torch.fft.ifftn(spectrum, dim=axes).real
+    return kept
