@@ -75,7 +75,10 @@ class Report:
 
     @property
     def flops(self) -> int | None:
-        """Operations of all calls of the model; None where the dry run failed."""
+        """Operations of all calls of the model; None where the dry run failed.
+
+        Looks that a schedule takes into the model are none of these; `evaluate` counts them.
+        """
         return self._flops(call.was_computed for call in self.calls)
 
     @property
