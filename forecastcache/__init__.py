@@ -35,6 +35,15 @@ from forecastcache.predictors.variable_order import VariableOrder
 from forecastcache.presets import Preset
 from forecastcache.registry import register_adapter, register_predictor, register_schedule
 from forecastcache.schedule import Every, Listed, Schedule, State, Warped
+from forecastcache.schedules.adacache import AdaCache
+from forecastcache.schedules.adaptive import Adaptive
+from forecastcache.schedules.drift import Drift
+from forecastcache.schedules.easycache import EasyCache
+from forecastcache.schedules.firstblock import FirstBlockCache
+from forecastcache.schedules.magcache import MagnitudeAware
+from forecastcache.schedules.seacache import SeaCache
+from forecastcache.schedules.teacache import TeaCache
+from forecastcache.schedules.verified import Verified
 from forecastcache.step import Step
 
 if TYPE_CHECKING:
@@ -46,6 +55,8 @@ if TYPE_CHECKING:
     from forecastcache.calibration.calibrate import calibrate
     from forecastcache.calibration.calibration import Calibration
     from forecastcache.calibration.offers import Offer
+    from forecastcache.calibration.schedule_fit import fit_schedule
+    from forecastcache.calibration.thresholds import solve_threshold
     from forecastcache.evaluation.evaluate import Evaluation, evaluate
     from forecastcache.evaluation.measurement import Measurement
     from forecastcache.evaluation.method import Applied
@@ -72,15 +83,19 @@ _LAZY = {
     "accelerate": "accelerated.accelerate",
     "calibrate": "calibration.calibrate",
     "evaluate": "evaluation.evaluate",
+    "fit_schedule": "calibration.schedule_fit",
     "load": "sampling.loading",
     "plan_memory": "memory.plan",
     "register_baseline": "baselines.baseline",
+    "solve_threshold": "calibration.thresholds",
 }
 
 __all__ = [
     "BDF",
     "Accelerated",
+    "AdaCache",
     "Adapter",
+    "Adaptive",
     "Applied",
     "Bands",
     "Baseline",
@@ -88,10 +103,13 @@ __all__ = [
     "Calibration",
     "CallRecord",
     "Config",
+    "Drift",
+    "EasyCache",
     "Evaluation",
     "Every",
     "Explanation",
     "Exponential",
+    "FirstBlockCache",
     "ForecastCacheError",
     "ForecastCacheWarning",
     "Hermite",
@@ -100,6 +118,7 @@ __all__ = [
     "Learned",
     "LinearPredictor",
     "Listed",
+    "MagnitudeAware",
     "Measurement",
     "MemoryPlan",
     "Newton",
@@ -110,6 +129,7 @@ __all__ = [
     "Request",
     "Reuse",
     "Schedule",
+    "SeaCache",
     "Session",
     "Site",
     "SiteMemory",
@@ -118,8 +138,10 @@ __all__ = [
     "Step",
     "Sweep",
     "Taylor",
+    "TeaCache",
     "Trunk",
     "VariableOrder",
+    "Verified",
     "Warped",
     "__version__",
     "accelerate",
@@ -129,12 +151,14 @@ __all__ = [
     "errors",
     "evaluate",
     "explain",
+    "fit_schedule",
     "load",
     "plan_memory",
     "register_adapter",
     "register_baseline",
     "register_predictor",
     "register_schedule",
+    "solve_threshold",
     "testing",
     "zoo",
 ]

@@ -30,6 +30,16 @@ def not_asked_for(signal: Signal) -> Tensor:
     )
 
 
+def no_forecast(features: Sequence[Tensor]) -> Tensor | None:
+    """What a schedule gets for a forecast outside a session, where no predictor is."""
+    return None
+
+
+def no_grid() -> tuple[int, ...] | None:
+    """What a schedule gets for the layout of the tokens outside a session."""
+    return None
+
+
 @dataclass
 class State:
     """What a schedule that decides as it runs may look at, in one call of one branch.
@@ -44,6 +54,11 @@ class State:
         forecast_output: output of the newest forecast call of this branch, likewise.
         memory: notes of the schedule's own, one dict a branch; empty when a trajectory starts.
         look: runs the model as far as a signal and returns it.
+        forecast: the session's predictor, as it would forecast this step from features at the
+            steps `computed`, oldest first: the model's outputs, or anything else that was kept
+            of these steps; None while it needs more of them.
+        grid: the layout of the image's tokens, (frames, height, width) or (height, width), read
+            off the call; None where the adapter does not tell.
     """
 
     computed: Sequence[Step] = ()
@@ -52,6 +67,8 @@ class State:
     forecast_output: Tensor | None = None
     memory: dict[str, Any] = field(default_factory=dict)
     look: Callable[[Signal], Tensor] = not_asked_for
+    forecast: Callable[[Sequence[Tensor]], Tensor | None] = no_forecast
+    grid: Callable[[], tuple[int, ...] | None] = no_grid
 
     def first_block_residual(self) -> Tensor:
         """What the first block adds to the image's tokens at this step.
@@ -124,6 +141,15 @@ class Schedule(Options, ABC):
         Raises:
             ScheduleError: naming the step or count that does not fit.
         """
+
+    def remark(self, computed: Sequence[int], total: int) -> str | None:
+        """What its user should know of a run of `total` steps, with the remedy; None for nothing.
+
+        Args:
+            computed: steps of which at least one branch was computed.
+            total: number of steps of the run, which has ended.
+        """
+        return None
 
     def check_model(self, model: nn.Module) -> None:
         """Look at the model that it is attached to, before anything is changed.

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any
 
 import forecastcache as fc
 from forecastcache.registry import PREDICTORS, SCHEDULES, Registry
+from forecastcache.schedules.adacache import AdaCache
+from forecastcache.schedules.drift import Drift
+from forecastcache.schedules.easycache import EasyCache
+from forecastcache.schedules.firstblock import FirstBlockCache
+from forecastcache.schedules.magcache import MagnitudeAware
+from forecastcache.schedules.seacache import SeaCache
+from forecastcache.schedules.teacache import TeaCache
+from forecastcache.schedules.verified import Verified
 
 COMPUTED = (0, 1, 4)
 TIMES = [1 - i / 10 for i in range(10)]  # of the trajectory that learned rows serve
@@ -40,7 +48,16 @@ PREDICTOR_EXAMPLES: Mapping[str, tuple[fc.Predictor, ...]] = {
     "learned": (learned(), learned(times=TIMES)),
     "variable-order": (fc.VariableOrder(), fc.VariableOrder((0, 2, 3))),
 }
-SCHEDULE_EXAMPLES: Mapping[str, tuple[fc.Schedule, ...]] = {
+RATIOS = tuple(1 + 0.02 * (i % 3) for i in range(50))
+SCHEDULE_EXAMPLES: Mapping[str, Sequence[fc.Schedule]] = {
+    "adacache": (AdaCache(), AdaCache(3, codebook=((0.1, 9), (1, 2)))),
+    "drift": (Drift(), Drift(0.01, order=1, growth=3)),
+    "easycache": (EasyCache(), EasyCache(0.1, first=2)),
+    "firstblock": (FirstBlockCache(), FirstBlockCache(0.2, first=3, last=2, in_a_row=4)),
+    "magcache": (MagnitudeAware(ratios=RATIOS), MagnitudeAware(1, ratios=RATIOS[:9])),
+    "seacache": (SeaCache(), SeaCache(0.1, power=3, of="sample")),
+    "teacache": (TeaCache(), TeaCache(0.1, coefficients=(2, -0.5, 1, 0))),
+    "verified": (Verified(), Verified(0.02, decay=1, floor=0.01, unchecked=2)),
     "warped": [fc.Warped(4), fc.Warped(3, a=0.8, b=1.7, last=2)],
     "every": (fc.Every(5), fc.Every(1), fc.Every(7, first=1, last=2)),
     "preset": (fc.Preset("flux.1-dev:9"), fc.Preset("qwen-image:10", "meancache")),

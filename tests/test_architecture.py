@@ -39,7 +39,7 @@ FLOORS = (
     ("adapter", "engine.branches", "engine.streams"),
     ("registry", "engine.taps", "memory.twin"),
     ("spec", "memory.dry_run", "engine.probe"),
-    ("predictors", "adapters"),
+    ("predictors", "adapters", "schedules"),
     ("memory.budget", "engine.call", "engine.report"),
     ("memory.accountant", "config"),
     ("engine",),
@@ -55,9 +55,10 @@ FLOORS = (
     ("__init__", "__main__"),
 )
 NAME_PLUGINS = (
-    "__init__", "__main__", "accelerated", "cli", "evaluation", "baselines", "testing", "zoo",
+    "__init__", "__main__", "accelerated", "cli", "evaluation", "baselines", "schedules",
+    "testing", "zoo",
 )  # fmt: skip
-REGISTERED = ("predictors", "adapters")  # found by name
+REGISTERED = ("predictors", "adapters", "schedules")  # found by name
 LONGEST_FILE, LONGEST_FUNCTION = 300, 40  # lines; those of a docstring do not count in a function
 PUBLIC = {"attach": "forecastcache.accelerated.attach"}  # it stands on the engine's of that name
 RECIPES = (
@@ -128,9 +129,10 @@ def test_the_engine_names_no_plugin(module):
     source = modules()[module].read_text()
     code = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)]
     texts = {node.value for node in code if isinstance(node.value, str)}
-    built_in = {path.stem for name in REGISTERED for path in PLUGINS[name].glob("[a-z]*.py")}
+    folders = [FOLDERS[f"forecastcache.{name}"] for name in REGISTERED]
+    built_in = {path.stem for folder in folders for path in folder.glob("[a-z]*.py")}
     assert not texts & built_in
-    assert not {part(other) for other in imported(modules()[module])} & {*PLUGINS}
+    assert not {part(other) for other in imported(modules()[module])} & {*PLUGINS, *REGISTERED}
 
 
 @pytest.mark.parametrize("module", modules())

@@ -21,6 +21,7 @@ from forecastcache.cli.memory import memory_command
 from forecastcache.cli.plan import plan_command
 from forecastcache.cli.run import run_command
 from forecastcache.cli.trace import trace_command
+from forecastcache.cli.tune import tune_command
 
 app = typer.Typer(
     help="Forecast the features of diffusion models instead of computing them all.",
@@ -32,6 +33,7 @@ for command in (
     calibrate_command,
     plan_command,
     evaluate_command,
+    tune_command,
     trace_command,
     explain_command,
     memory_command,

@@ -65,6 +65,7 @@ class Branch:
         shapes: number of the dry run that has the shapes of its calls.
 
     Attributes:
+        new_history: function that makes an empty history, as given.
         memory: notes of a schedule that decides as it runs.
         computed_output: output of its newest computed call, for a schedule that asks for it.
         forecast_output: output of its newest forecast call, likewise.
@@ -86,7 +87,7 @@ class Branch:
         self.newest = 0
         self.steady = False
         self.calls = 0
-        self._new_history = new_history
+        self.new_history = new_history
         self._histories: dict[str, list[History]] = {}
         self._nests: dict[str, tuple[list[Any], Nest]] = {}
         self._together: dict[str, list[str]] | None = None
@@ -140,7 +141,7 @@ class Branch:
                 "found to forecast: return a tensor, a tuple, a dict or a diffusers output"
             )
         if path not in self._histories:
-            self._histories[path] = [self._new_history() for _ in tensors]
+            self._histories[path] = [self.new_history() for _ in tensors]
             self._together = None
         for history, tensor in zip(self._histories[path], tensors, strict=True):
             history.observe(step, tensor)

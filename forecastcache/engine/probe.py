@@ -57,7 +57,7 @@ class Probe:
         tensors = [leaf for leaf in pytree.tree_leaves(feature) if is_feature(leaf)]
         streams = self._site.streams
         chosen: Tensor = tensors[streams.index(IMAGE_STREAM) if IMAGE_STREAM in streams else 0]
-        return chosen
+        return chosen.detach()  # a schedule's notes would keep a graph alive
 
 
 class _Reached(Exception):

@@ -44,6 +44,7 @@ class Report:
         dry_runs: FLOPs and features of a step, one for each set of shapes that the run's calls
             had; None where the dry run failed.
         unplanned: reason why the dry run failed; None where it did not.
+        remark: what the schedule has to say of the run, with the remedy; None for nothing.
     """
 
     model: str
@@ -55,6 +56,7 @@ class Report:
     cache_bytes_planned: int | None
     dry_runs: Sequence[DryRun] | None
     unplanned: str | None = None
+    remark: str | None = None
 
     @property
     def steps(self) -> int:
@@ -73,7 +75,10 @@ class Report:
 
     @property
     def flops(self) -> int | None:
-        """Operations of all calls of the model; None where the dry run failed."""
+        """Operations of all calls of the model; None where the dry run failed.
+
+        Looks that a schedule takes into the model are none of these; `evaluate` counts them.
+        """
         return self._flops(call.was_computed for call in self.calls)
 
     @property
@@ -103,6 +108,7 @@ class Report:
             f"a computed call {_milliseconds(self.seconds(True))}, "
             f"a forecast call {_milliseconds(self.seconds(False))}",
             f"cache bytes {self.cache_bytes:,}, planned {self._planned()}",
+            *([] if self.remark is None else [self.remark]),
         ]
         return "\n".join(lines)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from forecastcache.adapter import Adapter, Granularity
@@ -202,19 +205,18 @@ class Run:
         return number, branch
 
     def _new_branch(self, call: ModelCall) -> Branch:
-        adapter, predictor, options = (
-            self.setting.adapter,
-            self.setting.predictor,
-            self.setting.options,
-        )
-        grid = None
-        if adapter.grid is not None and "grid" in predictor.needs:
-            grid = adapter.grid(call.by_name, call.model.config)
+        predictor, options = self.setting.predictor, self.setting.options
+        grid = self._grid(call) if "grid" in predictor.needs else None
         return Branch(
             lambda: History(predictor.depth, options.dtype, options.offload, grid),
             call.signature,
             self.accountant.shapes_of_call(call.by_name),
         )
+
+    def _grid(self, call: ModelCall) -> tuple[int, ...] | None:
+        """The layout of the image's tokens; None where the adapter does not tell."""
+        read = self.setting.adapter.grid
+        return None if read is None else read(call.by_name, call.model.config)
 
     def _decide(self, step: Step, branch: Branch, call: ModelCall) -> Decision:
         """Compute where the schedule says so or the history is too short, else forecast."""
@@ -224,11 +226,26 @@ class Run:
         )
         if call.model.probes:
             state.look = call.look
+        state.grid = partial(self._grid, call)
+        state.forecast = partial(self._forecast_from, step, branch)
         schedule, predictor = self.setting.schedule, self._at_work.predictor
         if ask(schedule, step, state) or len(steps) < predictor.minimum:
             return Decision(step)
         self._at_work.settle(step)
         return Decision(step, prepare(self._at_work.predictor, steps, step))
+
+    def _forecast_from(
+        self, step: Step, branch: Branch, features: Sequence[Tensor]
+    ) -> Tensor | None:
+        """What the predictor makes of features at the steps in the history, for a schedule."""
+        steps = branch.steps
+        self._at_work.settle(step)
+        if len(steps) < self._at_work.predictor.minimum:
+            return None
+        history = branch.new_history()
+        for each, feature in zip(steps, features, strict=True):
+            history.observe(each, feature)
+        return prepare(self._at_work.predictor, steps, step)(history)
 
     def _carry_out(
         self, decision: Decision, branch: Branch, call: ModelCall

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -108,7 +109,7 @@ class Session:
         """
         run = self._runs.newest
         dry_runs, unplanned = run.accountant.dry_runs(run.model.model, self.site)
-        return Report(
+        report = Report(
             model=run.model.name,
             site=self.site,
             schedule=str(self.schedule),
@@ -119,6 +120,9 @@ class Session:
             dry_runs=dry_runs,
             unplanned=unplanned,
         )
+        ended = run.calls and run.calls[-1].step.is_last
+        remark = self.schedule.remark(report.computed, report.steps) if ended else None
+        return replace(report, remark=remark)
 
     def __enter__(self) -> Session:
         return self

@@ -1,0 +1,107 @@
+"""forecastcache tune: a schedule that decides as it runs, made for a model."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from forecastcache._util.progress import Progress
+from forecastcache.adapter import GRANULARITIES, Granularity
+from forecastcache.bounds import MOST
+from forecastcache.cli.args import choose, load_and_ask, request_fields
+from forecastcache.cli.console import plainly_warned, progress_bars
+from forecastcache.cli.options import (
+    DTYPES,
+    CalibrationSeedOption,
+    ClassesOption,
+    DeviceOption,
+    DtypeOption,
+    GuidanceOption,
+    JsonOption,
+    ModelArgument,
+    PromptsOption,
+    SiteOption,
+    SizeOption,
+    StepsOption,
+)
+from forecastcache.predictor import Predictor
+from forecastcache.schedule import Schedule
+from forecastcache.spec import as_text, parse_predictor, parse_schedule
+from forecastcache.zoo import usual_steps
+
+if TYPE_CHECKING:
+    from forecastcache.sampling.request import Request
+
+SEED = 1000  # of what is calibrated with, so that no picture shown is
+
+
+def tune_command(
+    model: ModelArgument,
+    schedule: Annotated[str, typer.Option(help="teacache, magcache:in_a_row=5, ...; see list")],
+    computed: Annotated[
+        float | None,
+        typer.Option(
+            min=1, max=MOST["steps"], help="mean number of computed steps (the threshold as it is)"
+        ),
+    ] = None,
+    predictor: Annotated[str, typer.Option(help="forecaster of the other steps")] = "taylor",
+    site: SiteOption = "output",
+    steps: StepsOption = None,
+    seed: CalibrationSeedOption = None,
+    count: Annotated[
+        int | None,
+        typer.Option(min=1, max=MOST["samples"], help="samples (all of the file, or 4)"),
+    ] = None,
+    classes: ClassesOption = None,
+    prompts: PromptsOption = None,
+    size: SizeOption = None,
+    guidance_scale: GuidanceOption = None,
+    device: DeviceOption = "cpu",
+    dtype: DtypeOption = "float32",
+    as_json: JsonOption = False,
+) -> None:
+    """Fit SCHEDULE to MODEL, solve its threshold for a number of computed steps, and print it."""
+    steps = steps or usual_steps(model)
+    chosen_dtype = choose("dtype", dtype, DTYPES)
+    chosen_site = choose("site", site, dict(zip(GRANULARITIES, GRANULARITIES)))
+    asked, forecaster = parse_schedule(schedule), parse_predictor(predictor)
+    count = count or (None if classes or prompts else 4)
+    seed = SEED if seed is None else seed
+    fields = request_fields(steps, seed, count, classes, prompts, guidance_scale, size)
+    _require_solvable(asked, computed, steps)
+    pipe, (request,) = load_and_ask(model, device, chosen_dtype, [fields], split="calibration")
+    pipe.set_progress_bar_config(disable=True)
+    with progress_bars(as_json) as progress, plainly_warned():
+        found = _tuned(pipe, request, asked, computed, forecaster, chosen_site, progress)
+    print(json.dumps({"schedule": as_text(found)}, indent=2) if as_json else as_text(found))
+
+
+def _require_solvable(schedule: Schedule, computed: float | None, steps: int) -> None:
+    # Imported here: scipy takes seconds that a refused option need not wait for.
+    from forecastcache.calibration.thresholds import require_solvable
+
+    if computed is not None:
+        require_solvable(schedule, computed, steps)
+
+
+def _tuned(
+    pipe: Any,
+    request: Request,
+    schedule: Schedule,
+    computed: float | None,
+    predictor: Predictor,
+    site: Granularity,
+    progress: Progress,
+) -> Schedule:
+    """The schedule, fitted to the model, and solved for a number of computed steps if any."""
+    from forecastcache.calibration.schedule_fit import fit_schedule
+    from forecastcache.calibration.thresholds import solve_threshold
+
+    fitted = fit_schedule(pipe, request, schedule, progress=progress)
+    if computed is None:
+        return fitted
+    return solve_threshold(
+        pipe, request, fitted, predictor, computed, site=site, progress=progress
+    )

@@ -1,0 +1,1 @@
+"""Schedules that decide as they run, a method a file; `adaptive.py` has what they share."""
