@@ -28,9 +28,14 @@ from forecastcache.predictors.explanation import Explanation, explain
 from forecastcache.predictors.exponential import Exponential
 from forecastcache.predictors.hermite import Hermite
 from forecastcache.predictors.learned import Learned
+from forecastcache.predictors.meanvelocity import MeanVelocity
 from forecastcache.predictors.newton import Newton
+from forecastcache.predictors.repay import Repay
+from forecastcache.predictors.resilphase import ResilPhase
 from forecastcache.predictors.reuse import Reuse
+from forecastcache.predictors.tap import TAP
 from forecastcache.predictors.taylor import Taylor
+from forecastcache.predictors.twoanchor import TwoAnchor
 from forecastcache.predictors.variable_order import VariableOrder
 from forecastcache.presets import Preset
 from forecastcache.registry import register_adapter, register_predictor, register_schedule
@@ -79,6 +84,7 @@ _LAZY = {
 
 __all__ = [
     "BDF",
+    "TAP",
     "Accelerated",
     "Adapter",
     "Applied",
@@ -100,14 +106,17 @@ __all__ = [
     "Learned",
     "LinearPredictor",
     "Listed",
+    "MeanVelocity",
     "Measurement",
     "MemoryPlan",
     "Newton",
     "Offer",
     "Predictor",
     "Preset",
+    "Repay",
     "Report",
     "Request",
+    "ResilPhase",
     "Reuse",
     "Schedule",
     "Session",
@@ -119,6 +128,7 @@ __all__ = [
     "Sweep",
     "Taylor",
     "Trunk",
+    "TwoAnchor",
     "VariableOrder",
     "Warped",
     "__version__",

@@ -18,7 +18,7 @@ from forecastcache.engine.runs import Runs
 from forecastcache.errors import AttachError
 from forecastcache.predictor import Predictor
 from forecastcache.registry import adapter_for
-from forecastcache.schedule import Schedule
+from forecastcache.schedule import Schedule, Signal
 
 
 class Session:
@@ -49,7 +49,8 @@ class Session:
         self.schedule = schedule
         self.predictor = predictor
         self.site = site
-        signals = sorted(schedule.needs - {"output"})
+        inside: frozenset[Signal] = predictor.needs & {"first_block"}  # type: ignore[assignment]
+        signals = sorted((schedule.needs - {"output"}) | inside)
         self._models = [
             AttachedModel(model, self.adapter, site, signals, number)
             for number, model in enumerate(models)
