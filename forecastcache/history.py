@@ -16,7 +16,7 @@ from forecastcache.errors import HistoryError
 from forecastcache.step import Step
 
 
-class Seen:
+class Beside:
     """A tensor that a branch shows at every call, beside its features.
 
     Args:
@@ -58,7 +58,7 @@ class History:
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
         grid: tuple[int, ...] | None = None,
-        beside: Mapping[str, Seen] | None = None,
+        beside: Mapping[str, Beside] | None = None,
     ) -> None:
         self.depth = depth
         self.grid = grid

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from forecastcache.history import History
 from forecastcache.predictor import Need, Predictor
-from forecastcache.predictors.samples import by_sample
+from forecastcache.predictors.by_sample import by_sample
 from forecastcache.predictors.taylor import Taylor
 from forecastcache.step import Step
 

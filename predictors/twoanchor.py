@@ -11,7 +11,7 @@ from typing_extensions import Self
 
 from forecastcache.history import History
 from forecastcache.predictor import Need, Predictor
-from forecastcache.predictors.samples import by_sample
+from forecastcache.predictors.by_sample import by_sample
 from forecastcache.step import Step
 
 

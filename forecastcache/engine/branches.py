@@ -27,7 +27,7 @@ from torch.utils._pytree import TreeSpec
 
 from forecastcache.engine.clock import Position
 from forecastcache.errors import HistoryError
-from forecastcache.history import History, Seen, is_feature, same_values
+from forecastcache.history import Beside, History, is_feature, same_values
 from forecastcache.predictor import Forecaster, RowForecaster
 from forecastcache.step import Step
 
@@ -80,10 +80,9 @@ class Branch:
         new_history: Callable[[], History],
         signature: object,
         shapes: int = 0,
-        beside: Mapping[str, Seen] | None = None,
+        beside: Mapping[str, Beside] | None = None,
     ) -> None:
-        self.signature = signature
-        self.shapes = shapes
+        self.signature, self.shapes = signature, shapes
         self.beside = beside or {}
         self.memory: dict[str, Any] = {}
         self.computed_output: Tensor | None = None

@@ -19,7 +19,7 @@ from forecastcache.engine.finite import FiniteCheck, is_finite
 from forecastcache.engine.patch import Forward
 from forecastcache.engine.report import CallRecord
 from forecastcache.errors import AttachError, NotFiniteError
-from forecastcache.history import History, Seen, is_feature
+from forecastcache.history import Beside, History, is_feature
 from forecastcache.memory.accountant import Accountant
 from forecastcache.predictor import SEEN, Predictor
 from forecastcache.schedule import Schedule, State
@@ -212,7 +212,7 @@ class Run:
         if adapter.grid is not None and "grid" in predictor.needs:
             grid = adapter.grid(call.by_name, call.model.config)
         beside = {
-            need: Seen(History(predictor.depth, options.dtype, options.offload))
+            need: Beside(History(predictor.depth, options.dtype, options.offload))
             for need in sorted(predictor.needs & SEEN)
         }
         return Branch(

@@ -9,7 +9,7 @@ from math import exp
 import torch
 from torch import Tensor
 
-from forecastcache.history import History, Seen
+from forecastcache.history import Beside, History
 from forecastcache.predictor import SEEN, Forecaster, Predictor
 from forecastcache.schedule import Listed, Schedule
 from forecastcache.step import Step
@@ -64,7 +64,7 @@ class Trial:
     def history(self, features: Sequence[Tensor]) -> History:
         """The history that holds `features`, one a step, and what is seen beside them."""
         beside = {
-            need: Seen(History(self.predictor.depth)) for need in self.predictor.needs & SEEN
+            need: Beside(History(self.predictor.depth)) for need in self.predictor.needs & SEEN
         }
         shown = self._latents(features), _probes(features)
         for need, tensors in zip(("latent", "first_block"), shown):
