@@ -44,6 +44,8 @@ class Report:
         dry_runs: FLOPs and features of a step, one for each set of shapes that the run's calls
             had; None where the dry run failed.
         unplanned: reason why the dry run failed; None where it did not.
+        shown_bytes: most bytes of the latents and first-block residuals that were kept for a
+            predictor that needs them; they are not planned, and in no budget.
     """
 
     model: str
@@ -55,6 +57,7 @@ class Report:
     cache_bytes_planned: int | None
     dry_runs: Sequence[DryRun] | None
     unplanned: str | None = None
+    shown_bytes: int = 0
 
     @property
     def steps(self) -> int:
@@ -104,6 +107,8 @@ class Report:
             f"a forecast call {_milliseconds(self.seconds(False))}",
             f"cache bytes {self.cache_bytes:,}, planned {self._planned()}",
         ]
+        if self.shown_bytes:
+            lines.append(f"and {self.shown_bytes:,} bytes that the predictor is shown beside them")
         return "\n".join(lines)
 
     def _planned(self) -> str:

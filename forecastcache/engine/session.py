@@ -119,6 +119,7 @@ class Session:
             cache_bytes_planned=run.accountant.planned_bytes(dry_runs),
             dry_runs=dry_runs,
             unplanned=unplanned,
+            shown_bytes=run.accountant.shown_bytes,
         )
 
     def __enter__(self) -> Session:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from forecastcache.errors import OptionError
 from forecastcache.evaluation.claim_measures import (
-    Verdict,
+    Outcome,
     few_prompts,
     golden_path,
     linear_form,
@@ -39,7 +39,7 @@ class Claim:
     paper: str
     says: str
     setting: str
-    measure: Callable[[], Verdict]
+    measure: Callable[[], Outcome]
 
 
 CLAIMS = (

@@ -56,3 +56,8 @@ def cheapest_path(costs: np.ndarray, count: int, first: int) -> tuple[int, ...]:
     for before in reversed(came_from):
         path.append(int(before[path[-1], path[-2]]))
     return tuple(sorted({*path, *range(first)}))
+
+
+def path_cost(costs: np.ndarray, path: tuple[int, ...]) -> float:
+    """The sum of a path's gaps, from its third step on, at costs as `cheapest_path` has them."""
+    return float(sum(costs[i, j, k] for i, j, k in zip(path, path[1:], path[2:])))

@@ -76,8 +76,12 @@ def test_the_first_block_is_shown_at_the_computed_steps_and_now(name, site):
 def test_the_latent_is_the_sample_that_the_model_is_given():
     tiny = make("flux")
     given = [tiny.arguments["hidden_states"] * (1 + time / 1000) for time in TIMES]
-    with fc.attach(tiny.model, fc.Listed([0, 2]), Looking(need="latent")):
+    with fc.attach(tiny.model, fc.Listed([0, 2]), Looking(need="latent")) as session:
         run(tiny)
+    report = session.report()
+    assert report.shown_bytes == 2 * given[0].nbytes
+    assert f"and {report.shown_bytes:,} bytes that the predictor is shown" in str(report)
+    assert report.cache_bytes == report.cache_bytes_planned
     (first, past, _, now), (last, later, *_) = SHOWN
     assert (first, last) == (1, 3)
     assert torch.equal(past[0], given[0])

@@ -13,7 +13,7 @@ import torch
 from forecastcache.cli.app import run_app
 from forecastcache.errors import OptionError
 from forecastcache.evaluation import claims
-from forecastcache.evaluation.claim_measures import Verdict
+from forecastcache.evaluation.claim_measures import Outcome
 from forecastcache.evaluation.ground import velocity_misses
 from forecastcache.evaluation.paths import cheapest_path, line_costs
 
@@ -78,7 +78,7 @@ def test_claims_have_names_of_their_own_and_an_unknown_one_is_refused():
 
 def test_the_command_lists_measures_and_refuses(monkeypatch, capsys):
     first = claims.CLAIMS[0]
-    made = replace(first, measure=lambda: Verdict(False, "it is so", [{"psnr_db": 1.5}]))
+    made = replace(first, measure=lambda: Outcome(False, "it is so", [{"psnr_db": 1.5}]))
     monkeypatch.setattr(claims, "CLAIMS", (made, *claims.CLAIMS[1:]))
     assert run("claims") == 0
     assert capsys.readouterr().out.count("\n") == len(claims.CLAIMS) + 1
