@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Each process takes neighbouring tests, which share what their file loads, and then others' last.
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: demo test test-slow lint wheel types docs notebooks bench gpu gpu-pack bench-fidelity bench-peers calibrations clean
+.PHONY: demo test test-slow lint wheel types docs notebooks bench gpu gpu-pack bench-fidelity bench-claims bench-peers calibrations clean
 .DEFAULT_GOAL := help
 help:
 	@echo "make demo   a pipeline that learns from four pictures, and then is fast"
@@ -62,6 +62,9 @@ gpu-pack: .venv/.dev
 
 bench-fidelity: .venv/.dev
 	$(BIN)/python benchmarks/fidelity.py
+
+bench-claims: .venv/.dev
+	$(BIN)/python benchmarks/claims.py
 
 # Against what people would otherwise use; takes hours, and goes on where it was.
 bench-peers: .venv/.dev

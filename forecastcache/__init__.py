@@ -28,9 +28,14 @@ from forecastcache.predictors.explanation import Explanation, explain
 from forecastcache.predictors.exponential import Exponential
 from forecastcache.predictors.hermite import Hermite
 from forecastcache.predictors.learned import Learned
+from forecastcache.predictors.meanvelocity import MeanVelocity
 from forecastcache.predictors.newton import Newton
+from forecastcache.predictors.repay import Repay
+from forecastcache.predictors.resilphase import ResilPhase
 from forecastcache.predictors.reuse import Reuse
+from forecastcache.predictors.tap import TAP
 from forecastcache.predictors.taylor import Taylor
+from forecastcache.predictors.twoanchor import TwoAnchor
 from forecastcache.predictors.variable_order import VariableOrder
 from forecastcache.presets import Preset
 from forecastcache.registry import register_adapter, register_predictor, register_schedule
@@ -92,6 +97,7 @@ _LAZY = {
 
 __all__ = [
     "BDF",
+    "TAP",
     "Accelerated",
     "AdaCache",
     "Adapter",
@@ -119,14 +125,17 @@ __all__ = [
     "LinearPredictor",
     "Listed",
     "MagnitudeAware",
+    "MeanVelocity",
     "Measurement",
     "MemoryPlan",
     "Newton",
     "Offer",
     "Predictor",
     "Preset",
+    "Repay",
     "Report",
     "Request",
+    "ResilPhase",
     "Reuse",
     "Schedule",
     "SeaCache",
@@ -140,6 +149,7 @@ __all__ = [
     "Taylor",
     "TeaCache",
     "Trunk",
+    "TwoAnchor",
     "VariableOrder",
     "Verified",
     "Warped",

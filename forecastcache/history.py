@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -14,6 +14,26 @@ from forecastcache._util.streamed_sum import sum_on
 from forecastcache._util.weighted_sum import Terms, weighted_sum, weighted_sums
 from forecastcache.errors import HistoryError
 from forecastcache.step import Step
+
+
+class Beside:
+    """A tensor that a branch shows at every call, beside its features.
+
+    Args:
+        past: history that keeps it at the computed steps, of the features' depth.
+
+    Attributes:
+        now: the tensor of the call under way.
+    """
+
+    def __init__(self, past: History) -> None:
+        self.past = past
+        self.now: Tensor | None = None
+
+    def keep(self, step: Step) -> None:
+        """Add the tensor of the call under way, which was computed at `step`, to the past."""
+        assert self.now is not None
+        self.past.observe(step, self.now)
 
 
 class History:
@@ -29,6 +49,7 @@ class History:
             is pinned.
         grid: layout of the image's tokens, (frames, height, width) or (height, width), row by
             row; None where the adapter does not tell.
+        beside: what the branch shows beside its features, by what a predictor's `needs` call it.
     """
 
     def __init__(
@@ -37,9 +58,11 @@ class History:
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
         grid: tuple[int, ...] | None = None,
+        beside: Mapping[str, Beside] | None = None,
     ) -> None:
         self.depth = depth
         self.grid = grid
+        self._beside = beside or {}
         self._dtype = dtype
         self._device = torch.device(device) if device is not None else None
         self._ring: Tensor | None = None
@@ -64,6 +87,23 @@ class History:
         if self._arrival is not None:
             self._arrival.synchronize()
         return tuple(self._slots[slot] for slot in self._order())
+
+    def seen(self, need: str) -> tuple[tuple[Tensor, ...], Tensor]:
+        """What the branch showed beside the features: at their steps, oldest first, and now.
+
+        Args:
+            need: `latent` or `first_block`, which the predictor's `needs` must hold.
+
+        Raises:
+            HistoryError: it was not shown.
+        """
+        seen = self._beside.get(need)
+        if seen is None or seen.now is None or len(seen.past) < len(self):
+            raise HistoryError(
+                f"this history does not show {need}: add it to the predictor's `needs`, and "
+                "forecast in a session"
+            )
+        return seen.past.features[-len(self) :], seen.now
 
     @property
     def nbytes(self) -> int:

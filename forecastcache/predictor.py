@@ -18,7 +18,8 @@ from forecastcache.schedule import Schedule
 from forecastcache.step import Step
 
 Forecaster = Callable[[History], Tensor]
-Need = Literal["grid", "logsnr", "sampling"]
+Need = Literal["first_block", "grid", "latent", "logsnr", "sampling"]
+SEEN: frozenset[Need] = frozenset({"first_block", "latent"})  # at every call, beside the features
 
 
 class Sampling(NamedTuple):
@@ -61,7 +62,9 @@ class Predictor(Options, ABC):
         """What it must be told beyond steps and features; `attach` refuses where that is unknown.
 
         `grid` is the layout of the image's tokens, `logsnr` the noise level of a step, `sampling`
-        what `for_sampling` is to be told.
+        what `for_sampling` is to be told. `latent` and `first_block` are tensors that each call
+        shows beside the features, in `History.seen`: the sample that the model is given, and what
+        its first block adds to the image's tokens, for which the first block runs at every step.
         """
         return frozenset()
 

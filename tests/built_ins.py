@@ -46,6 +46,14 @@ PREDICTOR_EXAMPLES: Mapping[str, tuple[fc.Predictor, ...]] = {
     ),
     "blend": (fc.Blend("reuse", "taylor:order=2", 0.8), fc.Blend(fc.Newton(2), fc.Newton(3), -1)),
     "learned": (learned(), learned(times=TIMES)),
+    "meanvelocity": (fc.MeanVelocity(),),
+    "repay": (fc.Repay(), fc.Repay(0), fc.Repay(0.9)),
+    "resilphase": (
+        *(fc.ResilPhase(order, axis) for order in (0, 1, 2) for axis in ("balanced", "chebyshev")),
+        fc.ResilPhase(3, alpha=1.5),
+    ),
+    "tap": (fc.TAP(), fc.TAP((1,)), fc.TAP((0, 3))),
+    "twoanchor": (fc.TwoAnchor(), fc.TwoAnchor(0, 3)),
     "variable-order": (fc.VariableOrder(), fc.VariableOrder((0, 2, 3))),
 }
 RATIOS = tuple(1 + 0.02 * (i % 3) for i in range(50))

@@ -13,6 +13,7 @@ from forecastcache.cli.argv import require_legible
 from forecastcache.cli.boundary import in_one_line
 from forecastcache.cli.cache import cache_command
 from forecastcache.cli.calibrate import calibrate_command
+from forecastcache.cli.claims import claims_command
 from forecastcache.cli.demo import demo_command
 from forecastcache.cli.evaluate import evaluate_command
 from forecastcache.cli.explain import explain_command
@@ -36,6 +37,7 @@ for command in (
     tune_command,
     trace_command,
     explain_command,
+    claims_command,
     memory_command,
     list_command,
     cache_command,

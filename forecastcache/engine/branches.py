@@ -17,7 +17,7 @@ by the first of these rules that applies. No branch is called twice in a step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -27,7 +27,7 @@ from torch.utils._pytree import TreeSpec
 
 from forecastcache.engine.clock import Position
 from forecastcache.errors import HistoryError
-from forecastcache.history import History, is_feature, same_values
+from forecastcache.history import Beside, History, is_feature, same_values
 from forecastcache.predictor import Forecaster, RowForecaster
 from forecastcache.step import Step
 
@@ -63,6 +63,7 @@ class Branch:
         new_history: function that makes an empty history.
         signature: shapes, dtypes and devices that its calls share.
         shapes: number of the dry run that has the shapes of its calls.
+        beside: what its calls show beside the features, for a predictor that asks for it.
 
     Attributes:
         new_history: function that makes an empty history, as given.
@@ -76,10 +77,14 @@ class Branch:
     """
 
     def __init__(
-        self, new_history: Callable[[], History], signature: object, shapes: int = 0
+        self,
+        new_history: Callable[[], History],
+        signature: object,
+        shapes: int = 0,
+        beside: Mapping[str, Beside] | None = None,
     ) -> None:
-        self.signature = signature
-        self.shapes = shapes
+        self.signature, self.shapes = signature, shapes
+        self.beside = beside or {}
         self.memory: dict[str, Any] = {}
         self.computed_output: Tensor | None = None
         self.forecast_output: Tensor | None = None

@@ -45,6 +45,8 @@ class Report:
             had; None where the dry run failed.
         unplanned: reason why the dry run failed; None where it did not.
         remark: what the schedule has to say of the run, with the remedy; None for nothing.
+        shown_bytes: most bytes of the latents and first-block residuals that were kept for a
+            predictor that needs them; they are not planned, and in no budget.
     """
 
     model: str
@@ -57,6 +59,7 @@ class Report:
     dry_runs: Sequence[DryRun] | None
     unplanned: str | None = None
     remark: str | None = None
+    shown_bytes: int = 0
 
     @property
     def steps(self) -> int:
@@ -110,6 +113,8 @@ class Report:
             f"cache bytes {self.cache_bytes:,}, planned {self._planned()}",
             *([] if self.remark is None else [self.remark]),
         ]
+        if self.shown_bytes:
+            lines.append(f"and {self.shown_bytes:,} bytes that the predictor is shown beside them")
         return "\n".join(lines)
 
     def _planned(self) -> str:

@@ -22,9 +22,9 @@ from forecastcache.engine.finite import FiniteCheck, is_finite
 from forecastcache.engine.patch import Forward
 from forecastcache.engine.report import CallRecord
 from forecastcache.errors import AttachError, NotFiniteError
-from forecastcache.history import History, is_feature
+from forecastcache.history import Beside, History, is_feature
 from forecastcache.memory.accountant import Accountant
-from forecastcache.predictor import Predictor
+from forecastcache.predictor import SEEN, Predictor
 from forecastcache.schedule import Schedule, State
 from forecastcache.step import Step
 
@@ -56,7 +56,8 @@ class Setting:
         Outputs answer the same question. What lies inside two models is not comparable, neither
         as features nor as signals that a schedule follows from step to step.
         """
-        return self.site == "output" and self.schedule.needs <= {"output"}
+        inside = (self.schedule.needs - {"output"}) | (self.predictor.needs & {"first_block"})
+        return self.site == "output" and not inside
 
     def check_trajectory(self, total: int) -> None:
         """Refuse a number of steps for which the schedule or the predictor is not made.
@@ -207,10 +208,15 @@ class Run:
     def _new_branch(self, call: ModelCall) -> Branch:
         predictor, options = self.setting.predictor, self.setting.options
         grid = self._grid(call) if "grid" in predictor.needs else None
+        beside = {
+            need: Beside(History(predictor.depth, options.dtype, options.offload))
+            for need in sorted(predictor.needs & SEEN)
+        }
         return Branch(
-            lambda: History(predictor.depth, options.dtype, options.offload, grid),
+            lambda: History(predictor.depth, options.dtype, options.offload, grid, beside),
             call.signature,
             self.accountant.shapes_of_call(call.by_name),
+            beside,
         )
 
     def _grid(self, call: ModelCall) -> tuple[int, ...] | None:
@@ -253,6 +259,8 @@ class Run:
         """The output of a call, and what was done in the end: a forecast may be recomputed."""
         if decision.computes:
             self._require_finite()
+        for need, seen in branch.beside.items():
+            seen.now = call.sample if need == "latent" else call.look("first_block")
         output = call.make(CallRecorder(branch, decision, {}))
         if not decision.computes:
             if self.setting.options.not_finite == "raise":
@@ -262,6 +270,9 @@ class Run:
                 output = call.make(CallRecorder(branch, decision, {}))
         if decision.step.is_last:
             self._require_finite(wait=True)
+        elif decision.computes:
+            for seen in branch.beside.values():
+                seen.keep(decision.step)
         if decision.computes:
             self.accountant.measure(self._branches.values())
         if "output" in self.setting.schedule.needs:

@@ -19,7 +19,7 @@ from forecastcache.engine.runs import Runs
 from forecastcache.errors import AttachError
 from forecastcache.predictor import Predictor
 from forecastcache.registry import adapter_for
-from forecastcache.schedule import Schedule
+from forecastcache.schedule import Schedule, Signal
 
 
 class Session:
@@ -50,7 +50,8 @@ class Session:
         self.schedule = schedule
         self.predictor = predictor
         self.site = site
-        signals = sorted(schedule.needs - {"output"})
+        inside: frozenset[Signal] = predictor.needs & {"first_block"}  # type: ignore[assignment]
+        signals = sorted((schedule.needs - {"output"}) | inside)
         self._models = [
             AttachedModel(model, self.adapter, site, signals, number)
             for number, model in enumerate(models)
@@ -119,6 +120,7 @@ class Session:
             cache_bytes_planned=run.accountant.planned_bytes(dry_runs),
             dry_runs=dry_runs,
             unplanned=unplanned,
+            shown_bytes=run.accountant.shown_bytes,
         )
         ended = run.calls and run.calls[-1].step.is_last
         remark = self.schedule.remark(report.computed, report.steps) if ended else None

@@ -20,6 +20,7 @@ from forecastcache.engine.attach import attach
 from forecastcache.errors import OptionError
 from forecastcache.evaluation.method import Forecast
 from forecastcache.history import History
+from forecastcache.predictor import SEEN
 from forecastcache.predictors.reuse import Reuse
 from forecastcache.sampling.request import Request
 from forecastcache.sampling.trajectory import trajectory_of
@@ -103,10 +104,12 @@ def open_loop(pipe: Any, request: Request, methods: Sequence[Forecast]) -> list[
         ForecastCacheError: a predictor does not fit the trajectory.
     """
     for method in methods:
-        if method.site != "output" or "grid" in method.predictor.needs:
+        unknown = method.predictor.needs & (SEEN | {"grid"})
+        if method.site != "output" or unknown:
             raise OptionError(
-                f"{method.name} cannot be forecast in open loop, which sees guided outputs "
-                "without their grid: take site='output' and a predictor that needs no grid"
+                f"{method.name} cannot be forecast in open loop, which sees guided outputs and "
+                "nothing else: take site='output' and a predictor that needs no grid, latent or "
+                "first_block"
             )
     # A session that computes every step changes nothing, and tells steps as predictors see them.
     with attach(pipe, Every(1), Reuse()) as session, trajectory_of(pipe) as trajectory:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from torch import nn
 from forecastcache._util.nests import tensors_in
 from forecastcache.adapter import Adapter, Granularity
 from forecastcache.errors import BudgetError
-from forecastcache.history import History
+from forecastcache.history import Beside, History
 from forecastcache.memory.autocast import Autocast, autocast_at
 from forecastcache.memory.budget import require_budget
 from forecastcache.memory.dry_run import DryRun, dry_run, measured_bytes
@@ -29,12 +29,14 @@ class Holder(Protocol):
 
     Attributes:
         shapes: number of the dry run that has the shapes of its calls.
+        beside: what it shows beside its features.
     """
 
     shapes: int
+    beside: Mapping[str, Beside]
 
     def histories(self) -> Iterator[History]:
-        """Everything that it holds."""
+        """Every history of a feature."""
 
 
 class Accountant:
@@ -51,6 +53,7 @@ class Accountant:
 
     Attributes:
         cache_bytes: most bytes that the histories held at a time.
+        shown_bytes: most bytes of what was shown beside features, which is not planned.
     """
 
     def __init__(self, adapter: Adapter, depth: int, dtype: torch.dtype | None) -> None:
@@ -62,7 +65,7 @@ class Accountant:
 
     def open(self) -> None:
         """Begin the account of a trajectory."""
-        self.cache_bytes = 0
+        self.cache_bytes = self.shown_bytes = 0
         self._shapes: list[tuple[dict[str, Any], Autocast]] = []
         self._held: list[list[int]] = []  # shapes of the branches that there were at a time
 
@@ -91,8 +94,12 @@ class Accountant:
 
     def measure(self, branches: Iterable[Holder]) -> None:
         """Note what the branches hold."""
-        held = measured_bytes(history for each in branches for history in each.histories())
-        self.cache_bytes = max(self.cache_bytes, held)
+        held, shown = [], []
+        for each in branches:
+            held += each.histories()
+            shown += [it.past for it in each.beside.values()]
+        self.cache_bytes = max(self.cache_bytes, measured_bytes(held))
+        self.shown_bytes = max(self.shown_bytes, measured_bytes(shown))
 
     def dry_runs(
         self, model: nn.Module | None, site: Granularity

@@ -39,3 +39,6 @@ class _FlowTimes:
 
     def set_timesteps(self) -> None:
         """Sessions take a scheduler for one by this; here the times stand."""
+
+    def step(self, model_output: Tensor) -> None:
+        """What a session looks at to see how a pipeline guides; here no sample is kept."""

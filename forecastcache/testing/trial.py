@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import exp
 
 import torch
 from torch import Tensor
 
-from forecastcache.history import History
-from forecastcache.predictor import Forecaster, Predictor
+from forecastcache.history import Beside, History
+from forecastcache.predictor import SEEN, Forecaster, Predictor
 from forecastcache.schedule import Listed, Schedule
 from forecastcache.step import Step
 from forecastcache.testing.fake_pipeline import FakePipeline
@@ -61,8 +62,18 @@ class Trial:
             yield random_features(len(self.steps), shape)
 
     def history(self, features: Sequence[Tensor]) -> History:
-        """The history that holds `features`, one a step."""
-        history = History(self.predictor.depth, grid=GRID)
+        """The history that holds `features`, one a step, and what is seen beside them."""
+        beside = {
+            need: Beside(History(self.predictor.depth)) for need in self.predictor.needs & SEEN
+        }
+        shown = self._latents(features), _probes(features)
+        for need, tensors in zip(("latent", "first_block"), shown):
+            if need in beside:
+                for step, tensor in zip((*self.steps, None), tensors, strict=True):
+                    beside[need].now = tensor
+                    if step is not None:
+                        beside[need].keep(step)
+        history = History(self.predictor.depth, grid=GRID, beside=beside)
         for step, feature in zip(self.steps, features, strict=True):
             history.observe(step, feature)
         return history
@@ -71,12 +82,25 @@ class Trial:
         """What a session attaches to, to run the trajectory."""
         return FakePipeline(self.times)
 
+    def _latents(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Where features bring a latent, as velocities that are reused from step to step."""
+        sigmas = [1 / (1 + exp((step.logsnr or 0) / 2)) for step in (*self.steps, self.target)]
+        latents = [torch.zeros_like(features[0])]
+        for feature, before, after in zip(features, sigmas, sigmas[1:]):
+            latents.append(latents[-1] + (after - before) * feature)
+        return latents
+
     @property
     def _computed(self) -> tuple[int, ...]:
         return self.schedule.computed(len(self.times))
 
     def _step(self, index: int) -> Step:
         return Step(index, self.times[index], len(self.times), logsnr=0.3 * index - 6)
+
+
+def _probes(features: Sequence[Tensor]) -> list[Tensor]:
+    """What a first block may show at the features' steps and at the target: tokens on the grid."""
+    return [each.to(features[0]) for each in random_features(len(features) + 1, SHAPES[0])]
 
 
 def random_features(count: int, shape: Sequence[int]) -> list[Tensor]:

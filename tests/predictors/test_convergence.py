@@ -23,10 +23,14 @@ CLAIMED = [
     (fc.Exponential(1), 2),
     (fc.Exponential(2), 3),
     (fc.VariableOrder(), 2),
+    (fc.Repay(), 1),
+    *((fc.ResilPhase(order), 1) for order in (1, 2, 3)),
+    *((fc.ResilPhase(order, "chebyshev"), order + 1) for order in (1, 2)),
 ]
 
 
 UNCLAIMED = {"bands", "learned"}  # of what they are made of, or fitted to
+UNCLAIMED |= {"meanvelocity", "tap", "twoanchor"}  # of what they see beside the features
 
 
 def test_every_predictor_that_ships_claims_an_order():
