@@ -18,6 +18,7 @@ from forecastcache.engine.attach import detach
 from forecastcache.engine.report import CallRecord, Report
 from forecastcache.engine.session import Session
 from forecastcache.errors import ForecastCacheError, ForecastCacheWarning
+from forecastcache.granularity import Blocks
 from forecastcache.history import History
 from forecastcache.memory.input_size import InputSize
 from forecastcache.predictor import LinearPredictor, Predictor
@@ -85,6 +86,7 @@ __all__ = [
     "Bands",
     "Baseline",
     "Blend",
+    "Blocks",
     "Calibration",
     "CallRecord",
     "Config",

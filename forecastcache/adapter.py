@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from operator import attrgetter
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 from torch import nn
 
 from forecastcache.errors import AttachError
+from forecastcache.granularity import GRANULARITIES, Blocks, Granularity, span_in
 from forecastcache.memory.input_size import InputSize
 from forecastcache.schedule import Signal
 
-Granularity = Literal["output", "hidden", "block", "module"]
-GRANULARITIES: tuple[Granularity, ...] = get_args(Granularity)
 ANY_MODEL = "*"
 
 
@@ -32,12 +32,20 @@ class Site:
             them, None for a result that is the update of none and is forecast whole; for nothing,
             the arguments that are returned instead, () for the first.
         wide: for nothing, whether the argument is given the width of the module's output.
+        through: for a residual, paths of the blocks that follow in turn, where it is that of a
+            span of blocks: what the last one returns less what the first one was given.
     """
 
     path: str
     feature: Literal["output", "input", "residual", "nothing"]
     streams: tuple[str | None, ...] = ()
     wide: bool = False
+    through: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What the feature is called: the path, and where the span of blocks ends if it is one."""
+        return "-".join((self.path, *(path.rpartition(".")[2] for path in self.through[-1:])))
 
 
 class Skip(NamedTuple):
@@ -67,12 +75,15 @@ class Trunk:
             the block itself; those that are None in a block, as a configuration may have it, are
             left out.
         skipped: modules that need not run once these are forecast; None is left out likewise.
+        chained: whether only the next block reads what a block returns, so that a span of blocks
+            can be forecast as one; if not, each block of a span is forecast by itself.
     """
 
     path: str
     streams: tuple[str | None, ...]
     modules: tuple[str, ...]
     skipped: tuple[Skip, ...] = ()
+    chained: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +134,7 @@ class Adapter:
 
     @property
     def granularities(self) -> tuple[Granularity, ...]:
-        """The values of `site=` that this adapter knows."""
+        """The values of `site=` that this adapter knows, without spans of blocks."""
         known: dict[Granularity, bool] = {
             "output": True,
             "hidden": self.tail is not None,
@@ -140,8 +151,12 @@ class Adapter:
         """The sites of `model` at `granularity`, in the order the model comes to them.
 
         Raises:
-            AttachError: this adapter does not know the granularity.
+            AttachError: this adapter does not know the granularity, or the model has not all
+                blocks of a span.
         """
+        span = span_in(granularity)
+        if span is not None and self.trunk:
+            return tuple(self._span(model, span))
         if granularity not in self.granularities:
             raise AttachError(
                 f"{type(model).__name__} is served by the adapter {self.name!r}, which has no "
@@ -154,11 +169,7 @@ class Adapter:
             assert self.tail is not None
             tails = (self.tail,) if isinstance(self.tail, str) else self.tail
             return tuple(Site(path, "input") for path in tails)
-        blocks = [
-            (trunk, f"{trunk.path}.{name}", block)
-            for trunk in self.trunk
-            for name, block in model.get_submodule(trunk.path).named_children()
-        ]
+        blocks = self._blocks(model)
         if granularity == "block":
             return tuple(Site(path, "residual", trunk.streams) for trunk, path, _ in blocks)
         outputs = [
@@ -174,6 +185,31 @@ class Adapter:
             if attrgetter(skip.path)(block) is not None
         ]
         return (*outputs, *needless)
+
+    def _blocks(self, model: nn.Module) -> list[tuple[Trunk, str, nn.Module]]:
+        """The blocks of all trunks, with their paths."""
+        return [
+            (trunk, f"{trunk.path}.{name}", block)
+            for trunk in self.trunk
+            for name, block in model.get_submodule(trunk.path).named_children()
+        ]
+
+    def _span(self, model: nn.Module, span: Blocks) -> Iterator[Site]:
+        """The sites of a span of blocks: one a trunk, where its blocks form a chain."""
+        blocks = self._blocks(model)
+        if span.last >= len(blocks):
+            raise AttachError(
+                f"{type(model).__name__} has {len(blocks)} blocks, numbered from 0, and {span} "
+                f"goes beyond them: write block:FIRST-LAST, with LAST at most {len(blocks) - 1}"
+            )
+        spanned = blocks[span.first : span.last + 1]
+        for trunk, group in groupby(spanned, key=lambda each: each[0]):
+            paths = [path for _, path, _ in group]
+            # A result that is the update of nothing is read by something else than a next block.
+            if trunk.chained and None not in trunk.streams:
+                yield Site(paths[0], "residual", trunk.streams, through=tuple(paths[1:]))
+            else:
+                yield from (Site(path, "residual", trunk.streams) for path in paths)
 
     def signal_site(self, signal: Signal) -> Site:
         """Where in the model an adaptive schedule's signal is found.

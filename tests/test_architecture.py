@@ -34,7 +34,7 @@ FLOORS = (
         "engine.patch",
         "sampling.trajectory",
     ),
-    ("schedule", "engine.clock", "memory.shapes"),
+    ("schedule", "granularity", "engine.clock", "memory.shapes"),
     ("predictor", "presets", "memory.without_data"),
     ("adapter", "engine.branches", "engine.streams"),
     ("registry", "engine.taps", "memory.twin"),

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 
-from forecastcache.adapter import Granularity
 from forecastcache.config import Config
 from forecastcache.engine.attach import attach as attach_parts
 from forecastcache.engine.session import Session
 from forecastcache.errors import OptionError
+from forecastcache.granularity import Blocks, Granularity
 from forecastcache.predictor import Predictor
 from forecastcache.schedule import Schedule
 
@@ -25,7 +25,7 @@ def attach(
     schedule: Schedule | str,
     predictor: Predictor | str,
     *,
-    site: Granularity = "output",
+    site: Granularity | Blocks = "output",
     dtype: torch.dtype | None = None,
     offload: Literal["cpu"] | None = None,
     not_finite: Literal["raise", "recompute"] = "raise",
@@ -94,7 +94,8 @@ def attach(
         psnr: latent PSNR to the plain run in dB, instead: the fewest steps that were rolled at it.
         options: the rest of the first signature above.
             `site` is the feature to forecast: the model's `output`, the `hidden` input of its
-            final layer, each `block`'s residual or each `module`'s output (attention, MLP); a
+            final layer, each `block`'s residual, each `module`'s output (attention, MLP), or
+            what a span of blocks adds, `block:2-5` or `Blocks(2, 5)`, while the others run; a
             calibration has rows of the output.
             `dtype` is the storage dtype of the histories; None keeps the features' own.
             `offload="cpu"` keeps the histories in (pinned) host memory.

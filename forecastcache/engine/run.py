@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch.utils import _pytree as pytree
 
-from forecastcache.adapter import Adapter, Granularity
+from forecastcache.adapter import Adapter
 from forecastcache.engine.at_work import AtWork
 from forecastcache.engine.branches import Branch, Branches, CallRecorder, Decision
 from forecastcache.engine.call import AttachedModel, ModelCall
@@ -19,6 +19,7 @@ from forecastcache.engine.finite import FiniteCheck, is_finite
 from forecastcache.engine.patch import Forward
 from forecastcache.engine.report import CallRecord
 from forecastcache.errors import AttachError, NotFiniteError
+from forecastcache.granularity import Granularity
 from forecastcache.history import History, is_feature
 from forecastcache.memory.accountant import Accountant
 from forecastcache.predictor import Predictor

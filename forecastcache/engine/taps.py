@@ -14,8 +14,9 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import nn
 
-from forecastcache.adapter import Adapter, Granularity, Site, Trunk
-from forecastcache.engine.streams import Streams, packed, residuals_of, with_residuals
+from forecastcache.adapter import Adapter, Site, Trunk
+from forecastcache.engine.streams import Stream, Streams, packed, residuals_of, with_residuals
+from forecastcache.granularity import Granularity
 
 
 class Recorder(Protocol):
@@ -48,7 +49,9 @@ class Taps:
         self.sites = tuple(sites)
         self._whole = self.sites[0].path == ""
         self._under_way = _Call()
-        self._taps = [] if self._whole else [self._tap(model, site) for site in sites]
+        self._taps: list[_Tap] = []
+        if not self._whole:
+            self._taps = [tap for site in sites for tap in self._of(model, site)]
         self._bypassed: list[tuple[_Place, nn.Module]] = []
         self._swapped: list[tuple[nn.Module, str, nn.Module]] = []
         for trunk in bypassed:
@@ -86,7 +89,7 @@ class Taps:
 
     def restore(self) -> None:
         """Put every module back; does nothing where all are, and ends what was interrupted."""
-        self._under_way.recorder = None
+        self._under_way.end()
         while self._swapped:
             parent, name, module = self._swapped[-1]
             _set_child(parent, name, module)
@@ -96,8 +99,11 @@ class Taps:
         """Let go of the modules that are stood in for."""
         self._taps, self._bypassed, self._swapped = [], [], []
 
-    def _tap(self, model: nn.Module, site: Site) -> _Tap:
-        return _TAPS[site.feature](model.get_submodule(site.path), site, self._under_way)
+    def _of(self, model: nn.Module, site: Site) -> list[_Tap]:
+        """The stand-ins of one site: one for each block, where it spans several."""
+        kind = _TAPS[site.feature]
+        paths = (site.path, *site.through)
+        return [kind(model.get_submodule(path), site, self._under_way, path) for path in paths]
 
     def _stand_in(self, model: nn.Module, recorder: Recorder) -> None:
         self._under_way.recorder = recorder
@@ -160,11 +166,18 @@ class _Call:
     Attributes:
         recorder: recorder of the call; None between calls.
         runs: how often a module has run in it, by path.
+        given: what the first block of a span was given, by the name of its feature.
     """
 
     def __init__(self) -> None:
         self.recorder: Recorder | None = None
         self.runs: dict[str, int] = {}
+        self.given: dict[str, list[Stream]] = {}
+
+    def end(self) -> None:
+        """Let go of the call."""
+        self.recorder = None
+        self.given.clear()
 
     def name(self, path: str) -> str:
         """The name of a module's next feature: the path, with a number from the second run on."""
@@ -193,10 +206,10 @@ class _StandIn(nn.Module):
 class _Tap(_StandIn):
     """A stand-in that shows one site to the recorder of the call under way."""
 
-    def __init__(self, module: nn.Module, site: Site, under_way: _Call) -> None:
+    def __init__(self, module: nn.Module, site: Site, under_way: _Call, path: str) -> None:
         super().__init__(module)
         self.site = site
-        self.place = _Place.at(site.path)
+        self.place = _Place.at(path)
         self._under_way = under_way
 
     @property
@@ -222,16 +235,30 @@ class _InputTap(_Tap):
 
 
 class _ResidualTap(_Tap):
-    def __init__(self, module: nn.Module, site: Site, under_way: _Call) -> None:
-        super().__init__(module, site, under_way)
+    """A block, or one of a span of blocks.
+
+    The last of them makes the forecast, from what the first was given: what the model itself adds
+    between two blocks is in the residual, and is not to be added again.
+    """
+
+    def __init__(self, module: nn.Module, site: Site, under_way: _Call, path: str) -> None:
+        super().__init__(module, site, under_way, path)
         self._streams = Streams(module, site.streams)
+        self._first = path == site.path
+        self._last = path == (site.path, *site.through)[-1]
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        given = self._streams.read(args, kwargs)
-        if not self._call.computing:
-            return packed(with_residuals(given, self._call.forecast(self.site.path)))
+        recorder, name, spans = self._call, self.site.name, self._under_way.given
+        if self._first:
+            spans[name] = self._streams.read(args, kwargs)
+        given = spans.pop(name) if self._last else []
+        if not recorder.computing:
+            if not self._last:
+                return self._streams.unchanged(args, kwargs)
+            return packed(with_residuals(given, recorder.forecast(name)))
         returned = self.module(*args, **kwargs)
-        self._call.observe(self.site.path, residuals_of(returned, given))
+        if self._last:
+            recorder.observe(name, residuals_of(returned, given))
         return returned
 
 

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from forecastcache.adapter import Adapter, Granularity
+from forecastcache.adapter import Adapter
 from forecastcache.engine.taps import Taps
 from forecastcache.errors import PlanError
+from forecastcache.granularity import Granularity
 from forecastcache.history import History, is_feature
 from forecastcache.memory.autocast import Autocast
 from forecastcache.memory.twin import twin_of

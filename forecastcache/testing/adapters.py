@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from forecastcache._util.nests import tensors_in
-from forecastcache.adapter import Granularity
 from forecastcache.engine.attach import attach
 from forecastcache.errors import AttachError, ConformanceError
+from forecastcache.granularity import Granularity
 from forecastcache.memory.shapes import in_dtype
 from forecastcache.predictors.reuse import Reuse
 from forecastcache.registry import adapter_for

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from forecastcache._util.nests import tensors_in
-from forecastcache.adapter import Adapter, Granularity
+from forecastcache.adapter import Adapter
 from forecastcache.engine.attach import attach
 from forecastcache.engine.call import sample_in
 from forecastcache.engine.session import Session
 from forecastcache.errors import ConformanceError
+from forecastcache.granularity import Granularity
 from forecastcache.history import is_feature
 from forecastcache.predictors.taylor import Taylor
 from forecastcache.schedule import Every
