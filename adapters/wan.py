@@ -69,7 +69,7 @@ WAN_VACE = replace(
     name="wan-vace",
     models=("diffusers.WanVACETransformer3DModel",),
     trunk=(
-        *WAN.trunk,
+        replace(WAN.trunk[0], chained=False),
         # These make what is added after some blocks of the first list, and run before it.
         Trunk(
             path="vace_blocks",
@@ -85,7 +85,10 @@ WAN_ANIMATE = replace(
     name="wan-animate",
     models=("diffusers.WanAnimateTransformer3DModel",),
     # An attention to the face after some of the blocks.
-    trunk=(*WAN.trunk, Trunk(path="face_adapter", streams=(None,), modules=("",))),
+    trunk=(
+        replace(WAN.trunk[0], chained=False),
+        Trunk(path="face_adapter", streams=(None,), modules=("",)),
+    ),
     inputs=None,
 )
 

@@ -75,8 +75,9 @@ class Trunk:
             the block itself; those that are None in a block, as a configuration may have it, are
             left out.
         skipped: modules that need not run once these are forecast; None is left out likewise.
-        chained: whether only the next block reads what a block returns, so that a span of blocks
-            can be forecast as one; if not, each block of a span is forecast by itself.
+        chained: whether only the next block reads what a block returns, and no other block runs
+            in between, so that a span of blocks can be forecast as one; if not, each block of a
+            span is forecast by itself.
     """
 
     path: str

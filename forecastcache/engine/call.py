@@ -17,7 +17,8 @@ from forecastcache._util.nests import tensors_in
 from forecastcache.adapter import Adapter, Site
 from forecastcache.engine.patch import Forward, Owner, Patch, is_compiled
 from forecastcache.engine.probe import Probe
-from forecastcache.engine.taps import Recorder, Taps
+from forecastcache.engine.stand_ins import Recorder
+from forecastcache.engine.taps import Taps
 from forecastcache.errors import AttachError
 from forecastcache.granularity import Granularity
 from forecastcache.history import is_feature
