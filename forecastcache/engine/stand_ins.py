@@ -25,15 +25,15 @@ class Recorder(Protocol):
         """The forecast feature at a site, nested as the computed one was."""
 
 
-class Place(NamedTuple):
+class ModulePlace(NamedTuple):
     """Where a module stands: its name in its parent, and where that stands; None for the model."""
 
     path: str
     name: str
-    parent: Place | None
+    parent: ModulePlace | None
 
     @classmethod
-    def at(cls, path: str) -> Place:
+    def at(cls, path: str) -> ModulePlace:
         above, _, name = path.rpartition(".")
         return cls(path, name, cls.at(above) if above else None)
 
@@ -87,7 +87,7 @@ class Tap(StandIn):
     def __init__(self, module: nn.Module, site: Site, under_way: CallUnderWay, path: str) -> None:
         super().__init__(module)
         self.site = site
-        self.place = Place.at(path)
+        self.place = ModulePlace.at(path)
         self._under_way = under_way
 
     @property
@@ -175,6 +175,7 @@ TAPS: dict[str, type[Tap]] = {
 def pass_output(
     path: str, recorder: Recorder, compute: Callable[..., Any], args: Any, kwargs: Any
 ) -> Any:
+    """The output at a path: computed and shown to the recorder, or forecast by it."""
     if not recorder.computing:
         return recorder.forecast(path)
     output = compute(*args, **kwargs)

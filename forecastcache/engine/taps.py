@@ -19,7 +19,7 @@ from forecastcache.engine.stand_ins import (
     TAPS,
     Bypass,
     CallUnderWay,
-    Place,
+    ModulePlace,
     Recorder,
     Tap,
     pass_output,
@@ -46,12 +46,12 @@ class Taps:
         self._taps: list[Tap] = []
         if not self._whole:
             self._taps = [tap for site in sites for tap in self._of(model, site)]
-        self._bypassed: list[tuple[Place, nn.Module]] = []
+        self._bypassed: list[tuple[ModulePlace, nn.Module]] = []
         self._swapped: list[tuple[nn.Module, str, nn.Module]] = []
         for trunk in bypassed:
             blocks = model.get_submodule(trunk.path).children()
             stub = [Bypass(block, trunk.streams) for block in islice(blocks, 1)]
-            self._bypassed.append((Place.at(trunk.path), nn.ModuleList(stub)))
+            self._bypassed.append((ModulePlace.at(trunk.path), nn.ModuleList(stub)))
 
     @classmethod
     def at(cls, model: nn.Module, adapter: Adapter, granularity: Granularity) -> Taps:
@@ -115,7 +115,9 @@ class Taps:
                 if isinstance(bypass, Bypass):
                     bypass.refer_to(block)
 
-    def _put(self, parents: dict[str, nn.Module], place: Place, stand_in: nn.Module) -> nn.Module:
+    def _put(
+        self, parents: dict[str, nn.Module], place: ModulePlace, stand_in: nn.Module
+    ) -> nn.Module:
         """Put a stand-in in the place of a module, which is returned."""
         parent = _parent(parents, place)
         module = parent._modules[place.name]
@@ -125,7 +127,7 @@ class Taps:
         return module
 
 
-def _parent(known: dict[str, nn.Module], place: Place) -> nn.Module:
+def _parent(known: dict[str, nn.Module], place: ModulePlace) -> nn.Module:
     """The module that another stands in, as it is now; `known` has those found so far."""
     if place.parent is None:
         return known[""]
