@@ -6,85 +6,19 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from operator import attrgetter
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from torch import nn
 
 from forecastcache.errors import AttachError
-from forecastcache.granularity import GRANULARITIES, Blocks, Granularity, span_in
+from forecastcache.granularity import GRANULARITIES, Blocks, Granularity, span_in, tokens_in
 from forecastcache.memory.input_size import InputSize
 from forecastcache.schedule import Signal
+from forecastcache.trunk import Site, Trunk
+from forecastcache.trunk import Skip as Skip
+from forecastcache.trunk import Tokenwise as Tokenwise
 
 ANY_MODEL = "*"
-
-
-@dataclass(frozen=True)
-class Site:
-    """A named place in a model whose tensors are forecast.
-
-    Attributes:
-        path: path of the module within the model; '' is the model itself.
-        feature: the tensor that is forecast there: the module's `output`, its first `input`, its
-            `residual` (what it returns less what it was given), or `nothing`, where another site
-            makes the module needless.
-        streams: the arguments whose change a residual is, in the order in which the module returns
-            them, None for a result that is the update of none and is forecast whole; for nothing,
-            the arguments that are returned instead, () for the first.
-        wide: for nothing, whether the argument is given the width of the module's output.
-        through: for a residual, paths of the blocks that follow in turn, where it is that of a
-            span of blocks: what the last one returns less what the first one was given.
-    """
-
-    path: str
-    feature: Literal["output", "input", "residual", "nothing"]
-    streams: tuple[str | None, ...] = ()
-    wide: bool = False
-    through: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """What the feature is called: the path, and where the span of blocks ends if it is one."""
-        return "-".join((self.path, *(path.rpartition(".")[2] for path in self.through[-1:])))
-
-
-class Skip(NamedTuple):
-    """A module whose result only a forecast module reads, so that a forecast makes it needless.
-
-    Attributes:
-        path: path of the module within the block.
-        streams: arguments that are returned unchanged instead, () for the first alone.
-        wide: whether the first argument is given the width of a linear layer's output, one value
-            repeated at no cost, since the block splits what it is given.
-    """
-
-    path: str
-    streams: tuple[str, ...] = ()
-    wide: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trunk:
-    """One list of blocks that the model runs in turn.
-
-    Attributes:
-        path: path of the list within the model.
-        streams: arguments of a block that it returns updated, in the order it returns them; None
-            for a result that is the update of none.
-        modules: paths of the modules in a block whose outputs the `module` sites forecast, '' for
-            the block itself; those that are None in a block, as a configuration may have it, are
-            left out.
-        skipped: modules that need not run once these are forecast; None is left out likewise.
-        chained: whether only the next block reads what a block returns, and no other block runs
-            in between, so that a span of blocks can be forecast as one; if not, each block of a
-            span is forecast by itself.
-    """
-
-    path: str
-    streams: tuple[str | None, ...]
-    modules: tuple[str, ...]
-    skipped: tuple[Skip, ...] = ()
-    chained: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +75,7 @@ class Adapter:
             "hidden": self.tail is not None,
             "block": bool(self.trunk),
             "module": any(trunk.modules for trunk in self.trunk),
+            "tokens": any(trunk.tokenwise for trunk in self.trunk),
         }
         return tuple(name for name in GRANULARITIES if known[name])
 
@@ -155,10 +90,10 @@ class Adapter:
             AttachError: this adapter does not know the granularity, or the model has not all
                 blocks of a span.
         """
-        span = span_in(granularity)
+        span, tokens = span_in(granularity), tokens_in(granularity)
         if span is not None and self.trunk:
             return tuple(self._span(model, span))
-        if granularity not in self.granularities:
+        if ("tokens" if tokens else granularity) not in self.granularities:
             raise AttachError(
                 f"{type(model).__name__} is served by the adapter {self.name!r}, which has no "
                 f"site {granularity!r}: write one of {', '.join(self.granularities)}, or register "
@@ -173,19 +108,11 @@ class Adapter:
         blocks = self._blocks(model)
         if granularity == "block":
             return tuple(Site(path, "residual", trunk.streams) for trunk, path, _ in blocks)
-        outputs = [
-            Site(f"{path}.{module}".removesuffix("."), "output")
-            for trunk, path, block in blocks
-            for module in trunk.modules
-            if not module or attrgetter(module)(block) is not None
+        found = [
+            site for trunk, path, block in blocks for site in trunk.sites_in(path, block, tokens)
         ]
-        needless = [
-            Site(f"{path}.{skip.path}", "nothing", skip.streams, skip.wide)
-            for trunk, path, block in blocks
-            for skip in trunk.skipped
-            if attrgetter(skip.path)(block) is not None
-        ]
-        return (*outputs, *needless)
+        # A module that is left out is none that anything is kept of.
+        return tuple(sorted(found, key=lambda site: site.feature == "nothing"))
 
     def _blocks(self, model: nn.Module) -> list[tuple[Trunk, str, nn.Module]]:
         """The blocks of all trunks, with their paths."""
@@ -205,12 +132,7 @@ class Adapter:
             )
         spanned = blocks[span.first : span.last + 1]
         for trunk, group in groupby(spanned, key=lambda each: each[0]):
-            paths = [path for _, path, _ in group]
-            # A result that is the update of nothing is read by something else than a next block.
-            if trunk.chained and None not in trunk.streams:
-                yield Site(paths[0], "residual", trunk.streams, through=tuple(paths[1:]))
-            else:
-                yield from (Site(path, "residual", trunk.streams) for path in paths)
+            yield from trunk.span_of([path for _, path, _ in group])
 
     def signal_site(self, signal: Signal) -> Site:
         """Where in the model an adaptive schedule's signal is found.

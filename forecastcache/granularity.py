@@ -1,7 +1,8 @@
 """Granularity: which features of a model are forecast, as text and as objects.
 
-`output`, `hidden`, `block` and `module` forecast all of a step. `block:2-5` forecasts a span of
-blocks, and the other blocks run.
+`output`, `hidden`, `block` and `module` forecast all of a step. Of two others a part of the model
+is computed at a forecast step: all blocks but those of a span (`block:2-5`), or some tokens of
+each MLP (`tokens:0.25`).
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from forecastcache.errors import OptionError
 from forecastcache.options import Options
 
 Granularity: TypeAlias = str  # as `as_site` gives it
-GRANULARITIES: tuple[Granularity, ...] = ("output", "hidden", "block", "module")
-FORMS = (*GRANULARITIES, "block:FIRST-LAST")
+GRANULARITIES: tuple[Granularity, ...] = ("output", "hidden", "block", "module", "tokens")
+FORMS = (*GRANULARITIES, "block:FIRST-LAST", "tokens:SHARE")
 SPAN = re.compile(r"block:(\d{1,9})-(\d{1,9})")
 BETWEEN_SITES = re.compile(rf",(?=\s*(?:{'|'.join(GRANULARITIES)})\b)")
 
@@ -55,20 +56,59 @@ class Blocks(Options):
         return f"block:{self.first}-{self.last}"
 
 
+class Tokens(Options):
+    """`module`, but a forecast step computes some tokens of each MLP; the others are forecast.
+
+    Attention is forecast as it is at `module`, since a token's attention depends on all others;
+    ToCa's code does the same. In a block that fuses both, the tokens' MLP is computed anew and
+    joined with their attention as it was forecast.
+
+    Chosen are the tokens whose values, in the attention before the MLP, have the smallest norms:
+    they draw the most attention, as DuCa found, and the norms can be had where a fused kernel
+    keeps the attention's scores to itself. The norms are kept and forecast as the features are.
+    Each sample of a batch has tokens of its own. What a forecast step computes is not kept, so
+    that all features of a history are of one step: no token is chosen less for having been chosen
+    before, as ToCa does.
+
+        fc.attach(pipe, "every:5", "reuse", site=fc.Tokens(0.1))  # or site="tokens:0.1"
+
+    Args:
+        share: share of the tokens that is computed; their number is rounded down.
+        alternate: whether only the first, third, ... forecast step after a computed one computes
+            tokens, as in DuCa; the others forecast all.
+
+    Reference: ToCa (2410.05317); DuCa (2412.18911), whose other steps reuse the output of the
+    whole model instead.
+    """
+
+    share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    alternate: bool = False
+
+    def count(self, tokens: int, age: int) -> int:
+        """How many of so many tokens are computed, `age` steps after the newest computed step."""
+        rests = self.alternate and age % 2 == 0
+        return 0 if rests else int(self.share * tokens + 1e-9)  # 0.29 * 100 is below 29
+
+    def __str__(self) -> str:
+        options = [f"share={self.share:g}"] if self.share != 0.1 else []
+        options += ["alternate=true"] if self.alternate else []
+        return ":".join(filter(None, ["tokens", ",".join(options)]))
+
+
 def as_site(site: Any) -> Granularity:
     """A site in the one way that it is written, from its text or its object.
 
     Raises:
         OptionError: it is no site.
     """
-    if isinstance(site, Blocks):
+    if isinstance(site, (Blocks, Tokens)):
         return str(site)
     if isinstance(site, str):
         text = site.strip()
         if text in GRANULARITIES:
             return text
-        if (span := span_in(text)) is not None:
-            return str(span)
+        if (part := span_in(text) or tokens_in(text)) is not None:
+            return str(part)
     raise OptionError(
         f"{shortened(str(site))} is not known: write one of {', '.join(FORMS)}, such as block:2-5"
     )
@@ -82,6 +122,22 @@ def span_in(site: Granularity) -> Blocks | None:
     """
     found = SPAN.fullmatch(site)
     return None if found is None else Blocks(*map(int, found.groups()))
+
+
+def tokens_in(site: Granularity) -> Tokens | None:
+    """The choice of tokens that a site is; None where it is none.
+
+    Raises:
+        OptionError: an option is unknown, given twice or out of range.
+    """
+    name, _, text = site.partition(":")
+    if name != "tokens":
+        return None
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    options = [part.partition("=")[::2] for part in parts if "=" in part]
+    if len(dict(options)) < len(options):
+        raise OptionError(f"{site} sets an option twice: keep one")
+    return Tokens(*(part for part in parts if "=" not in part), **dict(options))
 
 
 def sites_in(text: str) -> tuple[str, ...]:

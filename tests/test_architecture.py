@@ -35,7 +35,7 @@ FLOORS = (
         "sampling.trajectory",
     ),
     ("schedule", "granularity", "engine.clock", "memory.shapes"),
-    ("predictor", "presets", "memory.without_data"),
+    ("predictor", "presets", "trunk", "memory.without_data"),
     ("adapter", "engine.branches", "engine.streams"),
     ("registry", "engine.stand_ins", "memory.twin"),
     ("engine.taps",),

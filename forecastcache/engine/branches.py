@@ -215,6 +215,10 @@ class CallRecorder(NamedTuple):
     def computing(self) -> bool:
         return self.decision.forecaster is None
 
+    @property
+    def age(self) -> int:
+        return self.decision.step.index - self.branch.steps[-1].index
+
     def observe(self, path: str, feature: Any) -> None:
         if not self.decision.step.is_last:
             self.branch.keep(self.decision.step, path, feature)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from forecastcache.adapter import Site
 from forecastcache.engine.streams import Stream, Streams, packed, residuals_of, with_residuals
@@ -17,6 +17,10 @@ class Recorder(Protocol):
     @property
     def computing(self) -> bool:
         """Whether this call of the model is computed."""
+
+    @property
+    def age(self) -> int:
+        """Number of steps since the newest computed one."""
 
     def observe(self, path: str, feature: Any) -> None:
         """Take note of the computed feature, a tensor or a nest of tensors, at a site."""
@@ -44,6 +48,7 @@ class CallUnderWay:
     Attributes:
         recorder: recorder of the call; None between calls.
         runs: how often a module has run in it, by path.
+        chosen: numbers of the tokens to compute, by the path of their score.
         given: what the first block of a span was given, by the name of its feature.
     """
 
@@ -51,11 +56,13 @@ class CallUnderWay:
         self.recorder: Recorder | None = None
         self.runs: dict[str, int] = {}
         self.given: dict[str, list[Stream]] = {}
+        self.chosen: dict[str, Tensor] = {}
 
     def end(self) -> None:
         """Let go of the call."""
         self.recorder = None
         self.given.clear()
+        self.chosen.clear()
 
     def name(self, path: str) -> str:
         """The name of a module's next feature: the path, with a number from the second run on."""
@@ -153,6 +160,63 @@ class _NothingTap(Tap):
         return Streams(self.module, self.site.streams).unchanged(args, kwargs)
 
 
+class _NormTap(Tap):
+    """A projection whose tokens have norms that are kept, of one channel."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        returned = self.module(*args, **kwargs)
+        if self._call.computing:
+            self._call.observe(self.site.path, returned.norm(dim=-1, keepdim=True))
+        return returned
+
+
+class _PartTap(Tap):
+    """A stand-in that deals with some of the tokens."""
+
+    def _chosen(self) -> Tensor:
+        """Numbers `(batch, count, 1)` of the tokens that are computed in this call, in order."""
+        site, known = self.site, self._under_way.chosen
+        if site.score not in known:
+            assert site.tokens is not None
+            scores = self._call.forecast(site.score)
+            count = site.tokens.count(scores.shape[1], self._call.age)
+            known[site.score] = scores.topk(count, dim=1, largest=False).indices.sort(1).values
+        return known[site.score]
+
+    def _of_chosen(self, tokens: Tensor) -> Tensor:
+        """The chosen ones of tokens `(batch, tokens, channels)`."""
+        return tokens.gather(1, self._chosen().expand(-1, -1, tokens.shape[2]))
+
+
+class _EntryTap(_PartTap):
+    def forward(self, tokens: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if not self._call.computing:
+            tokens = self._of_chosen(tokens)
+        return self.module(tokens, *args, **kwargs)
+
+
+class _BesideTap(_PartTap):
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        path = self.site.path
+        found = pass_output(path, self._call, self.module, args, kwargs)
+        return found if self._call.computing else self._of_chosen(found)
+
+
+class _TokensTap(_PartTap):
+    def forward(self, tokens: Tensor, *args: Any, **kwargs: Any) -> Any:
+        recorder, path = self._call, self.site.path
+        if recorder.computing:
+            return pass_output(path, recorder, self.module, (tokens, *args), kwargs)
+        found: Tensor = recorder.forecast(path)
+        chosen = self._chosen()
+        if chosen.shape[1] == 0:
+            return found
+        if not self.site.entered:
+            tokens = self._of_chosen(tokens)
+        computed = self.module(tokens, *args, **kwargs)
+        return found.scatter(1, chosen.expand_as(computed), computed.to(found.dtype))
+
+
 class Bypass(StandIn):
     """A block that returns what it was given, for the tail to replace."""
 
@@ -169,6 +233,10 @@ TAPS: dict[str, type[Tap]] = {
     "input": _InputTap,
     "residual": _ResidualTap,
     "nothing": _NothingTap,
+    "norm": _NormTap,
+    "entry": _EntryTap,
+    "beside": _BesideTap,
+    "tokens": _TokensTap,
 }
 
 

@@ -45,7 +45,9 @@ class Taps:
         self._under_way = CallUnderWay()
         self._taps: list[Tap] = []
         if not self._whole:
-            self._taps = [tap for site in sites for tap in self._of(model, site)]
+            taps = [tap for site in sites for tap in self._of(model, site)]
+            # What lies inside another module goes first, while that one is in its place.
+            self._taps = sorted(taps, key=lambda tap: -tap.place.path.count("."))
         self._bypassed: list[tuple[ModulePlace, nn.Module]] = []
         self._swapped: list[tuple[nn.Module, str, nn.Module]] = []
         for trunk in bypassed:

@@ -170,6 +170,7 @@ class _Stage:
 class _ShapeRecorder:
     def __init__(self) -> None:
         self.computing = True
+        self.age = 1
         self.features: dict[str, Any] = {}
 
     def observe(self, path: str, feature: Any) -> None:
