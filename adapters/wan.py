@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from forecastcache.adapter import Adapter, Trunk
+from forecastcache.adapter import Adapter, Tokenwise, Trunk
 from forecastcache.memory.input_size import InputSize
 
 
@@ -48,6 +48,7 @@ WAN = Adapter(
             path="blocks",
             streams=("hidden_states",),
             modules=("attn1", "attn2", "ffn"),
+            tokenwise=(Tokenwise("ffn", values="attn1.to_v"),),
         ),
     ),
     tail="norm_out",

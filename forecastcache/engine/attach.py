@@ -12,7 +12,7 @@ from forecastcache.engine.patch import active_patch
 from forecastcache.engine.run import SessionOptions
 from forecastcache.engine.session import Session
 from forecastcache.errors import AttachError, OptionError
-from forecastcache.granularity import Blocks, Granularity, as_site
+from forecastcache.granularity import Blocks, Granularity, Tokens, as_site
 from forecastcache.memory.budget import parse_budget
 from forecastcache.predictor import Predictor, depth_complaint
 from forecastcache.schedule import Schedule
@@ -26,7 +26,7 @@ def attach(
     schedule: Schedule | str,
     predictor: Predictor | str,
     *,
-    site: Granularity | Blocks = "output",
+    site: Granularity | Blocks | Tokens = "output",
     dtype: torch.dtype | None = None,
     offload: Literal["cpu"] | None = None,
     not_finite: Literal["raise", "recompute"] = "raise",
@@ -50,9 +50,10 @@ def attach(
         schedule: the choice of steps to compute: an object, or its spec such as `every:5`.
         predictor: the forecaster of the others: an object, or its spec such as `taylor:order=1`.
         site: the feature to forecast: the model's `output`, the `hidden` input of its final layer,
-            each `block`'s residual, each `module`'s output (attention, MLP), or what a span of
-            blocks such as `block:2-5` adds, while the other blocks run; `Blocks(2, 5)` says the
-            same.
+            each `block`'s residual or each `module`'s output (attention, MLP). Partly computed
+            are the forecast steps at `block:2-5` or `Blocks(2, 5)`, where the other blocks run,
+            and at `tokens:0.1` or `Tokens(0.1)`, where a tenth of the tokens run through each
+            MLP.
         dtype: storage dtype of the histories; None keeps the features' own.
         offload: `cpu` keeps the histories in (pinned) host memory.
         not_finite: the remedy for a forecast with NaN or infinity: `raise`, at the next computed
@@ -136,7 +137,7 @@ def _require_kinds(schedule: Any, predictor: Any) -> None:
         raise AttachError(complaint)
 
 
-def _site(site: Granularity | Blocks) -> Granularity:
+def _site(site: Granularity | Blocks | Tokens) -> Granularity:
     try:
         return as_site(site)
     except OptionError as error:

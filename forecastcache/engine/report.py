@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
@@ -74,18 +74,22 @@ class Report:
     @property
     def flops(self) -> int | None:
         """Operations of all calls of the model; None where the dry run failed."""
-        return self._flops(call.was_computed for call in self.calls)
+        if self.dry_runs is None:
+            return None
+        newest: dict[int, int] = {}  # computed step of each branch
+        total = 0
+        for call in self.calls:
+            if call.was_computed:
+                newest[call.branch] = call.step.index
+            total += self.dry_runs[call.shapes].flops(call.step.index - newest[call.branch])
+        return total
 
     @property
     def flops_plain(self) -> int | None:
         """Operations of the same calls, were they all computed."""
-        return self._flops(True for _ in self.calls)
-
-    def _flops(self, ran: Iterable[bool]) -> int | None:
         if self.dry_runs is None:
             return None
-        steps = zip((self.dry_runs[call.shapes] for call in self.calls), ran)
-        return sum(each.flops_computed if did else each.flops_forecast for each, did in steps)
+        return sum(self.dry_runs[call.shapes].flops_computed for call in self.calls)
 
     def seconds(self, was_computed: bool) -> float | None:
         """Median seconds of a computed or a forecast call; None if there was none."""

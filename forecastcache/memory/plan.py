@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from forecastcache.adapter import Adapter
 from forecastcache.errors import ForecastCacheError, PlanError
-from forecastcache.granularity import Blocks, Granularity, as_site, span_in
+from forecastcache.granularity import Blocks, Granularity, Tokens, as_site, span_in
 from forecastcache.memory.dry_run import kept_features, stored_bytes
 from forecastcache.memory.input_size import InputSize
 from forecastcache.memory.planned_call import planned_call
@@ -91,7 +91,7 @@ def plan_memory(
     size: InputSize = InputSize(),  # noqa: B008  # frozen
     *,
     depth: int,
-    site: Granularity | Blocks = "output",
+    site: Granularity | Blocks | Tokens = "output",
     guidance: bool | None = None,
     dtype: torch.dtype = torch.bfloat16,
     storage: torch.dtype | None = None,

@@ -20,7 +20,7 @@ from forecastcache.memory.shapes import in_dtype
 from forecastcache.predictors.reuse import Reuse
 from forecastcache.registry import adapter_for
 from forecastcache.schedule import Every, Listed
-from forecastcache.testing.partly_computed import check_a_span_rests, spans
+from forecastcache.testing.partly_computed import HALF, check_a_span_rests, check_no_tokens, spans
 from forecastcache.testing.requirement import require
 from forecastcache.testing.subject import (
     CLOSE,
@@ -38,7 +38,8 @@ def check_adapter(
 ) -> None:
     """Hold the adapter that serves `model` to its contract, at each of its sites.
 
-    Where it names a trunk, also at the span of all blocks but the last.
+    Where it names a trunk, also at the span of all blocks but the last; where it says which
+    modules treat tokens one by one, with none of them and half of them computed.
 
     The model is copied, once in float32 and once in bfloat16, and called some hundred times: give
     a small one, with random weights.
@@ -62,10 +63,12 @@ def check_adapter(
             cast = _callable([Subject(it, adapter, *given) for it in _in(dtype, model)], dtype)
             for site in adapter.granularities:
                 for check in CHECKS:
-                    check(cast, site)
+                    check(cast, HALF if site == "tokens" else site)
             for span in spans(cast):
                 for check in CHECKS_OF_A_SPAN:
                     check(cast, span)
+            if "tokens" in adapter.granularities:
+                check_no_tokens(cast)
 
 
 def _callable(subjects: Sequence[Subject], dtype: torch.dtype) -> Subject:
@@ -124,7 +127,7 @@ def _check_nothing_is_left(model: Subject, site: Granularity) -> None:
 
 def _check_forecast_steps_rest(model: Subject, site: Granularity) -> None:
     """A forecast step runs nothing at `output`, and no block at `hidden` and `block`."""
-    if site == "module":
+    if site not in ("output", "hidden", "block"):
         return
     with running(model, site) as count, model.attach(site):
         ran = []

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from forecastcache.granularity import Blocks, Granularity
+import torch
+
+from forecastcache.granularity import Blocks, Granularity, Tokens
 from forecastcache.testing.requirement import require
 from forecastcache.testing.subject import SCHEDULE, TIMES, Subject
 from forecastcache.testing.watched import running
+
+HALF = str(Tokens(0.5))
 
 
 def spans(model: Subject) -> list[Granularity]:
@@ -31,4 +35,21 @@ def check_a_span_rests(model: Subject, site: Granularity) -> None:
         not wrong,
         f"{model}, site {site!r}: a forecast step ran what it was to forecast, or left out what "
         f"was to run: {', '.join(wrong)}",
+    )
+
+
+def check_no_tokens(model: Subject) -> None:
+    """With no token computed, forecast steps are those of the `module` site; with half, others."""
+    found = []
+    for site in ("module", str(Tokens(0)), HALF):
+        with model.attach(site):
+            found.append(model.run({}))
+    module, none, half = found
+    require(
+        all(map(torch.equal, module, none)),
+        f"{model}, site 'tokens': with no token computed a run differs from site 'module'",
+    )
+    require(
+        not all(map(torch.equal, module, half)),
+        f"{model}, site 'tokens': with half of the tokens computed a run is that of site 'module'",
     )
