@@ -27,7 +27,7 @@ CONSISID = replace(
     name="consisid",
     models=("diffusers.ConsisIDTransformer3DModel",),
     trunk=(
-        *COGVIDEOX.trunk,
+        replace(COGVIDEOX.trunk[0], chained=False),
         Trunk(path="perceiver_cross_attention", streams=(None,), modules=("",)),
     ),
 )

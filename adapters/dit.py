@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from forecastcache.adapter import Adapter, Trunk
+from forecastcache.adapter import Adapter, Tokenwise, Trunk
 from forecastcache.adapters.layout import image_grid
 from forecastcache.errors import SizeError
 from forecastcache.memory.input_size import InputSize
@@ -30,6 +30,7 @@ DIT = Adapter(
             path="transformer_blocks",
             streams=("hidden_states",),
             modules=("attn1", "ff"),
+            tokenwise=(Tokenwise("ff", values="attn1.to_v"),),
         ),
     ),
     tail="norm_out",

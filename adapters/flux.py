@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from forecastcache.adapter import Adapter, Skip, Trunk
+from forecastcache.adapter import Adapter, Skip, Tokenwise, Trunk
 from forecastcache.adapters.layout import grid_of_ids, packed_sides
 from forecastcache.memory.input_size import InputSize
 
@@ -31,12 +31,19 @@ FLUX = Adapter(
             path="transformer_blocks",
             streams=("encoder_hidden_states", "hidden_states"),
             modules=("attn", "ff", "ff_context"),
+            tokenwise=(
+                Tokenwise("ff", values="attn.to_v"),
+                Tokenwise("ff_context", values="attn.add_v_proj"),
+            ),
         ),
         Trunk(
             path="single_transformer_blocks",
             streams=("encoder_hidden_states", "hidden_states"),
             modules=("proj_out",),
             skipped=(Skip("attn"), Skip("proj_mlp"), Skip("act_mlp")),
+            tokenwise=(
+                Tokenwise("proj_out", values="attn.to_v", entry="proj_mlp", beside=("attn",)),
+            ),
         ),
     ),
     tail="norm_out",

@@ -14,6 +14,7 @@ HUNYUAN_DIT = Adapter(
             path="blocks",
             streams=("hidden_states",),
             modules=("attn1", "attn2", "ff"),
+            chained=False,
         ),
     ),
     tail="norm_out",

@@ -10,11 +10,13 @@ LATTE = Adapter(
             path="transformer_blocks",
             streams=("hidden_states",),
             modules=("attn1", "attn2", "ff"),
+            chained=False,
         ),
         Trunk(
             path="temporal_transformer_blocks",
             streams=("hidden_states",),
             modules=("attn1", "ff"),
+            chained=False,
         ),
     ),
     tail="norm_out",

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from forecastcache.adapter import Adapter, Trunk
+from forecastcache.adapter import Adapter, Tokenwise, Trunk
 from forecastcache.adapters.layout import packed_sides
 from forecastcache.memory.input_size import InputSize
 
@@ -37,6 +37,10 @@ QWEN_IMAGE = Adapter(
             path="transformer_blocks",
             streams=("encoder_hidden_states", "hidden_states"),
             modules=("attn", "img_mlp", "txt_mlp"),
+            tokenwise=(
+                Tokenwise("img_mlp", values="attn.to_v"),
+                Tokenwise("txt_mlp", values="attn.add_v_proj"),
+            ),
         ),
     ),
     tail="norm_out",

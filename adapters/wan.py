@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from forecastcache.adapter import Adapter, Trunk
+from forecastcache.adapter import Adapter, Tokenwise, Trunk
 from forecastcache.memory.input_size import InputSize
 
 
@@ -48,6 +48,7 @@ WAN = Adapter(
             path="blocks",
             streams=("hidden_states",),
             modules=("attn1", "attn2", "ffn"),
+            tokenwise=(Tokenwise("ffn", values="attn1.to_v"),),
         ),
     ),
     tail="norm_out",
@@ -69,7 +70,7 @@ WAN_VACE = replace(
     name="wan-vace",
     models=("diffusers.WanVACETransformer3DModel",),
     trunk=(
-        *WAN.trunk,
+        replace(WAN.trunk[0], chained=False),
         # These make what is added after some blocks of the first list, and run before it.
         Trunk(
             path="vace_blocks",
@@ -85,7 +86,10 @@ WAN_ANIMATE = replace(
     name="wan-animate",
     models=("diffusers.WanAnimateTransformer3DModel",),
     # An attention to the face after some of the blocks.
-    trunk=(*WAN.trunk, Trunk(path="face_adapter", streams=(None,), modules=("",))),
+    trunk=(
+        replace(WAN.trunk[0], chained=False),
+        Trunk(path="face_adapter", streams=(None,), modules=("",)),
+    ),
     inputs=None,
 )
 

@@ -20,13 +20,13 @@ from torch import Tensor
 
 import forecastcache as fc
 from forecastcache import zoo
-from forecastcache.adapter import Granularity
 from forecastcache.calibration.calibration import Calibration
 from forecastcache.calibration.fits import decibels
 from forecastcache.calibration.offers import Loop
 from forecastcache.calibration.output_cache import OutputCache
 from forecastcache.calibration.schedule_search import search
 from forecastcache.engine.attach import denoisers
+from forecastcache.granularity import Granularity
 from forecastcache.predictor import Predictor
 from forecastcache.sampling.loading import load
 from forecastcache.sampling.request import Request

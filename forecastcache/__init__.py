@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from forecastcache import _moved as _moved
 from forecastcache import errors
 from forecastcache.accelerated.attach import attach
-from forecastcache.adapter import Adapter, Site, Skip, Trunk
+from forecastcache.adapter import Adapter, Site, Skip, Tokenwise, Trunk
 from forecastcache.config import Config
 from forecastcache.engine.attach import detach
 from forecastcache.engine.report import CallRecord, Report
 from forecastcache.engine.session import Session
 from forecastcache.errors import ForecastCacheError, ForecastCacheWarning
+from forecastcache.granularity import Blocks, Tokens
 from forecastcache.history import History
 from forecastcache.memory.input_size import InputSize
 from forecastcache.predictor import LinearPredictor, Predictor
@@ -106,6 +107,7 @@ __all__ = [
     "Bands",
     "Baseline",
     "Blend",
+    "Blocks",
     "Calibration",
     "CallRecord",
     "Config",
@@ -148,6 +150,8 @@ __all__ = [
     "Sweep",
     "Taylor",
     "TeaCache",
+    "Tokens",
+    "Tokenwise",
     "Trunk",
     "TwoAnchor",
     "VariableOrder",

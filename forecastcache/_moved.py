@@ -12,7 +12,7 @@ MOVED = {
     "accountant.rehearse": "memory.dry_run.dry_run",
     "arguments": "cli.args",
     "attachment": "engine.attach",
-    "branch": "engine.branches",
+    "branch": "engine.branch",
     "budget": "memory.budget",
     "calibration.artifact": "calibration.calibration",
     "calibration.between": "calibration.interpolate",

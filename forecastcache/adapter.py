@@ -3,76 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from operator import attrgetter
-from typing import Any, Literal, NamedTuple, get_args
+from itertools import groupby
+from typing import Any, Literal
 
 from torch import nn
 
 from forecastcache.errors import AttachError
+from forecastcache.granularity import GRANULARITIES, Blocks, Granularity, span_in, tokens_in
 from forecastcache.memory.input_size import InputSize
 from forecastcache.schedule import Signal
+from forecastcache.trunk import Site, Trunk
+from forecastcache.trunk import Skip as Skip
+from forecastcache.trunk import Tokenwise as Tokenwise
 
-Granularity = Literal["output", "hidden", "block", "module"]
-GRANULARITIES: tuple[Granularity, ...] = get_args(Granularity)
 ANY_MODEL = "*"
-
-
-@dataclass(frozen=True)
-class Site:
-    """A named place in a model whose tensors are forecast.
-
-    Attributes:
-        path: path of the module within the model; '' is the model itself.
-        feature: the tensor that is forecast there: the module's `output`, its first `input`, its
-            `residual` (what it returns less what it was given), or `nothing`, where another site
-            makes the module needless.
-        streams: the arguments whose change a residual is, in the order in which the module returns
-            them, None for a result that is the update of none and is forecast whole; for nothing,
-            the arguments that are returned instead, () for the first.
-        wide: for nothing, whether the argument is given the width of the module's output.
-    """
-
-    path: str
-    feature: Literal["output", "input", "residual", "nothing"]
-    streams: tuple[str | None, ...] = ()
-    wide: bool = False
-
-
-class Skip(NamedTuple):
-    """A module whose result only a forecast module reads, so that a forecast makes it needless.
-
-    Attributes:
-        path: path of the module within the block.
-        streams: arguments that are returned unchanged instead, () for the first alone.
-        wide: whether the first argument is given the width of a linear layer's output, one value
-            repeated at no cost, since the block splits what it is given.
-    """
-
-    path: str
-    streams: tuple[str, ...] = ()
-    wide: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trunk:
-    """One list of blocks that the model runs in turn.
-
-    Attributes:
-        path: path of the list within the model.
-        streams: arguments of a block that it returns updated, in the order it returns them; None
-            for a result that is the update of none.
-        modules: paths of the modules in a block whose outputs the `module` sites forecast, '' for
-            the block itself; those that are None in a block, as a configuration may have it, are
-            left out.
-        skipped: modules that need not run once these are forecast; None is left out likewise.
-    """
-
-    path: str
-    streams: tuple[str | None, ...]
-    modules: tuple[str, ...]
-    skipped: tuple[Skip, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,12 +69,13 @@ class Adapter:
 
     @property
     def granularities(self) -> tuple[Granularity, ...]:
-        """The values of `site=` that this adapter knows."""
+        """The values of `site=` that this adapter knows, without spans of blocks."""
         known: dict[Granularity, bool] = {
             "output": True,
             "hidden": self.tail is not None,
             "block": bool(self.trunk),
             "module": any(trunk.modules for trunk in self.trunk),
+            "tokens": any(trunk.tokenwise for trunk in self.trunk),
         }
         return tuple(name for name in GRANULARITIES if known[name])
 
@@ -140,9 +87,13 @@ class Adapter:
         """The sites of `model` at `granularity`, in the order the model comes to them.
 
         Raises:
-            AttachError: this adapter does not know the granularity.
+            AttachError: this adapter does not know the granularity, or the model has not all
+                blocks of a span.
         """
-        if granularity not in self.granularities:
+        span, tokens = span_in(granularity), tokens_in(granularity)
+        if span is not None and self.trunk:
+            return tuple(self._span(model, span))
+        if ("tokens" if tokens else granularity) not in self.granularities:
             raise AttachError(
                 f"{type(model).__name__} is served by the adapter {self.name!r}, which has no "
                 f"site {granularity!r}: write one of {', '.join(self.granularities)}, or register "
@@ -154,26 +105,34 @@ class Adapter:
             assert self.tail is not None
             tails = (self.tail,) if isinstance(self.tail, str) else self.tail
             return tuple(Site(path, "input") for path in tails)
-        blocks = [
+        blocks = self._blocks(model)
+        if granularity == "block":
+            return tuple(Site(path, "residual", trunk.streams) for trunk, path, _ in blocks)
+        found = [
+            site for trunk, path, block in blocks for site in trunk.sites_in(path, block, tokens)
+        ]
+        # A module that is left out is none that anything is kept of.
+        return tuple(sorted(found, key=lambda site: site.feature == "nothing"))
+
+    def _blocks(self, model: nn.Module) -> list[tuple[Trunk, str, nn.Module]]:
+        """The blocks of all trunks, with their paths."""
+        return [
             (trunk, f"{trunk.path}.{name}", block)
             for trunk in self.trunk
             for name, block in model.get_submodule(trunk.path).named_children()
         ]
-        if granularity == "block":
-            return tuple(Site(path, "residual", trunk.streams) for trunk, path, _ in blocks)
-        outputs = [
-            Site(f"{path}.{module}".removesuffix("."), "output")
-            for trunk, path, block in blocks
-            for module in trunk.modules
-            if not module or attrgetter(module)(block) is not None
-        ]
-        needless = [
-            Site(f"{path}.{skip.path}", "nothing", skip.streams, skip.wide)
-            for trunk, path, block in blocks
-            for skip in trunk.skipped
-            if attrgetter(skip.path)(block) is not None
-        ]
-        return (*outputs, *needless)
+
+    def _span(self, model: nn.Module, span: Blocks) -> Iterator[Site]:
+        """The sites of a span of blocks: one a trunk, where its blocks form a chain."""
+        blocks = self._blocks(model)
+        if span.last >= len(blocks):
+            raise AttachError(
+                f"{type(model).__name__} has {len(blocks)} blocks, numbered from 0, and {span} "
+                f"goes beyond them: write block:FIRST-LAST, with LAST at most {len(blocks) - 1}"
+            )
+        spanned = blocks[span.first : span.last + 1]
+        for trunk, group in groupby(spanned, key=lambda each: each[0]):
+            yield from trunk.span_of([path for _, path, _ in group])
 
     def signal_site(self, signal: Signal) -> Site:
         """Where in the model an adaptive schedule's signal is found.

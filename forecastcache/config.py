@@ -18,9 +18,9 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from forecastcache.adapter import Granularity
 from forecastcache.bounds import MOST, shortened
 from forecastcache.errors import ForecastCacheError, OptionError
+from forecastcache.granularity import SITE_SCHEMA, as_site
 from forecastcache.memory.budget import parse_budget
 from forecastcache.options import Options
 from forecastcache.predictor import Predictor
@@ -136,7 +136,7 @@ class Config(Options):
         PlainSerializer(_text),
         WithJsonSchema({"type": "predictor"}),
     ] = None
-    site: Granularity = "output"
+    site: Annotated[str, _in_words("site", as_site), SITE_SCHEMA] = "output"
     dtype: Annotated[
         torch.dtype | None,
         _in_words("dtype", _dtype),

@@ -103,7 +103,7 @@ def test_it_is_frozen_hashed_and_pickled():
             "line 3: Config: unknown option speed=5; it takes schedule",
         ),
         ("guard: 0\n", "line 1: Config: guard=0, but"),
-        ("schedule: every:5\npredictor: reuse\nsite: roof\n", "line 3: .*site='roof', but"),
+        ("schedule: every:5\npredictor: reuse\nsite: roof\n", "line 3: .*site: roof is not known"),
         ("schedule: every:5\npredictor: reuse\ndtype: int8\n", "line 3: .*'int8' is not known"),
         ("schedule: every:5\npredictor: reuse\nbudget: a lot\n", "line 3: .*budget='a lot' is no"),
         ("schedule: every:5\npredictor: 7\n", "line 2: .*7 is no predictor"),

@@ -15,7 +15,7 @@ from asked import DTYPE, Asked
 from subjects import flux, sample
 
 import forecastcache as fc
-from forecastcache.adapter import GRANULARITIES
+from forecastcache.granularity import GRANULARITIES
 from forecastcache.testing.host_reads import host_reads
 
 NEEDS = ("diffusers",)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 
-from forecastcache.adapter import Granularity
 from forecastcache.config import Config
 from forecastcache.engine.attach import attach as attach_parts
 from forecastcache.engine.session import Session
 from forecastcache.errors import OptionError
+from forecastcache.granularity import Blocks, Granularity, Tokens
 from forecastcache.predictor import Predictor
 from forecastcache.schedule import Schedule
 
@@ -25,7 +25,7 @@ def attach(
     schedule: Schedule | str,
     predictor: Predictor | str,
     *,
-    site: Granularity = "output",
+    site: Granularity | Blocks | Tokens = "output",
     dtype: torch.dtype | None = None,
     offload: Literal["cpu"] | None = None,
     not_finite: Literal["raise", "recompute"] = "raise",
@@ -94,8 +94,10 @@ def attach(
         psnr: latent PSNR to the plain run in dB, instead: the fewest steps that were rolled at it.
         options: the rest of the first signature above.
             `site` is the feature to forecast: the model's `output`, the `hidden` input of its
-            final layer, each `block`'s residual or each `module`'s output (attention, MLP); a
-            calibration has rows of the output.
+            final layer, each `block`'s residual or each `module`'s output (attention, MLP).
+            Partly computed are the forecast steps at `block:2-5` or `Blocks(2, 5)`, where the
+            other blocks run, and at `tokens:0.1` or `Tokens(0.1)`, where a tenth of the tokens
+            run through each MLP. A calibration has rows of the output.
             `dtype` is the storage dtype of the histories; None keeps the features' own.
             `offload="cpu"` keeps the histories in (pinned) host memory.
             `not_finite` is the remedy for a forecast with NaN or infinity: `raise`, at the next

@@ -11,6 +11,7 @@ from forecastcache.bounds import require_at_most, shortened, whole_number
 from forecastcache.cli.console import plainly_warned, quiet_libraries
 from forecastcache.cli.prompts import Prompt, read_prompts, require_said_once
 from forecastcache.errors import OptionError, UnknownNameError
+from forecastcache.granularity import Granularity, as_site
 from forecastcache.predictor import Predictor
 from forecastcache.schedule import Every, Schedule
 from forecastcache.spec import assignment, build, once, parse_predictor, parse_schedule
@@ -46,6 +47,14 @@ def schedule_from(spec: str | None, interval: int | None, first: int | None) -> 
     if interval is not None or first is not None:
         raise OptionError("--schedule says which steps: leave out --interval and --first")
     return parse_schedule(spec)
+
+
+def site_from(text: str) -> Granularity:
+    """The site of `--site`."""
+    try:
+        return as_site(text)
+    except OptionError as error:
+        raise OptionError(f"--site {error}") from None
 
 
 def steps_from(option: str, text: str) -> list[int]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forecastcache.adapter import GRANULARITIES, Granularity
-from forecastcache.cli.args import choose, predictor_from, schedule_from
+from forecastcache.cli.args import predictor_from, schedule_from, site_from
 from forecastcache.cli.console import plainly_warned, progress_bars
 from forecastcache.config import Config
 from forecastcache.errors import OptionError
+from forecastcache.granularity import Granularity
 from forecastcache.predictor import Predictor
 from forecastcache.predictors.reuse import Reuse
 from forecastcache.schedule import Every, Schedule, Warped
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 FORMULA = ("predictor", "order", "settings", "interval", "first", "schedule")
 GOALS = ("speedup", "computed", "psnr")
-SITES: dict[str, Any] = {name: name for name in GRANULARITIES}
 SAMPLES = 4  # to learn from
 COST = 4.0  # plain runs of them that a fit may take
 SEED = 1000  # of the first to learn from, beyond those of the pictures that are made
@@ -57,7 +56,7 @@ class Chosen:
     @property
     def name(self) -> str:
         """What files are called by."""
-        return f"{type(self.predictor).__name__.lower()}-{self.site}"
+        return f"{type(self.predictor).__name__.lower()}-{self.site}".replace(":", "-")
 
     def told(self) -> dict[str, Any]:
         """What was learned, and how it has done since; empty if nothing was learned."""
@@ -95,7 +94,7 @@ class Said:
         Raises:
             OptionError: two contradict each other, or one is out of range.
         """
-        site: Granularity = choose("site", self.site or "output", SITES)
+        site = site_from(self.site or "output")
         goal, chooser = self._goal(), next(iter(self._given(("calibration", *GOALS))), None)
         if self.config is not None:
             chosen = self._configured(self.config)

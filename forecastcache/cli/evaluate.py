@@ -38,6 +38,7 @@ from forecastcache.cli.options import (
 )
 from forecastcache.cli.outputs import require_folder
 from forecastcache.errors import OptionError
+from forecastcache.granularity import sites_in
 from forecastcache.zoo import usual_steps
 
 COUNT = 16  # samples where nothing says how many
@@ -74,7 +75,7 @@ def evaluate_command(
         "baselines": baseline,
         "calibration": calibration,
         "counts": numbers_from("computed", computed),
-        **({} if site is None else {"sites": site.split(",")}),
+        **({} if site is None else {"sites": sites_in(site)}),
     }
     require_folder("--out", out)
     fields = request_fields(steps, seed, count, classes, prompts, guidance_scale, size)

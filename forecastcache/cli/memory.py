@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forecastcache.adapter import GRANULARITIES, Granularity
 from forecastcache.bounds import MOST, shortened
-from forecastcache.cli.args import choose
+from forecastcache.cli.args import choose, site_from
 from forecastcache.cli.console import quiet_libraries
 from forecastcache.cli.depth import Depth, DepthOptions
 from forecastcache.cli.memory_table import print_footprint, print_plan
 from forecastcache.cli.options import DTYPES, CalibrationOption, JsonOption, OrderOption, SetOption
 from forecastcache.errors import BudgetError, OptionError
+from forecastcache.granularity import FORMS, Granularity
 from forecastcache.memory.budget import parse_budget
 from forecastcache.memory.footprint import Footprint, footprint
 from forecastcache.memory.input_size import InputSize
@@ -52,9 +52,7 @@ CountOption = Annotated[
         help="number of computed steps, by the calibration (a fifth)",
     ),
 ]  # fmt: skip
-PlannedSiteOption = Annotated[
-    str | None, typer.Option("--site", help=f"{', '.join(GRANULARITIES)} (all)")
-]
+PlannedSiteOption = Annotated[str | None, typer.Option("--site", help=f"{', '.join(FORMS)} (all)")]
 PlannedDtypeOption = Annotated[
     str | None, typer.Option("--dtype", help=f"{', '.join(DTYPES)} (bfloat16)")
 ]
@@ -102,7 +100,7 @@ def memory_command(
         return
     print_footprint(found, kept.of)
     if site is not None:
-        print_plan(found.cache(site))
+        print_plan(found.cache(found.shown[0]))
 
 
 def _planned(name: str, size: InputSize, kept: Depth, **options: Any) -> Footprint:
@@ -119,7 +117,7 @@ def _sites(site: str | None, calibration: str | None) -> list[Granularity] | Non
     """The sites asked for; a calibration has rows of the output alone."""
     if site is None:
         return None if calibration is None else ["output"]
-    return [choose("site", site, {name: name for name in GRANULARITIES})]
+    return [site_from(site)]
 
 
 def _dtype(option: str, name: str) -> torch.dtype:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from forecastcache.adapter import GRANULARITIES
 from forecastcache.bounds import MOST
+from forecastcache.granularity import FORMS
 
 DTYPES = {"float32": "float32", "bfloat16": "bfloat16", "float16": "float16"}
 DTYPES |= {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -20,9 +20,9 @@ OrderOption = Annotated[int | None, typer.Option(help="of the predictor, as --se
 SetOption = Annotated[
     Texts, typer.Option("--set", help="an option of the predictor: sigma=0.5; may be repeated")
 ]
-SiteOption = Annotated[str, typer.Option(help=", ".join(GRANULARITIES))]
+SiteOption = Annotated[str, typer.Option(help=", ".join(FORMS))]
 SiteOfRunOption = Annotated[
-    str | None, typer.Option("--site", help=f"{', '.join(GRANULARITIES)} (output)")
+    str | None, typer.Option("--site", help=f"{', '.join(FORMS)} (output)")
 ]
 DtypeOption = Annotated[str, typer.Option(help=", ".join(DTYPES))]
 StepsOption = Annotated[

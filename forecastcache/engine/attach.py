@@ -7,12 +7,12 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from forecastcache.adapter import GRANULARITIES, Granularity
 from forecastcache.engine.caller import denoisers_in
 from forecastcache.engine.patch import active_patch
-from forecastcache.engine.run import SessionOptions
 from forecastcache.engine.session import Session
-from forecastcache.errors import AttachError
+from forecastcache.engine.setting import SessionOptions
+from forecastcache.errors import AttachError, OptionError
+from forecastcache.granularity import Blocks, Granularity, Tokens, as_site
 from forecastcache.memory.budget import parse_budget
 from forecastcache.predictor import Predictor, depth_complaint
 from forecastcache.schedule import Schedule
@@ -26,7 +26,7 @@ def attach(
     schedule: Schedule | str,
     predictor: Predictor | str,
     *,
-    site: Granularity = "output",
+    site: Granularity | Blocks | Tokens = "output",
     dtype: torch.dtype | None = None,
     offload: Literal["cpu"] | None = None,
     not_finite: Literal["raise", "recompute"] = "raise",
@@ -50,7 +50,10 @@ def attach(
         schedule: the choice of steps to compute: an object, or its spec such as `every:5`.
         predictor: the forecaster of the others: an object, or its spec such as `taylor:order=1`.
         site: the feature to forecast: the model's `output`, the `hidden` input of its final layer,
-            each `block`'s residual or each `module`'s output (attention, MLP).
+            each `block`'s residual or each `module`'s output (attention, MLP). Partly computed
+            are the forecast steps at `block:2-5` or `Blocks(2, 5)`, where the other blocks run,
+            and at `tokens:0.1` or `Tokens(0.1)`, where a tenth of the tokens run through each
+            MLP.
         dtype: storage dtype of the histories; None keeps the features' own.
         offload: `cpu` keeps the histories in (pinned) host memory.
         not_finite: the remedy for a forecast with NaN or infinity: `raise`, at the next computed
@@ -69,7 +72,7 @@ def attach(
     schedule = parse_schedule(schedule) if isinstance(schedule, str) else schedule
     predictor = parse_predictor(predictor) if isinstance(predictor, str) else predictor
     _require_kinds(schedule, predictor)
-    _require("site", site, GRANULARITIES)
+    place = _site(site)
     _require("offload", offload, (None, "cpu"))
     _require("not_finite", not_finite, ("raise", "recompute"))
     _require("dtype", dtype, STORAGE_DTYPES)
@@ -82,7 +85,7 @@ def attach(
                 f"this {type(model).__name__} is attached already, to {patch.owner}: detach that "
                 "session first, or call forecastcache.detach(pipe) if its handle is lost"
             )
-    return Session(models, pipeline, schedule, predictor, site, options)
+    return Session(models, pipeline, schedule, predictor, place, options)
 
 
 def detach(target: Any) -> None:
@@ -132,6 +135,13 @@ def _require_kinds(schedule: Any, predictor: Any) -> None:
     complaint = depth_complaint(predictor)
     if complaint:
         raise AttachError(complaint)
+
+
+def _site(site: Granularity | Blocks | Tokens) -> Granularity:
+    try:
+        return as_site(site)
+    except OptionError as error:
+        raise AttachError(f"site: {error}") from None
 
 
 def _require(option: str, value: object, known: tuple[object, ...]) -> None:

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from forecastcache._util.nests import tensors_in
-from forecastcache.adapter import Adapter, Granularity, Site
+from forecastcache.adapter import Adapter, Site
 from forecastcache.engine.patch import Forward, Owner, Patch, is_compiled
 from forecastcache.engine.probe import Probe
-from forecastcache.engine.taps import Recorder, Taps
+from forecastcache.engine.stand_ins import Recorder
+from forecastcache.engine.taps import Taps
 from forecastcache.errors import AttachError
+from forecastcache.granularity import Granularity
 from forecastcache.history import is_feature
 from forecastcache.memory.autocast import autocast_on
 from forecastcache.schedule import Signal, not_asked_for

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
@@ -82,18 +82,22 @@ class Report:
 
         Looks that a schedule takes into the model are none of these; `evaluate` counts them.
         """
-        return self._flops(call.was_computed for call in self.calls)
+        if self.dry_runs is None:
+            return None
+        newest: dict[int, int] = {}  # computed step of each branch
+        total = 0
+        for call in self.calls:
+            if call.was_computed:
+                newest[call.branch] = call.step.index
+            total += self.dry_runs[call.shapes].flops(call.step.index - newest[call.branch])
+        return total
 
     @property
     def flops_plain(self) -> int | None:
         """Operations of the same calls, were they all computed."""
-        return self._flops(True for _ in self.calls)
-
-    def _flops(self, ran: Iterable[bool]) -> int | None:
         if self.dry_runs is None:
             return None
-        steps = zip((self.dry_runs[call.shapes] for call in self.calls), ran)
-        return sum(each.flops_computed if did else each.flops_forecast for each, did in steps)
+        return sum(self.dry_runs[call.shapes].flops_computed for call in self.calls)
 
     def seconds(self, was_computed: bool) -> float | None:
         """Median seconds of a computed or a forecast call; None if there was none."""
@@ -111,10 +115,11 @@ class Report:
             f"a computed call {_milliseconds(self.seconds(True))}, "
             f"a forecast call {_milliseconds(self.seconds(False))}",
             f"cache bytes {self.cache_bytes:,}, planned {self._planned()}",
-            *([] if self.remark is None else [self.remark]),
         ]
         if self.shown_bytes:
             lines.append(f"and {self.shown_bytes:,} bytes that the predictor is shown beside them")
+        if self.remark is not None:
+            lines.append(self.remark)
         return "\n".join(lines)
 
     def _planned(self) -> str:

@@ -3,72 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from forecastcache.adapter import Adapter, Granularity
 from forecastcache.engine.at_work import AtWork
-from forecastcache.engine.branches import Branch, Branches, CallRecorder, Decision
+from forecastcache.engine.branch import Branch, CallRecorder, Decision
+from forecastcache.engine.branches import Branches
 from forecastcache.engine.call import AttachedModel, ModelCall
 from forecastcache.engine.checked import ask, prepare, require_no_forecast_at_work
 from forecastcache.engine.clock import Clock, Position
 from forecastcache.engine.finite import FiniteCheck, is_finite
 from forecastcache.engine.patch import Forward
 from forecastcache.engine.report import CallRecord
+from forecastcache.engine.setting import Setting
 from forecastcache.errors import AttachError, NotFiniteError
 from forecastcache.history import Beside, History, is_feature
 from forecastcache.memory.accountant import Accountant
-from forecastcache.predictor import SEEN, Predictor
-from forecastcache.schedule import Schedule, State
+from forecastcache.predictor import SEEN
+from forecastcache.schedule import State
 from forecastcache.step import Step
-
-
-@dataclass(frozen=True)
-class SessionOptions:
-    """How a session keeps features and what it does about trouble; see `attach`."""
-
-    dtype: torch.dtype | None = None
-    offload: Literal["cpu"] | None = None
-    not_finite: Literal["raise", "recompute"] = "raise"
-    budget: int | None = None
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a session was attached with; the same in every thread."""
-
-    adapter: Adapter
-    schedule: Schedule
-    predictor: Predictor
-    site: Granularity
-    options: SessionOptions
-
-    @property
-    def spans_models(self) -> bool:
-        """Whether features of one model forecast those of another that takes over from it.
-
-        Outputs answer the same question. What lies inside two models is not comparable, neither
-        as features nor as signals that a schedule follows from step to step.
-        """
-        inside = (self.schedule.needs - {"output"}) | (self.predictor.needs & {"first_block"})
-        return self.site == "output" and not inside
-
-    def check_trajectory(self, total: int) -> None:
-        """Refuse a number of steps for which the schedule or the predictor is not made.
-
-        Raises:
-            ForecastCacheError: one of them is not.
-        """
-        if self.predictor.total is not None and total != self.predictor.total:
-            self.predictor.check(total, None)  # which names the number that its rows are for
-        self.schedule.check(total)
-        self.predictor.check(total, self.schedule.foreseen(total))
 
 
 class Run:
@@ -148,6 +105,7 @@ class Run:
             position = self._clock.advance(call.times, call.sample, caller)
             self._follow(position, call, caller or self._clock.pipeline)
             number, branch = self._enter_branch(position, call)
+            self._show(call, branch)
             decision = self._decide(position.step, branch, call)
             output, decision = self._carry_out(decision, branch, call)
             self._at_work.see(position.step, output)
@@ -224,6 +182,11 @@ class Run:
         read = self.setting.adapter.grid
         return None if read is None else read(call.by_name, call.model.config)
 
+    def _show(self, call: ModelCall, branch: Branch) -> None:
+        """Let a predictor that asks for it see the sample, or what the first block makes of it."""
+        for need, seen in branch.beside.items():
+            seen.now = call.sample if need == "latent" else call.look("first_block")
+
     def _decide(self, step: Step, branch: Branch, call: ModelCall) -> Decision:
         """Compute where the schedule says so or the history is too short, else forecast."""
         steps = branch.steps
@@ -259,8 +222,6 @@ class Run:
         """The output of a call, and what was done in the end: a forecast may be recomputed."""
         if decision.computes:
             self._require_finite()
-        for need, seen in branch.beside.items():
-            seen.now = call.sample if need == "latent" else call.look("first_block")
         output = call.make(CallRecorder(branch, decision, {}))
         if not decision.computes:
             if self.setting.options.not_finite == "raise":

@@ -7,7 +7,8 @@ import weakref
 
 from forecastcache.engine.call import AttachedModel
 from forecastcache.engine.caller import calling_pipeline
-from forecastcache.engine.run import Run, Setting
+from forecastcache.engine.run import Run
+from forecastcache.engine.setting import Setting
 
 
 class Runs:

@@ -9,14 +9,15 @@ from typing import Any
 
 from torch import nn
 
-from forecastcache.adapter import Adapter, Granularity
+from forecastcache.adapter import Adapter
 from forecastcache.engine.call import AttachedModel
 from forecastcache.engine.loop_end import LoopEnd
 from forecastcache.engine.patch import Forward
 from forecastcache.engine.report import CallRecord, Report
-from forecastcache.engine.run import SessionOptions, Setting
 from forecastcache.engine.runs import Runs
+from forecastcache.engine.setting import SessionOptions, Setting
 from forecastcache.errors import AttachError
+from forecastcache.granularity import Granularity
 from forecastcache.predictor import Predictor
 from forecastcache.registry import adapter_for
 from forecastcache.schedule import Schedule, Signal

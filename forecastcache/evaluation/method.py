@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from forecastcache.adapter import Granularity
 from forecastcache.calibration.identity import Identity
 from forecastcache.config import Config
 from forecastcache.engine.attach import attach
 from forecastcache.engine.session import Session
+from forecastcache.granularity import Granularity
 from forecastcache.predictor import Predictor
 from forecastcache.sampling.request import Request
 from forecastcache.schedule import Schedule

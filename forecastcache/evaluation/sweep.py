@@ -9,13 +9,13 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from forecastcache._util.strict_yaml import read_yaml
-from forecastcache.adapter import Granularity
 from forecastcache.baselines.baseline import baseline_method
 from forecastcache.bounds import MOST, require_at_most
 from forecastcache.calibration.calibration import Calibration
 from forecastcache.config import Config
 from forecastcache.errors import ForecastCacheError, OptionError
 from forecastcache.evaluation.method import Forecast, Method, Plain
+from forecastcache.granularity import AnySite, Granularity
 from forecastcache.predictor import Predictor
 from forecastcache.schedule import Schedule
 from forecastcache.spec import as_text, parse_predictor, parse_schedule
@@ -37,7 +37,7 @@ class Sweep(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     predictors: tuple[str, ...] = ()
     schedules: tuple[str, ...] = ()
-    sites: tuple[Granularity, ...] = ("output",)
+    sites: tuple[AnySite, ...] = ("output",)
     calibration: str | None = None
     counts: tuple[Annotated[int, Field(ge=1, le=MOST["steps"])], ...] = ()
     configs: tuple[str, ...] = ()

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from forecastcache._util.nests import tensors_in
-from forecastcache.adapter import Adapter, Granularity
+from forecastcache.adapter import Adapter
 from forecastcache.errors import BudgetError
+from forecastcache.granularity import Granularity
 from forecastcache.history import Beside, History
 from forecastcache.memory.autocast import Autocast, autocast_at
 from forecastcache.memory.budget import require_budget

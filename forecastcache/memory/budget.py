@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from forecastcache.adapter import Granularity
 from forecastcache.errors import BudgetError
+from forecastcache.granularity import Granularity
 from forecastcache.memory.dry_run import DryRun
 
 UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}

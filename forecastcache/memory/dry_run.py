@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from forecastcache.adapter import Adapter, Granularity
+from forecastcache.adapter import Adapter
 from forecastcache.engine.taps import Taps
 from forecastcache.errors import PlanError
+from forecastcache.granularity import Granularity, tokens_in
 from forecastcache.history import History, is_feature
 from forecastcache.memory.autocast import Autocast
 from forecastcache.memory.twin import twin_of
@@ -36,11 +37,21 @@ class DryRun:
         flops_computed: operations of a computed step as torch's FLOP counter counts them: matrix
             products, convolutions and attention, a multiplication and an addition each.
         flops_forecast: operations of a forecast step; the forecast itself is none of these.
+        flops_resting: operations of every second forecast step in a row, where it computes fewer
+            tokens than the others; None where all are alike.
     """
 
     sites: Mapping[str, tuple[Tensor, ...]]
     flops_computed: int
     flops_forecast: int
+    flops_resting: int | None = None
+
+    def flops(self, age: int) -> int:
+        """Operations of a step, so many steps after the newest computed one; 0 for that one."""
+        if age == 0:
+            return self.flops_computed
+        rests = self.flops_resting is not None and age % 2 == 0
+        return self.flops_resting if rests else self.flops_forecast
 
     def planned_bytes(self, depth: int, dtype: torch.dtype | None = None) -> int:
         """Bytes that one branch's histories of `depth` features hold, in `dtype` if given."""
@@ -96,7 +107,9 @@ def _with_every_answer(
         answers = waiting.pop()
         stage = _Stage(model, adapter, granularity, autocast, answers)
         try:
-            flops = [stage.flops(arguments, computing) for computing in (True, False)]
+            tokens = tokens_in(granularity)
+            ages = (0, 1, 2) if tokens and tokens.alternate else (0, 1)
+            flops = [stage.flops(arguments, age) for age in ages]
             found.append(DryRun(stage.recorder.sites, *flops))
         except (ValueError, AssertionError) as error:
             refusals.append(error)
@@ -116,7 +129,7 @@ def _sizes(each: DryRun) -> object:
         path: [(feature.shape, feature.dtype) for feature in features]
         for path, features in each.sites.items()
     }
-    return shapes, each.flops_computed, each.flops_forecast
+    return shapes, each.flops_computed, each.flops_forecast, each.flops_resting
 
 
 def kept_features(
@@ -151,25 +164,29 @@ class _Stage:
         self._twin = twin_of(model, adapter, self.without_data)
         self._taps = Taps.at(self._twin, adapter, granularity)
 
-    def step(self, arguments: Mapping[str, Any], computing: bool = True) -> None:
-        self.recorder.computing = computing
+    def step(self, arguments: Mapping[str, Any], age: int = 0) -> None:
+        self.recorder.age = age
         given = self.without_data.given(arguments)
         with self.without_data.at_work():
             self._taps.call(self._twin, self.recorder, self._twin.forward, (), given)
 
-    def flops(self, arguments: Mapping[str, Any], computing: bool) -> int:
+    def flops(self, arguments: Mapping[str, Any], age: int) -> int:
         # Imported here: it brings triton, for which commands that plan nothing need not wait.
         from torch.utils.flop_counter import FlopCounterMode
 
         with FlopCounterMode(display=False) as counter:
-            self.step(arguments, computing)
+            self.step(arguments, age)
         return int(counter.get_total_flops())
 
 
 class _ShapeRecorder:
     def __init__(self) -> None:
-        self.computing = True
+        self.age = 0
         self.features: dict[str, Any] = {}
+
+    @property
+    def computing(self) -> bool:
+        return self.age == 0
 
     def observe(self, path: str, feature: Any) -> None:
         self.features[path] = feature

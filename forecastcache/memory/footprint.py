@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from forecastcache.adapter import Granularity
+from forecastcache.granularity import Granularity
 from forecastcache.memory.activations import activation_bytes
 from forecastcache.memory.components import Component, components_of
 from forecastcache.memory.input_size import InputSize
@@ -154,7 +154,8 @@ def footprint(
         model: model as `planned_model` returns it.
         size: size of the samples that the pipeline will be asked for.
         depth: number of features kept a site.
-        sites: sites that are asked for; None for all that the adapter names.
+        sites: sites that are asked for; None for all that the adapter names. A span of blocks
+            is planned where it is asked for.
         guidance: whether each step has an unconditional half; None for the model's habit.
         dtype: dtype that the pipeline runs in.
         storage: dtype that histories are stored in; None keeps the features' own.
@@ -174,7 +175,7 @@ def footprint(
         plan_memory(
             model, size, depth=depth, site=site, guidance=guidance, dtype=dtype, storage=storage
         )
-        for site in adapter.granularities
+        for site in dict.fromkeys((*adapter.granularities, *(sites or ())))
     )
     components = components_of(model, dtype)
     unknown = [f"{it.name} ({it.kind}: {it.remark})" for it in components if it.bytes is None]

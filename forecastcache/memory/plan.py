@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from forecastcache.adapter import Adapter, Granularity
+from forecastcache.adapter import Adapter
 from forecastcache.errors import ForecastCacheError, PlanError
+from forecastcache.granularity import Blocks, Granularity, Tokens, as_site, span_in
 from forecastcache.memory.dry_run import kept_features, stored_bytes
 from forecastcache.memory.input_size import InputSize
 from forecastcache.memory.planned_call import planned_call
@@ -90,7 +91,7 @@ def plan_memory(
     size: InputSize = InputSize(),  # noqa: B008  # frozen
     *,
     depth: int,
-    site: Granularity = "output",
+    site: Granularity | Blocks | Tokens = "output",
     guidance: bool | None = None,
     dtype: torch.dtype = torch.bfloat16,
     storage: torch.dtype | None = None,
@@ -111,13 +112,17 @@ def plan_memory(
         UnknownNameError: no model has the name.
         PlanError: the model's adapter does not know how it is called.
         SizeError: the model cannot be asked for this size.
+        OptionError: the site is none.
         AttachError: its adapter does not know the site.
     """
+    site = as_site(site)
     model = planned_model(model) if isinstance(model, str) else model
     adapter = adapter_for(model)
     call = planned_call(model, adapter, size, guidance, dtype)
     nn.Module.to(model, dtype)  # diffusers' own warns of modules that matter for values only
-    with _one_block_a_kind(model, adapter) as stand_for:
+    # A span of blocks has one feature of them all, and is told by their numbers.
+    whole = span_in(site) is not None
+    with nullcontext({}) if whole else _one_block_a_kind(model, adapter) as stand_for:
         kept = _kept(model, adapter, site, call.arguments)
     sites = (
         SiteMemory(path, tuple(tuple(f.shape) for f in it), depth * stored_bytes(it, storage))

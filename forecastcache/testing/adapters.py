@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -13,13 +13,14 @@ import torch
 from torch import nn
 
 from forecastcache._util.nests import tensors_in
-from forecastcache.adapter import Granularity
 from forecastcache.engine.attach import attach
 from forecastcache.errors import AttachError, ConformanceError
+from forecastcache.granularity import Granularity
 from forecastcache.memory.shapes import in_dtype
 from forecastcache.predictors.reuse import Reuse
 from forecastcache.registry import adapter_for
 from forecastcache.schedule import Every, Listed
+from forecastcache.testing.partly_computed import HALF, check_a_span_rests, check_no_tokens, spans
 from forecastcache.testing.requirement import require
 from forecastcache.testing.subject import (
     CLOSE,
@@ -27,6 +28,7 @@ from forecastcache.testing.subject import (
     TIMES,
     Subject,
 )
+from forecastcache.testing.watched import running, traces
 
 DTYPES = (torch.float32, torch.bfloat16)
 
@@ -35,6 +37,9 @@ def check_adapter(
     model: nn.Module, arguments: Mapping[str, Any], other: Mapping[str, Any] | None = None
 ) -> None:
     """Hold the adapter that serves `model` to its contract, at each of its sites.
+
+    Where it names a trunk, also at the span of all blocks but the last; where it says which
+    modules treat tokens one by one, with none of them and half of them computed.
 
     The model is copied, once in float32 and once in bfloat16, and called some hundred times: give
     a small one, with random weights.
@@ -58,7 +63,12 @@ def check_adapter(
             cast = _callable([Subject(it, adapter, *given) for it in _in(dtype, model)], dtype)
             for site in adapter.granularities:
                 for check in CHECKS:
-                    check(cast, site)
+                    check(cast, HALF if site == "tokens" else site)
+            for span in spans(cast):
+                for check in CHECKS_OF_A_SPAN:
+                    check(cast, span)
+            if "tokens" in adapter.granularities:
+                check_no_tokens(cast)
 
 
 def _callable(subjects: Sequence[Subject], dtype: torch.dtype) -> Subject:
@@ -99,11 +109,11 @@ def _check_all_computed_is_identical(model: Subject, site: Granularity) -> None:
 
 def _check_nothing_is_left(model: Subject, site: Granularity) -> None:
     """After detach the model is as it was, also after a call that failed."""
-    before = _traces(model.module)
+    before = traces(model.module)
     with model.attach(site):
         model.run(*model.branches)
-        during = _traces(model.module)
-    after = _traces(model.module)
+        during = traces(model.module)
+    after = traces(model.module)
     require(after == before, f"{model}, site {site!r}: detach left traces: {before ^ after}")
     left = {trace for trace in during ^ before if trace != ("", "forward")}
     require(not left, f"{model}, site {site!r}: between calls the model holds {left}")
@@ -111,15 +121,15 @@ def _check_nothing_is_left(model: Subject, site: Granularity) -> None:
         with model.attach(site):
             model.module(nonsense=1)
     except Exception:
-        after = _traces(model.module)
+        after = traces(model.module)
     require(after == before, f"{model}, site {site!r}: a failed call left {before ^ after}")
 
 
 def _check_forecast_steps_rest(model: Subject, site: Granularity) -> None:
     """A forecast step runs nothing at `output`, and no block at `hidden` and `block`."""
-    if site == "module":
+    if site not in ("output", "hidden", "block"):
         return
-    with _counting(model, site) as count, model.attach(site):
+    with running(model, site) as count, model.attach(site):
         ran = []
         for time in TIMES:
             before = len(count)
@@ -236,33 +246,6 @@ def _check_life_of_a_session(model: Subject, site: Granularity) -> None:
     )
 
 
-def _traces(model: nn.Module) -> set[tuple[str, str]]:
-    """Which module stands where, and what lies on the instances."""
-    return {
-        (path, name)
-        for path, module in model.named_modules()
-        for name in (str(id(module)), *module.__dict__)
-    }
-
-
-@contextmanager
-def _counting(model: Subject, site: Granularity) -> Iterator[list[int]]:
-    """A list that grows with every block that runs, and at `output` with every child."""
-    calls: list[int] = []
-    trunks = [model.module.get_submodule(trunk.path) for trunk in model.adapter.trunk]
-    watched: Sequence[nn.Module] = (
-        list(model.module.children())
-        if site == "output"
-        else [block for trunk in trunks for block in trunk.children()]
-    )
-    handles = [module.register_forward_pre_hook(lambda *_: calls.append(1)) for module in watched]
-    try:
-        yield calls
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 CHECKS: tuple[Callable[[Subject, Granularity], None], ...] = (
     _check_all_computed_is_identical,
     _check_nothing_is_left,
@@ -271,5 +254,11 @@ CHECKS: tuple[Callable[[Subject, Granularity], None], ...] = (
     _check_forecasts_look_like_outputs,
     _check_branches_never_mix,
     _check_runs_start_afresh,
+    _check_life_of_a_session,
+)
+CHECKS_OF_A_SPAN = (
+    _check_all_computed_is_identical,
+    check_a_span_rests,
+    _check_forecasts_stand_for_what_they_replace,
     _check_life_of_a_session,
 )

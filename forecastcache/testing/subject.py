@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from forecastcache._util.nests import tensors_in
-from forecastcache.adapter import Adapter, Granularity
+from forecastcache.adapter import Adapter, Site
 from forecastcache.engine.attach import attach
 from forecastcache.engine.call import sample_in
 from forecastcache.engine.session import Session
 from forecastcache.errors import ConformanceError
+from forecastcache.granularity import Granularity
 from forecastcache.history import is_feature
 from forecastcache.predictors.taylor import Taylor
 from forecastcache.schedule import Every
@@ -81,6 +82,10 @@ class Subject:
         others = {name: tensors_in(it) for name, it in given.items() if name not in bare}
         nests = {name: tensors for name, tensors in others.items() if tensors}
         return sample_in(bare, nests, self.adapter.sample)
+
+    def sites(self, site: Granularity) -> tuple[Site, ...]:
+        """The places of a granularity in the model."""
+        return self.adapter.sites(self.module, site)
 
     def require_callable(self) -> None:
         """Go on if plain calls of each branch work."""
