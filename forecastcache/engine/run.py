@@ -18,6 +18,7 @@ from forecastcache.engine.clock import Clock, Position
 from forecastcache.engine.finite import FiniteCheck, is_finite
 from forecastcache.engine.patch import Forward
 from forecastcache.engine.report import CallRecord
+from forecastcache.engine.token_shards import agreed
 from forecastcache.errors import AttachError, NotFiniteError
 from forecastcache.history import History, is_feature
 from forecastcache.memory.accountant import Accountant
@@ -225,7 +226,10 @@ class Run:
         if call.model.probes:
             state.look = call.look
         schedule, predictor = self.setting.schedule, self._at_work.predictor
-        if ask(schedule, step, state) or len(steps) < predictor.minimum:
+        wanted = ask(schedule, step, state)
+        if call.model.probes:  # processes that share the tokens have seen different ones
+            wanted = agreed(call.model.present, wanted, call.sample.device)
+        if wanted or len(steps) < predictor.minimum:
             return Decision(step)
         self._at_work.settle(step)
         return Decision(step, prepare(self._at_work.predictor, steps, step))

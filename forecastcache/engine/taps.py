@@ -16,6 +16,7 @@ from torch import nn
 
 from forecastcache.adapter import Adapter, Granularity, Site, Trunk
 from forecastcache.engine.streams import Streams, packed, residuals_of, with_residuals
+from forecastcache.engine.token_shards import shard_of
 
 
 class Recorder(Protocol):
@@ -227,7 +228,7 @@ class _ResidualTap(_Tap):
         self._streams = Streams(module, site.streams)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        given = self._streams.read(args, kwargs)
+        given = self._streams.read(*shard_of(self.module, args, kwargs))
         if not self._call.computing:
             return packed(with_residuals(given, self._call.forecast(self.site.path)))
         returned = self.module(*args, **kwargs)
@@ -256,7 +257,7 @@ class _Bypass(_StandIn):
         self._streams = Streams(module, streams)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self._streams.unchanged(args, kwargs)
+        return self._streams.unchanged(*shard_of(self.module, args, kwargs))
 
 
 _TAPS: dict[str, type[_Tap]] = {

@@ -11,13 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from forecastcache.adapter import Adapter
+from forecastcache.engine.token_shards import PARALLEL, parallel_hooks
 from forecastcache.memory.without_data import WithoutData
 
 # What a session, accelerate and diffusers put on a module; some of it holds weights.
 HOOKS = {"forward", "_compiled_call_impl", "_old_forward", "_hf_hook", "_diffusers_hook"}
-
-PARALLEL = "_parallel_config"  # of a model in diffusers that is shared among processes
-CONTEXT_PARALLEL = ("cp_input", "cp_output")  # what its hooks are called
 
 
 def twin_of(model: nn.Module, adapter: Adapter, without_data: WithoutData) -> nn.Module:
@@ -58,10 +56,8 @@ def _share_tokens(module: nn.Module, twin: nn.Module) -> None:
     """Give a twin the hooks of context parallelism, by which it has the tokens of one rank."""
     from diffusers.hooks import HookRegistry
 
-    hooks = getattr(module, "_diffusers_hook", None)
-    for name, hook in () if hooks is None else hooks.hooks.items():
-        if name.startswith(CONTEXT_PARALLEL):
-            HookRegistry.check_if_exists_or_initialize(twin).register_hook(copy.copy(hook), name)
+    for name, hook in parallel_hooks(module):
+        HookRegistry.check_if_exists_or_initialize(twin).register_hook(copy.copy(hook), name)
 
 
 def _is_packed(linear: nn.Linear) -> bool:
