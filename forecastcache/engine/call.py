@@ -244,8 +244,8 @@ class AttachedModel:
         cache = type(getattr(model, "_cache_config", None)).__name__
         if self._inside and cache not in ("NoneType", *EXACT_CACHES):
             raise AttachError(
-                f"a cache of diffusers is on in {self.name} ({cache}), which skips or replaces what "
-                "would be seen and forecast inside: call disable_cache() first, or use "
+                f"a cache of diffusers is on in {self.name} ({cache}), which skips or replaces "
+                "what would be seen and forecast inside: call disable_cache() first, or use "
                 "site='output' with a schedule that does not look inside"
             )
 
