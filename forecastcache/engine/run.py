@@ -227,7 +227,7 @@ class Run:
             state.look = call.look
         schedule, predictor = self.setting.schedule, self._at_work.predictor
         wanted = ask(schedule, step, state)
-        if call.model.probes:  # processes that share the tokens have seen different ones
+        if call.model.probes:  # processes that share the model may have seen other numbers
             wanted = agreed(call.model.present, wanted, call.sample.device)
         if wanted or len(steps) < predictor.minimum:
             return Decision(step)

@@ -1,7 +1,8 @@
-"""Context parallelism as diffusers has it: each of several processes has a shard of the tokens.
+"""Models that diffusers shares among processes, by their tokens or by their weights.
 
-`enable_parallelism` puts hooks on a few modules: some cut what a module is given, one gathers the
-output. Nothing here communicates but `agreed`.
+Context parallelism puts hooks on a few modules: some cut what a module is given, so that each
+process has a shard of the tokens, and one gathers the output. Tensor parallelism leaves the tokens
+whole. Nothing here communicates but `agreed`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ CUTS, GATHERS = "cp_input", "cp_output"  # what the hooks' names begin with
 
 def shares_tokens(model: nn.Module) -> bool:
     """Whether several processes have a shard of the model's tokens each."""
-    return _context(model) is not None
+    return _part(model, "context_parallel_config") is not None
 
 
 def parallel_hooks(module: nn.Module) -> Iterator[tuple[str, Any]]:
@@ -38,16 +39,19 @@ def shard_of(module: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
 
 
 def agreed(model: nn.Module, wanted: bool, device: torch.device) -> bool:
-    """Whether any of the processes that share the model's tokens wants it."""
-    context = _context(model)
-    if context is None:
+    """Whether any of the processes that share the model wants it: all of them get one answer."""
+    context = _part(model, "context_parallel_config")
+    tensor = _part(model, "tensor_parallel_config")
+    if context is not None:
+        mesh = context._flattened_mesh
+    elif tensor is not None:
+        mesh = tensor._mesh
+    else:
         return wanted
     vote = torch.tensor(int(wanted), device=device)
-    distributed.all_reduce(
-        vote, distributed.ReduceOp.MAX, group=context._flattened_mesh.get_group()
-    )
+    distributed.all_reduce(vote, distributed.ReduceOp.MAX, group=mesh.get_group())
     return bool(vote)
 
 
-def _context(model: nn.Module) -> Any:
-    return getattr(getattr(model, PARALLEL, None), "context_parallel_config", None)
+def _part(model: nn.Module, name: str) -> Any:
+    return getattr(getattr(model, PARALLEL, None), name, None)
