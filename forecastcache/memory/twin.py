@@ -7,6 +7,7 @@ from collections import OrderedDict
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -28,8 +29,10 @@ def twin_of(model: nn.Module, adapter: Adapter, without_data: WithoutData) -> nn
     """
     # Attention of one rank by itself has the shapes of that among all, and waits for nobody.
     memo: dict[int, Any] = {id(getattr(model, PARALLEL, None)): None}
+    computed_in = _computed_in(model)
     for parameter in model.parameters():
         fake = without_data.like(parameter.data)
+        fake = fake.to(computed_in.get(id(parameter), fake.dtype))
         memo[id(parameter)] = nn.Parameter(fake, requires_grad=False)
     for buffer in model.buffers():
         memo[id(buffer)] = without_data.known(buffer)
@@ -50,6 +53,18 @@ def twin_of(model: nn.Module, adapter: Adapter, without_data: WithoutData) -> nn
         for module, other in zip(model.modules(), twin.modules(), strict=True):
             _share_tokens(module, other)
     return twin
+
+
+def _computed_in(model: nn.Module) -> dict[int, torch.dtype]:
+    """The dtypes of weights that diffusers casts for the time in which their layer runs."""
+    found: dict[int, torch.dtype] = {}
+    for module in model.modules():
+        hooks = getattr(module, "_diffusers_hook", None)
+        hook = None if hooks is None else hooks.hooks.get("layerwise_casting")
+        if hook is not None:
+            weights = (it for it in module.parameters() if it.is_floating_point())
+            found |= {id(it): hook.compute_dtype for it in weights}
+    return found
 
 
 def _share_tokens(module: nn.Module, twin: nn.Module) -> None:
