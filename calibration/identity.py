@@ -30,9 +30,17 @@ class Part(BaseModel):
 
     @classmethod
     def of(cls, thing: Any) -> Part:
-        """The identity of anything that has a diffusers config."""
+        """The identity of anything that has a diffusers config.
+
+        How weights are quantised is left to their fingerprint: quantised after loading, they
+        leave no mark in the configuration.
+        """
         config = dict(getattr(thing, "config", {}))
-        kept = {key: value for key, value in sorted(config.items()) if not key.startswith("_")}
+        kept = {
+            key: value
+            for key, value in sorted(config.items())
+            if not key.startswith("_") and key != "quantization_config"
+        }
         text = json.dumps(kept, sort_keys=True, default=str)
         return cls(
             name=type(thing).__name__, config=hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -32,6 +32,7 @@ FLOORS = (
         "memory.autocast",
         "memory.known_values",
         "engine.patch",
+        "engine.token_shards",
         "sampling.trajectory",
     ),
     ("schedule", "granularity", "engine.clock", "memory.shapes"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 COLUMNS = 1024  # sums that are taken of each tensor
 
@@ -21,16 +22,30 @@ def weights_fingerprint(*models: nn.Module) -> str | None:
     """A short name of the weights of some models; None where some are not in memory.
 
     Every number counts, rounded to bfloat16: models loaded in float32 and in bfloat16 have the
-    same fingerprint, on whatever device. It reads all weights once and copies few of them.
+    same fingerprint, on whatever device. It reads all weights once and copies few of them. Of
+    weights that are shared out among processes it is the same too, and all of them must ask.
     """
     found = sha256()
     for model in models:
         for name, tensor in model.named_parameters():
             if tensor.is_meta:
                 return None
-            sums = _sums(tensor.detach()).cpu().numpy()
-            found.update(f"{name} {tuple(tensor.shape)}".encode() + sums.tobytes())
+            found.update(f"{name} {tuple(tensor.shape)}".encode())
+            for part in _parts(tensor.detach()):
+                found.update(_sums(part).cpu().numpy().tobytes())
     return found.hexdigest()[:12]
+
+
+def _parts(tensor: Tensor) -> Iterator[Tensor]:
+    """The plain tensors that one consists of: codes and scales, where it is quantised."""
+    if hasattr(tensor, "full_tensor"):  # a shard of one: every process asks for all of it
+        tensor = tensor.full_tensor()
+    if is_traceable_wrapper_subclass(tensor):
+        names, _ = tensor.__tensor_flatten__()
+        for name in names:
+            yield from _parts(getattr(tensor, name))
+    else:
+        yield tensor
 
 
 def _sums(tensor: Tensor) -> Tensor:

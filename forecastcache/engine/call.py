@@ -19,11 +19,14 @@ from forecastcache.engine.patch import Forward, Owner, Patch, is_compiled
 from forecastcache.engine.probe import Probe
 from forecastcache.engine.stand_ins import Recorder
 from forecastcache.engine.taps import Taps
+from forecastcache.engine.token_shards import shares_tokens
 from forecastcache.errors import AttachError
 from forecastcache.granularity import Granularity
 from forecastcache.history import is_feature
 from forecastcache.memory.autocast import autocast_on
 from forecastcache.schedule import Signal, not_asked_for
+
+EXACT_CACHES = ("TextKVCacheConfig",)  # of diffusers: what they return is what would be computed
 
 
 class ModelCall(NamedTuple):
@@ -117,9 +120,11 @@ class AttachedModel:
         self.taps = Taps.at(model, adapter, site)
         places = {it: adapter.signal_site(it) for it in signals}
         self.probes = {signal: Probe(model, place) for signal, place in places.items()}
-        inside = self.probes or any(site.path for site in self.taps.sites)
-        self.turn: AbstractContextManager[Any] = RLock() if inside else nullcontext()
+        self._inside = bool(self.probes) or any(site.path for site in self.taps.sites)
+        self.turn: AbstractContextManager[Any] = RLock() if self._inside else nullcontext()
+        self._shares_tokens = shares_tokens(model)
         self._require_reach(model, [*self.taps.sites, *places.values()])
+        self._require_terms(model)
 
     @property
     def model(self) -> nn.Module | None:
@@ -165,8 +170,10 @@ class AttachedModel:
         """What a call with these arguments says.
 
         Raises:
-            AttachError: it brings no time or no tensor.
+            AttachError: it brings no time or no tensor, or something was switched on since
+                `attach` that has to be on before it, or not at all.
         """
+        self._require_terms(self.present)
         given = self._by_name(args, kwargs)
         times: list[Any] = []
         kinds: list[tuple[object, ...]] = []
@@ -227,6 +234,22 @@ class AttachedModel:
         samples = [tensor for tensor in nest if is_feature(tensor)] or nest
         alike = len(set(map(_kind, samples))) == 1
         return torch.stack(samples) if alike else samples[0]
+
+    def _require_terms(self, model: nn.Module) -> None:
+        """Refuse what else is on in the model, where the two would give wrong numbers."""
+        if shares_tokens(model) != self._shares_tokens:
+            raise AttachError(
+                f"enable_parallelism was called on {self.name} while it was attached, which puts "
+                "the session where each process has its own tokens: detach, call "
+                "enable_parallelism, then attach"
+            )
+        cache = type(getattr(model, "_cache_config", None)).__name__
+        if self._inside and cache not in ("NoneType", *EXACT_CACHES):
+            raise AttachError(
+                f"a cache of diffusers is on in {self.name} ({cache}), which skips or replaces "
+                "what would be seen and forecast inside: call disable_cache() first, or use "
+                "site='output' with a schedule that does not look inside"
+            )
 
     def _require_reach(self, model: nn.Module, sites: Sequence[Site]) -> None:
         """Refuse sites inside what is compiled: reaching them would break its graph."""

@@ -20,6 +20,7 @@ from forecastcache.engine.finite import FiniteCheck, is_finite
 from forecastcache.engine.patch import Forward
 from forecastcache.engine.report import CallRecord
 from forecastcache.engine.setting import Setting
+from forecastcache.engine.token_shards import agreed
 from forecastcache.errors import AttachError, NotFiniteError
 from forecastcache.history import Beside, History, is_feature
 from forecastcache.memory.accountant import Accountant
@@ -198,7 +199,10 @@ class Run:
         state.grid = partial(self._grid, call)
         state.forecast = partial(self._forecast_from, step, branch)
         schedule, predictor = self.setting.schedule, self._at_work.predictor
-        if ask(schedule, step, state) or len(steps) < predictor.minimum:
+        wanted = ask(schedule, step, state)
+        if call.model.probes:  # processes that share the model may have seen other numbers
+            wanted = agreed(call.model.present, wanted, call.sample.device)
+        if wanted or len(steps) < predictor.minimum:
             return Decision(step)
         self._at_work.settle(step)
         return Decision(step, prepare(self._at_work.predictor, steps, step))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from forecastcache.adapter import Site
 from forecastcache.engine.streams import Stream, Streams, packed, residuals_of, with_residuals
+from forecastcache.engine.token_shards import shard_of
 
 
 class Recorder(Protocol):
@@ -135,11 +136,11 @@ class _ResidualTap(Tap):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         recorder, name, spans = self._call, self.site.name, self._under_way.given
         if self._first:
-            spans[name] = self._streams.read(args, kwargs)
+            spans[name] = self._streams.read(*shard_of(self.module, args, kwargs))
         given = spans.pop(name) if self._last else []
         if not recorder.computing:
             if not self._last:
-                return self._streams.unchanged(args, kwargs)
+                return self._streams.unchanged(*shard_of(self.module, args, kwargs))
             return packed(with_residuals(given, recorder.forecast(name)))
         returned = self.module(*args, **kwargs)
         if self._last:
@@ -225,7 +226,7 @@ class Bypass(StandIn):
         self._streams = Streams(module, streams)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self._streams.unchanged(args, kwargs)
+        return self._streams.unchanged(*shard_of(self.module, args, kwargs))
 
 
 TAPS: dict[str, type[Tap]] = {

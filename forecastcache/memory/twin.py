@@ -7,17 +7,16 @@ from collections import OrderedDict
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from forecastcache.adapter import Adapter
+from forecastcache.engine.token_shards import PARALLEL, parallel_hooks
 from forecastcache.memory.without_data import WithoutData
 
 # What a session, accelerate and diffusers put on a module; some of it holds weights.
 HOOKS = {"forward", "_compiled_call_impl", "_old_forward", "_hf_hook", "_diffusers_hook"}
-
-PARALLEL = "_parallel_config"  # of a model in diffusers that is shared among processes
-CONTEXT_PARALLEL = ("cp_input", "cp_output")  # what its hooks are called
 
 
 def twin_of(model: nn.Module, adapter: Adapter, without_data: WithoutData) -> nn.Module:
@@ -30,8 +29,10 @@ def twin_of(model: nn.Module, adapter: Adapter, without_data: WithoutData) -> nn
     """
     # Attention of one rank by itself has the shapes of that among all, and waits for nobody.
     memo: dict[int, Any] = {id(getattr(model, PARALLEL, None)): None}
+    computed_in = _computed_in(model)
     for parameter in model.parameters():
         fake = without_data.like(parameter.data)
+        fake = fake.to(computed_in.get(id(parameter), fake.dtype))
         memo[id(parameter)] = nn.Parameter(fake, requires_grad=False)
     for buffer in model.buffers():
         memo[id(buffer)] = without_data.known(buffer)
@@ -54,14 +55,24 @@ def twin_of(model: nn.Module, adapter: Adapter, without_data: WithoutData) -> nn
     return twin
 
 
+def _computed_in(model: nn.Module) -> dict[int, torch.dtype]:
+    """The dtypes of weights that diffusers casts for the time in which their layer runs."""
+    found: dict[int, torch.dtype] = {}
+    for module in model.modules():
+        hooks = getattr(module, "_diffusers_hook", None)
+        hook = None if hooks is None else hooks.hooks.get("layerwise_casting")
+        if hook is not None:
+            weights = (it for it in module.parameters() if it.is_floating_point())
+            found |= {id(it): hook.compute_dtype for it in weights}
+    return found
+
+
 def _share_tokens(module: nn.Module, twin: nn.Module) -> None:
     """Give a twin the hooks of context parallelism, by which it has the tokens of one rank."""
     from diffusers.hooks import HookRegistry
 
-    hooks = getattr(module, "_diffusers_hook", None)
-    for name, hook in () if hooks is None else hooks.hooks.items():
-        if name.startswith(CONTEXT_PARALLEL):
-            HookRegistry.check_if_exists_or_initialize(twin).register_hook(copy.copy(hook), name)
+    for name, hook in parallel_hooks(module):
+        HookRegistry.check_if_exists_or_initialize(twin).register_hook(copy.copy(hook), name)
 
 
 def _is_packed(linear: nn.Linear) -> bool:

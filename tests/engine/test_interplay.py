@@ -18,7 +18,7 @@ from forecastcache.engine.patch import COMPILED
 from forecastcache.errors import AttachError
 
 from ..adapters.tiny import Tiny, make
-from ..conftest import SITES, make_pipeline, sample
+from ..conftest import SITES, fingerprint, make_pipeline, sample
 
 TIMES = torch.linspace(1, 0.3, 6)
 SCHEDULE, TAYLOR = fc.Every(3, first=2), fc.Taylor(order=1)
@@ -198,22 +198,70 @@ def test_group_offload(site, kind, first):
     if first == "attach":
         offload()
     assert same(run(tiny), expected)
+    require_planned(session)
     session.detach()
     assert same(run(tiny), plain)
 
 
+def require_planned(session: fc.Session) -> None:
+    report = session.report()
+    assert report.cache_bytes == report.cache_bytes_planned > 0, report.unplanned
+
+
+def require_by_hand(outputs: list[torch.Tensor], plain: list[torch.Tensor], atol: float) -> None:
+    """Forecasts at `output` are lines through the newest two computed outputs."""
+    for step, (a, b) in {2: (0, 1), 3: (0, 1), 5: (1, 4)}.items():
+        line = plain[b] + (plain[b] - plain[a]) * ((step - b) / (b - a))
+        torch.testing.assert_close(outputs[step], line, rtol=0, atol=atol)
+
+
 @pytest.mark.parametrize("site", SITES)
-def test_layerwise_casting(site):
-    tiny = make("flux")
-    tiny.model.enable_layerwise_casting(
-        storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.float32
-    )
+@pytest.mark.parametrize("first", ["casting", "attach"])
+def test_layerwise_casting(site, first):
+    def cast(tiny: Tiny) -> None:
+        tiny.model.enable_layerwise_casting(
+            storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.float32
+        )
+
+    tiny, bare = make("flux"), run(make("flux"))
+    if first == "casting":
+        cast(tiny)
+    before = fingerprint(tiny.model)
+    session = fc.attach(tiny.model, SCHEDULE, TAYLOR, site=site)
+    if first == "attach":
+        cast(tiny)
+    outputs = run(tiny)
+    require_planned(session)
+    session.detach()
+    if first == "casting":
+        assert fingerprint(tiny.model) == before
     plain = run(tiny)
+    assert not same(plain, bare)
+    assert not same(outputs, plain)
+    if site == "output":
+        require_by_hand(outputs, plain, atol=1e-5)  # sums in float32 of outputs of order 1
     with fc.attach(tiny.model, fc.Every(1), TAYLOR, site=site):
         assert same(run(tiny), plain)
-    outputs = forecast(tiny, site)
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_autocast(site):
+    tiny = make("flux")
+    before, bare = fingerprint(tiny.model), run(tiny)
+    with torch.autocast("cpu", torch.bfloat16):
+        plain = run(tiny)
+        with fc.attach(tiny.model, fc.Every(1), TAYLOR, site=site):
+            assert same(run(tiny), plain)
+        with fc.attach(tiny.model, SCHEDULE, TAYLOR, site=site) as session:
+            outputs = run(tiny)
+    require_planned(session)
+    assert not same(plain, bare)
     assert not same(outputs, plain)
-    assert all(output.isfinite().all() for output in outputs)
+    if site == "output":
+        # Half of the last place of bfloat16, at outputs of up to 4.
+        require_by_hand(outputs, plain, atol=2**-7)
+    assert fingerprint(tiny.model) == before
+    assert same(run(tiny), bare)
 
 
 def add_lora(tiny: Tiny) -> None:

@@ -29,9 +29,16 @@ def one_of_two(monkeypatch) -> Iterator[None]:
 
 @pytest.mark.filterwarnings("ignore:.*deprecated:FutureWarning")
 @pytest.mark.parametrize("site", SITES)
-def test_planned_is_measured_under_context_parallelism(site, one_of_two):
-    tiny = make("flux")
-    text = {"encoder_hidden_states": torch.randn(2, 6, 12), "txt_ids": torch.zeros(6, 3)}
+@pytest.mark.parametrize(
+    "name", ["flux", "wan", pytest.param("qwen_image", marks=pytest.mark.slow)]
+)
+def test_planned_is_measured_under_context_parallelism(name, site, one_of_two):
+    tiny = make(name)
+    text = {"encoder_hidden_states": torch.randn(2, 6, 12)}
+    if name == "flux":
+        text["txt_ids"] = torch.zeros(6, 3)
+    if name == "qwen_image":
+        text["encoder_hidden_states_mask"] = torch.ones(2, 6, dtype=torch.int64)
     call = {**tiny.arguments, **text, "timestep": torch.tensor([9.0, 9.0]), "return_dict": False}
     found = []
     for parallel in (False, True):

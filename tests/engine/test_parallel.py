@@ -1,0 +1,136 @@
+"""Processes that share a model by its tokens or its weights come to what one comes to.
+
+Two processes over gloo run diffusers' own context and tensor parallelism. A machine without an
+accelerator lacks three things for that, which `parallel_worker.fit_for_cpu` puts in: a number of
+devices, the name of the CPU among those that tensor parallelism takes, and, for a ring, attention
+that returns the logarithms of its sums.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..conftest import SITES
+from .parallel_worker import HOW
+
+ROOT = Path(__file__).parents[2]
+MODELS = {
+    "ulysses": ("flux", "wan", "qwen_image"),
+    "ring": ("flux", "wan", "qwen_image"),
+    "tensor": ("flux", "qwen_image"),
+}
+CLOSE = 1e-5  # sums over two parts in float32, of outputs of order 1
+CALLS, COMPUTED = 6, [0, 1, 4]
+LONGEST = 400  # seconds
+
+pytestmark = pytest.mark.slow
+
+
+def start(how: str, out: Path) -> list[dict[str, Any]]:
+    """What each of two processes found."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    group = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.engine.parallel_worker", how, out, *MODELS[how]],
+            cwd=ROOT,
+            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        said = [process.communicate(timeout=LONGEST)[1] for process in group]
+    finally:
+        for process in group:
+            process.kill()
+    assert [process.returncode for process in group] == [0, 0], "\n".join(said)
+    return [json.loads((out / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+@pytest.fixture(scope="module", params=HOW)
+def found(request, tmp_path_factory) -> tuple[str, list[dict[str, Any]]]:
+    return request.param, start(request.param, tmp_path_factory.mktemp(request.param))
+
+
+def each_model(found: tuple[str, list[dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
+    how, ranks = found
+    return [(name, rank[name]) for rank in ranks for name in MODELS[how]]
+
+
+def test_diffusers_itself_comes_to_what_one_process_does(found):
+    for name, model in each_model(found):
+        assert model["plain"] < CLOSE, name
+        assert sum(model["collectives"].values()) > 0, name
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_outputs_are_those_of_one_process(found, site):
+    for name, model in each_model(found):
+        at = model["sites"][site]
+        assert at["computed"] == COMPUTED, name
+        assert at["identical"], name
+        assert at["distance"] < CLOSE, name
+        assert model["detached"], name
+        assert model["restored"], name
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_planned_is_measured_on_each_rank(found, site):
+    shared = found[0] != "tensor" and site != "output"  # the output is gathered
+    for name, model in each_model(found):
+        at = model["sites"][site]
+        assert at["bytes"] == at["planned"], at["unplanned"]
+        assert at["bytes"] == (at["alone"] // 2 if shared else at["alone"]), name
+        assert at["planning"] == {}, name  # it asks nobody
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_nothing_passes_but_what_the_plain_model_passes(found, site):
+    """Computed steps pass what the plain model's do, forecast ones at `output` nothing at all."""
+    for name, model in each_model(found):
+        at, plain = model["sites"][site], model["collectives"]
+        assert at["all computed"] == plain, name
+        for operation, count in plain.items():
+            of_computed = count * len(COMPUTED) // CALLS
+            passed = at["collectives"].get(operation, 0)
+            assert passed == of_computed if site == "output" else passed >= of_computed, name
+        assert at["collectives"].keys() <= plain.keys(), name
+
+
+def test_a_schedule_that_looks_inside_decides_by_one_vote_a_call(found):
+    how, ranks = found
+    for name in MODELS[how]:
+        one, other = (rank[name]["adaptive"] for rank in ranks)
+        assert one == other, name
+        assert 1 < len(one["agreeing"]["computed"]) < CALLS, name
+        # The other rank, which never asks for anything, is taken along.
+        assert one["disagreeing"]["computed"] == [0, 2, 4], name
+        plain = ranks[0][name]["collectives"].get("c10d.allreduce_.default", 0)
+        assert plain == 0, name
+        assert one["agreeing"]["votes"] == one["disagreeing"]["votes"] == CALLS, name
+
+
+def test_weights_that_are_shared_out_have_their_fingerprint(found):
+    how, _ = found
+    for name, model in each_model(found):
+        # FLUX's fused projection is stored in another order by tensor parallelism.
+        assert model["same weights"] == ((how, name) != ("tensor", "flux")), name
+
+
+def test_sharing_the_tokens_of_an_attached_model_is_refused(found):
+    how, ranks = found
+    if how == "ulysses":
+        for rank in ranks:
+            assert "call enable_parallelism, then attach" in rank["too late"]
