@@ -211,7 +211,7 @@ class Run:
         grid = None
         if adapter.grid is not None and "grid" in predictor.needs:
             grid = adapter.grid(call.by_name, call.model.config)
-        beside = {
+        beside: dict[str, Beside] = {
             need: Beside(History(predictor.depth, options.dtype, options.offload))
             for need in sorted(predictor.needs & SEEN)
         }
