@@ -91,4 +91,5 @@ class MeanVelocity(Predictor):
         part = history.combine([-ahead, 1.0])
         wide = torch.promote_types(part.dtype, torch.float32)
         moved = x_s.to(part.device, wide) - x_r.to(part.device, wide)
-        return (part.to(wide) + ahead / (at_s - at_r) * moved).to(part.dtype)
+        forecast: Tensor = part.to(wide) + ahead / (at_s - at_r) * moved
+        return forecast.to(part.dtype)

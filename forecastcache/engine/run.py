@@ -167,7 +167,7 @@ class Run:
     def _new_branch(self, call: ModelCall) -> Branch:
         predictor, options = self.setting.predictor, self.setting.options
         grid = self._grid(call) if "grid" in predictor.needs else None
-        beside = {
+        beside: dict[str, Beside] = {
             need: Beside(History(predictor.depth, options.dtype, options.offload))
             for need in sorted(predictor.needs & SEEN)
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -92,51 +93,49 @@ def saturation() -> Outcome:
 def linear_form() -> Outcome:
     """Formulas as rows, beside rows of least squares over the same computed steps."""
     fitted = Ground(FLUX, 8, "calibration", CALIBRATION_SEED)
-    gram, computed, rows = (
-        Ground(FLUX, 8, pipe=fitted.pipe).gram(),
-        (0, 1, 2, *range(8, 50, 6)),
-        [],
-    )
+    gram, held_out = fitted.gram(), Ground(FLUX, 8, pipe=fitted.pipe).gram()
+    computed = Every(6, first=3).computed(50)
+    known = {t: [c for c in computed if c < t] for t in range(50) if t not in computed}
     formulas: tuple[LinearPredictor, ...] = (
         Reuse(), Taylor(1), Taylor(2), Newton(2), Hermite(2), BDF(2),
     )  # fmt: skip
-    targets = [t for t in range(3, 50) if t not in computed]
 
-    def error(row: Row) -> float:
-        missed: float = residual(gram, row) / gram[row.target, row.target]
-        return missed**0.5
+    def error(rows: Sequence[Row]) -> float:
+        misses = [residual(held_out, row) / held_out[row.target, row.target] for row in rows]
+        return float(np.sqrt(misses).mean())
 
-    for formula in formulas:
-        errors = []
-        for target in targets:
-            seen = [Step(c, 0.0, 50) for c in computed if c < target]
-            weights = formula.row(seen, Step(target, 0.0, 50)).tolist()
-            seen_at = tuple(step.index for step in seen)
-            errors.append(error(Row(target=target, computed=seen_at, weights=weights)))
-        rows.append({"row": str(formula), "relative_error": float(np.mean(errors))})
-    learned = [
-        error(open_loop_row(fitted.gram(), [c for c in computed if c < t], t)) for t in targets
-    ]
-    best = min(row["relative_error"] for row in rows)
-    rows.append({"row": "least squares", "relative_error": float(np.mean(learned))})
+    errors = {str(formula): error(_rows_of(formula, known)) for formula in formulas}
+    best = min(errors.values())
+    learned = error([open_loop_row(gram, seen, target) for target, seen in known.items()])
     reason = (
         f"every formula is a row, and rows of least squares miss held-out outputs by "
-        f"{np.mean(learned):.2%} on average, the best formula by {best:.2%}"
+        f"{learned:.2%} on average, the best formula by {best:.2%}"
     )
-    return Outcome(bool(np.mean(learned) < best), reason, rows)
+    errors["least squares"] = learned
+    figures = [{"row": name, "relative_error": error} for name, error in errors.items()]
+    return Outcome(learned < best, reason, figures)
+
+
+def _rows_of(formula: LinearPredictor, known: Mapping[int, Sequence[int]]) -> list[Row]:
+    """A formula's row for each step, over the computed steps that are known there."""
+    rows = []
+    for target, seen in known.items():
+        weights = formula.row([Step(c, 0.0, 50) for c in seen], Step(target, 0.0, 50)).tolist()
+        rows.append(Row(target=target, computed=tuple(seen), weights=tuple(weights)))
+    return rows
 
 
 def projection() -> Outcome:
     """How near outputs lie to the span of those before them."""
-    rows = []
+    shares = {}
     for model, count in ((FLUX, 4), (DIT, 4), (EMOJI, 2)):
         ground = Ground(model, count)
         features = np.stack([each.flatten().double().numpy() for each in ground.guided])
-        fidelity = trace_of(features).fidelity
-        rows.append({"model": model, "share_of_steps": float((fidelity > 0.95).mean())})
-    least = min(row["share_of_steps"] for row in rows)
+        shares[model] = float((trace_of(features).fidelity > 0.95).mean())
+    least = min(shares.values())
     reason = f"at {least:.0%} of the steps or more, where more than half is most"
-    return Outcome(least > 0.5, reason, rows)
+    figures = [{"model": model, "share_of_steps": share} for model, share in shares.items()]
+    return Outcome(least > 0.5, reason, figures)
 
 
 def few_prompts() -> Outcome:

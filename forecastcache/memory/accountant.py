@@ -95,7 +95,7 @@ class Accountant:
 
     def measure(self, branches: Iterable[Holder]) -> None:
         """Note what the branches hold."""
-        held, shown = [], []
+        held, shown = list[History](), list[History]()
         for each in branches:
             held += each.histories()
             shown += [it.past for it in each.beside.values()]

@@ -63,7 +63,7 @@ class Trial:
 
     def history(self, features: Sequence[Tensor]) -> History:
         """The history that holds `features`, one a step, and what is seen beside them."""
-        beside = {
+        beside: dict[str, Beside] = {
             need: Beside(History(self.predictor.depth)) for need in self.predictor.needs & SEEN
         }
         shown = self._latents(features), _probes(features)
