@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from forecastcache.adapter import Adapter
 from forecastcache.errors import ForecastCacheError, PlanError
-from forecastcache.granularity import Blocks, Granularity, Tokens, as_site, span_in
+from forecastcache.granularity import Blocks, Granularity, Tokens, span_in
 from forecastcache.memory.dry_run import kept_features, stored_bytes
 from forecastcache.memory.input_size import InputSize
 from forecastcache.memory.planned_call import planned_call
@@ -112,10 +112,9 @@ def plan_memory(
         UnknownNameError: no model has the name.
         PlanError: the model's adapter does not know how it is called.
         SizeError: the model cannot be asked for this size.
-        OptionError: the site is none.
         AttachError: its adapter does not know the site.
     """
-    site = as_site(site)
+    site = str(site)
     model = planned_model(model) if isinstance(model, str) else model
     adapter = adapter_for(model)
     call = planned_call(model, adapter, size, guidance, dtype)

@@ -29,6 +29,11 @@ INSIDE = {
     "flux2", "z_image", "chroma", "sd3", "qwen_image21", "hunyuan_image", "cogview4",
     "cogview3_plus", "lumina2", "pixart", "sana", "auraflow", "hunyuan_dit",
 }  # fmt: skip
+TOKENS = {
+    "dit", "flux", "qwen_image", "chroma", "bria", "bria_fibo", "longcat_image", "ovis_image",
+    "wan", "wan_vace", "wan_animate", "skyreels_v2", "chrono_edit", "helios", "anyflow",
+    "anyflow_far",
+}  # fmt: skip
 FEWER = {
     "sana_wm_refiner": ("output", "block", "module"),  # it asks how many blocks it has
     "lumina_next_dit": ("output", "hidden", "block"),
@@ -72,6 +77,7 @@ def conforms_in(dtype: torch.dtype, name: str, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(adapters, "DTYPES", (dtype,))
     tiny = make(name)
     sites = SITES if name in INSIDE else FEWER.get(name, ("output",))
+    sites += ("tokens",) * (name in TOKENS)
     assert adapter_for(tiny.model).granularities == sites
     check_adapter(tiny.model, tiny.arguments, other_conditions(tiny))
 
