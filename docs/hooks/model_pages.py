@@ -60,11 +60,8 @@ def model_page(name: str) -> str:
     return "\n\n".join(
         [
             f"# `{name}`",
-            *(
-                ARXIV.sub(r"[\g<0>](https://arxiv.org/abs/\g<0>)", text)
-                for text in (first, *cited)
-            ),
-            record_facts(name),
+            *(ARXIV.sub(LINK, text) for text in (first, *cited)),
+            f"Serves {_listed(record.models)}. {tested(name)}",
             f"## Sites\n\n{_sites(record)}",
             f"## Settings to begin with\n\n{SETTINGS}",
             f"## Guidance\n\n{GUIDANCE[record.guidance]}",
