@@ -67,12 +67,14 @@ class Trunk:
             the block itself; those that are None in a block, as a configuration may have it, are
             left out.
         skipped: modules that need not run once these are forecast; None is left out likewise.
+        optional: whether a configuration may leave the list out.
     """
 
     path: str
     streams: tuple[str | None, ...]
     modules: tuple[str, ...]
     skipped: tuple[Skip, ...] = ()
+    optional: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +107,8 @@ class Adapter:
         trim: drops the padding that the model masks out, so that shapes match the run: from a
             call's arguments to those that change.
         shared: names of the arguments that all samples of a batch have in common.
+        chunked: whether the model's pipelines make a video chunk by chunk, each in a run of the
+            scheduler, and note the steps of all chunks together as their number of steps.
     """
 
     name: str
@@ -120,6 +124,7 @@ class Adapter:
     without_data: Callable[[nn.Module], None] | None = None
     trim: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
     shared: tuple[str, ...] = ()
+    chunked: bool = False
 
     @property
     def granularities(self) -> tuple[Granularity, ...]:
@@ -140,7 +145,7 @@ class Adapter:
         """The sites of `model` at `granularity`, in the order the model comes to them.
 
         Raises:
-            AttachError: this adapter does not know the granularity.
+            AttachError: this adapter does not know the granularity, or names what the model lacks.
         """
         if granularity not in self.granularities:
             raise AttachError(
@@ -156,24 +161,57 @@ class Adapter:
             return tuple(Site(path, "input") for path in tails)
         blocks = [
             (trunk, f"{trunk.path}.{name}", block)
-            for trunk in self.trunk
+            for trunk in self.trunks(model)
             for name, block in model.get_submodule(trunk.path).named_children()
         ]
+        if not blocks:
+            raise AttachError(f"{type(model).__name__} has no blocks: use site='output'")
         if granularity == "block":
             return tuple(Site(path, "residual", trunk.streams) for trunk, path, _ in blocks)
         outputs = [
             Site(f"{path}.{module}".removesuffix("."), "output")
             for trunk, path, block in blocks
             for module in trunk.modules
-            if not module or attrgetter(module)(block) is not None
+            if not module or self._inside(path, block, module) is not None
         ]
         needless = [
             Site(f"{path}.{skip.path}", "nothing", skip.streams, skip.wide)
             for trunk, path, block in blocks
             for skip in trunk.skipped
-            if attrgetter(skip.path)(block) is not None
+            if self._inside(path, block, skip.path) is not None
         ]
         return (*outputs, *needless)
+
+    def trunks(self, model: nn.Module) -> tuple[Trunk, ...]:
+        """The block lists that `model` has.
+
+        Raises:
+            AttachError: it lacks one that is not optional.
+        """
+        known = {path: module for path, module in model.named_modules() if path}
+        for trunk in self.trunk:
+            if trunk.path not in known and not trunk.optional:
+                lists = [path for path, it in known.items() if isinstance(it, nn.ModuleList)]
+                lists = [
+                    path for path in lists if not path.startswith(tuple(f"{it}." for it in lists))
+                ]
+                raise AttachError(
+                    f"the adapter {self.name!r} names the blocks {trunk.path!r}, which "
+                    f"{type(model).__name__} does not have: write one of its lists "
+                    f"({', '.join(outer) or 'there are none'}) as the Trunk's path, or "
+                    "optional=True where a configuration may leave it out"
+                )
+        return tuple(trunk for trunk in self.trunk if trunk.path in known)
+
+    def _inside(self, path: str, block: nn.Module, module: str) -> Any:
+        try:
+            return attrgetter(module)(block)
+        except AttributeError:
+            parts = ", ".join(name for name, _ in block.named_children())
+            raise AttachError(
+                f"the adapter {self.name!r} names the module {module!r}, which {path} does not "
+                f"have: write what a {type(block).__name__} has ({parts})"
+            ) from None
 
     def signal_site(self, signal: Signal) -> Site:
         """Where in the model an adaptive schedule's signal is found.

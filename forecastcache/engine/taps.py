@@ -16,6 +16,7 @@ from torch import nn
 
 from forecastcache.adapter import Adapter, Granularity, Site, Trunk
 from forecastcache.engine.streams import Streams, packed, residuals_of, with_residuals
+from forecastcache.errors import AttachError
 
 
 class Recorder(Protocol):
@@ -61,10 +62,10 @@ class Taps:
         """The stand-ins for the sites of one granularity.
 
         Raises:
-            AttachError: the adapter does not know the granularity.
+            AttachError: the adapter does not know the granularity, or names what the model lacks.
         """
         sites = adapter.sites(model, granularity)
-        return cls(model, sites, adapter.trunk if granularity == "hidden" else ())
+        return cls(model, sites, adapter.trunks(model) if granularity == "hidden" else ())
 
     def call(
         self,
@@ -97,7 +98,15 @@ class Taps:
         self._taps, self._bypassed, self._swapped = [], [], []
 
     def _tap(self, model: nn.Module, site: Site) -> _Tap:
-        return _TAPS[site.feature](model.get_submodule(site.path), site, self._under_way)
+        try:
+            module = model.get_submodule(site.path)
+        except AttributeError:
+            parts = ", ".join(name for name, _ in model.named_children())
+            raise AttachError(
+                f"the adapter names the module {site.path!r}, which {type(model).__name__} lacks: "
+                f"write the path of one that it has, which begins with one of {parts}"
+            ) from None
+        return _TAPS[site.feature](module, site, self._under_way)
 
     def _stand_in(self, model: nn.Module, recorder: Recorder) -> None:
         self._under_way.recorder = recorder

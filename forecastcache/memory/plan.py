@@ -147,7 +147,7 @@ def _one_block_a_kind(model: nn.Module, adapter: Adapter) -> Iterator[dict[str, 
     Yields the path of each block kept, with the paths of the blocks that it stands for.
     """
     stand_for: dict[str, list[str]] = {}
-    whole = {trunk.path: model.get_submodule(trunk.path) for trunk in adapter.trunk}
+    whole = {trunk.path: model.get_submodule(trunk.path) for trunk in adapter.trunks(model)}
     for trunk, blocks in whole.items():
         kinds: dict[object, tuple[nn.Module, list[str]]] = {}
         for name, block in blocks.named_children():

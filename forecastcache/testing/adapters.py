@@ -21,6 +21,7 @@ from forecastcache.predictors.reuse import Reuse
 from forecastcache.registry import adapter_for
 from forecastcache.schedule import Every, Listed
 from forecastcache.testing.requirement import require
+from forecastcache.testing.stream_order import check_stream_order
 from forecastcache.testing.subject import (
     CLOSE,
     SCHEDULE,
@@ -56,6 +57,7 @@ def check_adapter(
         given = in_dtype(dict(arguments), dtype), in_dtype(other and dict(other), dtype)
         with torch.no_grad():
             cast = _callable([Subject(it, adapter, *given) for it in _in(dtype, model)], dtype)
+            check_stream_order(cast)
             for site in adapter.granularities:
                 for check in CHECKS:
                     check(cast, site)
@@ -249,7 +251,8 @@ def _traces(model: nn.Module) -> set[tuple[str, str]]:
 def _counting(model: Subject, site: Granularity) -> Iterator[list[int]]:
     """A list that grows with every block that runs, and at `output` with every child."""
     calls: list[int] = []
-    trunks = [model.module.get_submodule(trunk.path) for trunk in model.adapter.trunk]
+    paths = [trunk.path for trunk in model.adapter.trunks(model.module)]
+    trunks = [model.module.get_submodule(path) for path in paths]
     watched: Sequence[nn.Module] = (
         list(model.module.children())
         if site == "output"
