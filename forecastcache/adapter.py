@@ -192,9 +192,7 @@ class Adapter:
         for trunk in self.trunk:
             if trunk.path not in known and not trunk.optional:
                 lists = [path for path, it in known.items() if isinstance(it, nn.ModuleList)]
-                lists = [
-                    path for path in lists if not path.startswith(tuple(f"{it}." for it in lists))
-                ]
+                outer = [it for it in lists if not any(it.startswith(f"{o}.") for o in lists)]
                 raise AttachError(
                     f"the adapter {self.name!r} names the blocks {trunk.path!r}, which "
                     f"{type(model).__name__} does not have: write one of its lists "
