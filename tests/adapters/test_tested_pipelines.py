@@ -14,6 +14,7 @@ from forecastcache.registry import adapter_for
 
 from . import test_experts, test_more_pipelines, test_odd_calls
 from .more_pipelines_image import flux2_klein_with_kept_keys
+from .more_pipelines_newer_video import anyflow_by_chunks
 from .pipelines import PIPELINES
 
 TABLE = Path(__file__).parents[2] / "docs" / "hooks" / "tested_pipelines.json"
@@ -21,8 +22,9 @@ TABLE = Path(__file__).parents[2] / "docs" / "hooks" / "tested_pipelines.json"
 
 def in_tests() -> Iterator[tuple[Any, list[nn.Module]]]:
     """Every pipeline of these folders' tests, with the models that are attached to."""
-    stock = [*PIPELINES.values(), *test_more_pipelines.CASES.values(), flux2_klein_with_kept_keys]
-    for make in (*stock, *test_experts.OF_TWO.values()):
+    apart = flux2_klein_with_kept_keys, anyflow_by_chunks
+    stock = [*PIPELINES.values(), *test_more_pipelines.CASES.values()]
+    for make in (*stock, *apart, *test_experts.OF_TWO.values()):
         case = make()
         yield case.pipe, case.models
     for make_odd in test_odd_calls.CASES:
