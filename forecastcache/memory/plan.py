@@ -15,7 +15,7 @@ from forecastcache.adapter import Adapter, Granularity
 from forecastcache.errors import ForecastCacheError, PlanError
 from forecastcache.memory.dry_run import kept_features, stored_bytes
 from forecastcache.memory.input_size import InputSize
-from forecastcache.memory.planned_call import planned_call
+from forecastcache.memory.planned_call import PlannedCall, planned_call
 from forecastcache.memory.planned_model import planned_model
 from forecastcache.registry import adapter_for
 
@@ -114,16 +114,39 @@ def plan_memory(
         AttachError: its adapter does not know the site.
     """
     model = planned_model(model) if isinstance(model, str) else model
+    call = planned_call(model, adapter_for(model), size, guidance, dtype)
+    return plan_of_call(model, call, depth=depth, site=site, storage=storage)
+
+
+def plan_of_call(
+    model: nn.Module,
+    call: PlannedCall,
+    *,
+    depth: int,
+    site: Granularity,
+    storage: torch.dtype | None,
+) -> MemoryPlan:
+    """What histories of `depth` features will hold, from a call that is planned already.
+
+    Args:
+        model: model on the meta device.
+        call: call of the model.
+        depth: number of features kept a site.
+        site: granularity of the sites.
+        storage: dtype that histories are stored in; None keeps the features' own.
+
+    Raises:
+        PlanError: the model cannot be called at this size.
+        AttachError: its adapter does not know the site.
+    """
     adapter = adapter_for(model)
-    call = planned_call(model, adapter, size, guidance, dtype)
-    nn.Module.to(model, dtype)  # diffusers' own warns of modules that matter for values only
     with _one_block_a_kind(model, adapter) as stand_for:
         kept = _kept(model, adapter, site, call.arguments)
     sites = (
         SiteMemory(path, tuple(tuple(f.shape) for f in it), depth * stored_bytes(it, storage))
         for path, it in _spread(kept, stand_for).items()
     )
-    stored = str(storage or dtype).removeprefix("torch.")
+    stored = str(storage or call.dtype).removeprefix("torch.")
     return MemoryPlan(type(model).__name__, site, depth, call.branches, stored, tuple(sites))
 
 
