@@ -79,9 +79,9 @@ def test_of_two_models_in_turn_the_larger_one_is_active(tmp_path):
         case.pipe.save_pretrained(tmp_path)
         return planned(str(tmp_path), InputSize(32, 48, 9))
 
-    small, large = planned_with(24, 24), planned_with(96, 96)
+    small, large = planned_with(24, 24), planned_with(4096, 4096)
     assert small.activations < large.activations
-    for either in (planned_with(24, 96), planned_with(96, 24)):
+    for either in (planned_with(24, 4096), planned_with(4096, 24)):
         assert either.activations == large.activations
         assert small.weights < either.weights < large.weights
     config = tmp_path / "transformer_2" / "config.json"
