@@ -77,6 +77,7 @@ BLOCKS = {
     "hidream-i1": ["double_stream_blocks", "single_stream_blocks"],
     "hunyuanvideo": ["transformer_blocks", "single_transformer_blocks"],
     "qwen-image": ["transformer_blocks"],
+    "qwen-image-edit-2511": ["transformer_blocks"],
     "sd3.5-large": ["transformer_blocks"],
     "wan2.1-1.3b": ["blocks"],
     "wan2.1-14b": ["blocks"],
