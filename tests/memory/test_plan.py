@@ -138,6 +138,11 @@ def test_a_zoo_model_is_planned_with_the_factor_of_its_own_autoencoder(name, sit
     assert planned.total_bytes == session.report().cache_bytes
 
 
+def test_a_model_that_edits_has_a_picture_of_a_megapixel_to_look_at():
+    planned = plan("qwen-image-edit-2511", InputSize(512, 768), depth=1)
+    assert planned.sites[0].shapes == ((1, 32 * 48 + 64 * 64, 64),)
+
+
 def test_pixels_of_a_latent_may_be_given_and_are_else_as_published():
     half = InputSize(height=512, width=512, latent_pixels=4)
     assert planned_bytes("flux.1-dev", half) == planned_bytes("flux.1-dev")
