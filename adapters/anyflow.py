@@ -1,8 +1,7 @@
 """AnyFlow, whole videos and chunk by chunk: the blocks of Wan, told two times (2605.13724).
 
 A chunk's call returns the keys and values of earlier chunks beside its sample, so `output` keeps
-those too; the other sites do not. That pipeline tells the steps of all chunks together, so `total`
-is chunks times steps: take a schedule that does not read it, such as `Every`.
+those too; the other sites do not. Each chunk is a trajectory.
 """
 
 from collections.abc import Mapping
@@ -31,4 +30,5 @@ ANYFLOW_FAR = replace(
     name="anyflow-far",
     models=("diffusers.AnyFlowFARTransformer3DModel",),
     grid=None,  # distant frames are in fewer tokens
+    chunked=True,
 )

@@ -28,6 +28,7 @@ CONSISID = replace(
     models=("diffusers.ConsisIDTransformer3DModel",),
     trunk=(
         replace(COGVIDEOX.trunk[0], chained=False),
-        Trunk(path="perceiver_cross_attention", streams=(None,), modules=("",)),
+        # A model without training on faces has none.
+        Trunk(path="perceiver_cross_attention", streams=(None,), modules=("",), optional=True),
     ),
 )

@@ -165,7 +165,7 @@ def _ends(
     """The first block and the last, each with its list."""
     blocks = [
         (block, trunk)
-        for trunk in adapter.trunk
+        for trunk in adapter.trunks(model)
         for block in model.get_submodule(trunk.path).children()
     ]
     if not blocks:

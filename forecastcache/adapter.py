@@ -51,6 +51,8 @@ class Adapter:
         trim: drops the padding that the model masks out, so that shapes match the run: from a
             call's arguments to those that change.
         shared: names of the arguments that all samples of a batch have in common.
+        chunked: whether the model's pipelines make a video chunk by chunk, each in a run of the
+            scheduler, and note the steps of all chunks together as their number of steps.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Adapter:
     without_data: Callable[[nn.Module], None] | None = None
     trim: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
     shared: tuple[str, ...] = ()
+    chunked: bool = False
 
     @property
     def granularities(self) -> tuple[Granularity, ...]:
@@ -87,8 +90,8 @@ class Adapter:
         """The sites of `model` at `granularity`, in the order the model comes to them.
 
         Raises:
-            AttachError: this adapter does not know the granularity, or the model has not all
-                blocks of a span.
+            AttachError: this adapter does not know the granularity, or names what the model lacks,
+                or the model has not all blocks of a span.
         """
         span, tokens = span_in(granularity), tokens_in(granularity)
         if span is not None and self.trunk:
@@ -106,6 +109,8 @@ class Adapter:
             tails = (self.tail,) if isinstance(self.tail, str) else self.tail
             return tuple(Site(path, "input") for path in tails)
         blocks = self._blocks(model)
+        if not blocks:
+            raise AttachError(f"{type(model).__name__} has no blocks: use site='output'")
         if granularity == "block":
             return tuple(Site(path, "residual", trunk.streams) for trunk, path, _ in blocks)
         found = [
@@ -118,7 +123,7 @@ class Adapter:
         """The blocks of all trunks, with their paths."""
         return [
             (trunk, f"{trunk.path}.{name}", block)
-            for trunk in self.trunk
+            for trunk in self.trunks(model)
             for name, block in model.get_submodule(trunk.path).named_children()
         ]
 
@@ -133,6 +138,25 @@ class Adapter:
         spanned = blocks[span.first : span.last + 1]
         for trunk, group in groupby(spanned, key=lambda each: each[0]):
             yield from trunk.span_of([path for _, path, _ in group])
+
+    def trunks(self, model: nn.Module) -> tuple[Trunk, ...]:
+        """The block lists that `model` has.
+
+        Raises:
+            AttachError: it lacks one that is not optional.
+        """
+        known = {path: module for path, module in model.named_modules() if path}
+        for trunk in self.trunk:
+            if trunk.path not in known and not trunk.optional:
+                lists = [path for path, it in known.items() if isinstance(it, nn.ModuleList)]
+                outer = [it for it in lists if not any(it.startswith(f"{o}.") for o in lists)]
+                raise AttachError(
+                    f"the adapter {self.name!r} names the blocks {trunk.path!r}, which "
+                    f"{type(model).__name__} does not have: write one of its lists "
+                    f"({', '.join(outer) or 'there are none'}) as the Trunk's path, or "
+                    "optional=True where a configuration may leave it out"
+                )
+        return tuple(trunk for trunk in self.trunk if trunk.path in known)
 
     def signal_site(self, signal: Signal) -> Site:
         """Where in the model an adaptive schedule's signal is found.

@@ -212,7 +212,10 @@ def adapter_of(kind: type) -> Adapter:
     fallback = [adapter for adapter in adapters if ANY_MODEL in adapter.models]
     if len(exact) > 1:
         names = " and ".join(repr(adapter.name) for adapter in exact)
-        raise AttachError(f"{kind.__name__} is served by the adapters {names}: keep one")
+        raise AttachError(
+            f"{kind.__name__} is served by the adapters {names}: keep one, and "
+            "take the class out of the `models` of the other, or uninstall its package"
+        )
     return (exact or fallback)[0]
 
 

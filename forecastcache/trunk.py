@@ -120,6 +120,7 @@ class Trunk:
         skipped: modules that need not run once these are forecast; None is left out likewise.
         tokenwise: those of the modules that the `tokens` site computes for some tokens; the other
             modules are forecast.
+        optional: whether a configuration may leave the list out.
         chained: whether only the next block reads what a block returns, and no other block runs
             in between, so that a span of blocks can be forecast as one; if not, each block of a
             span is forecast by itself.
@@ -130,6 +131,7 @@ class Trunk:
     modules: tuple[str, ...]
     skipped: tuple[Skip, ...] = ()
     tokenwise: tuple[Tokenwise, ...] = ()
+    optional: bool = False
     chained: bool = True
 
     def sites_in(self, path: str, block: nn.Module, tokens: Tokens | None) -> Iterator[Site]:
@@ -144,15 +146,15 @@ class Trunk:
         Raises:
             AttachError: the projection that scores tokens is fused with others.
         """
-        some = [it for it in self.tokenwise if tokens and _has(block, it.path)]
+        some = [it for it in self.tokenwise if tokens and _has(path, block, it.path)]
         for module in self.modules:
-            if _has(block, module) and module not in [it.path for it in some]:
+            if _has(path, block, module) and module not in [it.path for it in some]:
                 yield Site(f"{path}.{module}".removesuffix("."), "output")
         for each in some:
             yield from each.sites_in(path, block, tokens)
         # What only a forecast module reads is read by its tokens too.
         for skip in () if any(it.entry for it in some) else self.skipped:
-            if _has(block, skip.path):
+            if _has(path, block, skip.path):
                 yield Site(f"{path}.{skip.path}", "nothing", skip.streams, skip.wide)
 
     def span_of(self, paths: Sequence[str]) -> Iterator[Site]:
@@ -164,6 +166,17 @@ class Trunk:
             yield from (Site(path, "residual", self.streams) for path in paths)
 
 
-def _has(block: nn.Module, path: str) -> bool:
-    """Whether a block has a module, which a configuration may leave out."""
-    return not path or attrgetter(path)(block) is not None
+def _has(path: str, block: nn.Module, module: str) -> bool:
+    """Whether the block at `path` has a module, which a configuration may leave out as None.
+
+    Raises:
+        AttachError: the block knows no such module.
+    """
+    try:
+        return not module or attrgetter(module)(block) is not None
+    except AttributeError:
+        parts = ", ".join(name for name, _ in block.named_children())
+        raise AttachError(
+            f"the adapter names the module {module!r}, which {path} does not have: write what a "
+            f"{type(block).__name__} has ({parts})"
+        ) from None

@@ -19,7 +19,9 @@ import typer
 import forecastcache as fc
 from forecastcache.cli.app import app
 from forecastcache.evaluation.tables import COLUMNS
-from forecastcache.registry import PREDICTORS
+from forecastcache.registry import ADAPTERS, PREDICTORS
+
+from .adapters.test_sweep import exported, left_out
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -34,7 +36,7 @@ EXECUTED = [
     "reference/memory.md",
 ]
 FENCE = re.compile(r"^```(\w*) *(?:title=\"([^\"\n]*)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-GENERATED = re.compile(r"^(predictors/(?!index)[\w-]+|contributing|changelog)\.md$")
+GENERATED = re.compile(r"^((predictors|models)/(?!index)[\w.-]+|contributing|changelog)\.md$")
 
 
 def name_of(page: Path) -> str:
@@ -58,11 +60,13 @@ def runs(title: str) -> bool:
 def hooks() -> ModuleType:
     pytest.importorskip("mkdocs")
     path = DOCS / "hooks" / "generate.py"
+    sys.path.insert(0, str(path.parent))  # as mkdocs does
     spec = importlib.util.spec_from_file_location("generate", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    sys.path.remove(str(path.parent))
     return module
 
 
@@ -111,8 +115,8 @@ def test_links_and_pictures_lead_somewhere(page):
         path = (page.parent / target.partition("#")[0]).resolve()
         assert path.is_relative_to(DOCS), target
         generated = GENERATED.match(path.relative_to(DOCS).as_posix())
-        named = path.stem in (*PREDICTORS.names(), "contributing", "changelog")
-        assert named if generated else path.is_file(), f"{target} leads nowhere"
+        known = (*PREDICTORS.names(), *ADAPTERS.names(), "contributing", "changelog")
+        assert path.is_file() or (generated and path.stem in known), f"{target} leads nowhere"
 
 
 def options() -> dict[str, set[str]]:
@@ -193,6 +197,57 @@ def test_a_new_predictor_gets_its_page(hooks, monkeypatch):
         "| [`newest`](newest.md) | The newest, under another name. | yes | 1 |"
         in hooks.predictors()
     )
+
+
+def test_every_record_has_one_page_and_a_line_in_the_table(hooks):
+    models = hooks.model_pages
+    written = {page.stem for page in (DOCS / "models").glob("*.md")} - {"index", "others"}
+    assert written.isdisjoint(models.generated())
+    assert {*written, *models.generated(), "generic"} == {*models.records()}
+    (section,) = models.navigation()
+    listed = [path for place in section["Every other record"] for path in place.values()]
+    assert listed == [f"models/{name}.md" for name in models.generated()]
+    rows = [row for row in models.adapters().splitlines() if row.startswith("| [")]
+    assert len(rows) == len(models.records())
+    for name, row in zip(models.records(), rows, strict=True):
+        assert row.startswith(f"| [`{name}`]({models.path_of(name)}) |")
+
+
+def test_no_class_with_a_time_lacks_a_site_in_the_table(hooks):
+    table = hooks.model_pages.adapters()
+    rows = [row.split("|") for row in table.splitlines() if row.startswith("| [")]
+    shown = {name: sites for _, _, names, sites, *_ in rows for name in re.findall(r"\w+", names)}
+    assert [it for it in exported() if left_out(it) is None and it not in shown] == []
+    assert all("`output`" in sites for sites in shown.values())
+    inside = [name for name, sites in shown.items() if "`block`" in sites]
+    assert len(inside) >= 30
+    assert f"and {len(inside)} at sites inside" in table
+
+
+def test_the_page_of_a_record_says_what_it_says(hooks):
+    page = hooks.model_pages.model_page("consisid")
+    for said in (
+        "# `consisid`",
+        "[2411.17440](https://arxiv.org/abs/2411.17440)",
+        "Serves `diffusers.ConsisIDTransformer3DModel`.",
+        "| `hidden` | what is given to `norm_out` |",
+        "what is returned by each block of `perceiver_cross_attention` |",
+        "| `module` | the outputs of `attn1`, `ff` in each block of `transformer_blocks`; ",
+        "Both halves are one batch",
+        "read `session.report().cache_bytes`",
+        "`fc.Bands` serves it at `output` alone",
+    ):
+        assert said in page
+    page = hooks.model_pages.model_page("sd3")
+    assert "It is tested in `StableDiffusion3Pipeline`, with" in page
+    assert "| | in all | | | **6,239** |" in page
+    assert "- The last block returns no text, and some blocks of 3.5 Medium attend" in page
+    assert "fc.Bands" not in page
+    page = hooks.model_pages.model_page("prx")
+    assert "`down_proj` (which makes `gate_proj`, `mlp_act`, `up_proj` needless) in each" in page
+    lacking = hooks.model_pages.model_page("lumina-next")
+    assert "| `module` |" not in lacking
+    assert "Has no `module`: " in lacking
 
 
 def test_what_pages_ask_for_is_generated(hooks):

@@ -1,7 +1,8 @@
 """What the site says that the library itself knows: generated, so that it cannot be out of date.
 
 A page asks for a part with a line `<!-- generated: PART ARGUMENT -->`. The page of a predictor is
-generated as a whole, for every one that `pyproject.toml` declares.
+generated as a whole, for every one that `pyproject.toml` declares, and so is that of an adapter's
+record, where docs/models has none.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
+import model_pages
 import typer
 from markdown import Markdown
 from markdown.extensions import Extension
@@ -20,12 +22,9 @@ from markdown.inlinepatterns import SimpleTextInlineProcessor
 import forecastcache as fc
 from forecastcache.baselines.baseline import BASELINES
 from forecastcache.cli.app import app
-from forecastcache.memory.input_size import InputSize
-from forecastcache.memory.plan import plan_memory
-from forecastcache.memory.planned_model import planned_model
 from forecastcache.options import describe_options
 from forecastcache.predictor import LinearPredictor, Predictor
-from forecastcache.registry import ADAPTERS, PREDICTORS, Registry, adapter_for
+from forecastcache.registry import PREDICTORS, Registry
 from forecastcache.spec import build
 
 Kind = TypeVar("Kind")
@@ -33,7 +32,6 @@ Kind = TypeVar("Kind")
 ROOT = Path(__file__).parents[2]
 ASKED = re.compile(r"^<!-- generated: (\w+) ?(\S*) -->$", re.MULTILINE)
 COMPUTED, TARGET = (0, 6, 12), 17
-DEPTH = 2
 CHOSEN = (  # rows of fidelity.md
     "TaylorSeer as published",
     "Taylor 1, reference rule",
@@ -53,18 +51,20 @@ class PlainFormulas(Extension):
 
 
 def on_config(config: Any) -> None:
-    """Give every predictor its place in the navigation."""
+    """Give every predictor and record its place in the navigation."""
     config.markdown_extensions.append(PlainFormulas())
     for section in config.nav:
         if "Predictors" in section:
             section["Predictors"] += [{name: f"predictors/{name}.md"} for name in ours(PREDICTORS)]
+        if "Models" in section:
+            section["Models"] += model_pages.navigation()
 
 
 def on_files(files: Any, config: Any) -> None:
     """Add the pages that no file of docs/ holds."""
     from mkdocs.structure.files import File
 
-    for path, content in pages().items():
+    for path, content in {**pages(), **model_pages.pages()}.items():
         files.append(File.generated(config, path, content=content))
 
 
@@ -74,7 +74,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def pages() -> dict[str, str]:
-    """The pages that no file of docs/ holds, by their paths in it."""
+    """The pages that no file of docs/ holds but for those of models, by their paths in it."""
     return {
         **{f"predictors/{name}.md": predictor_page(name) for name in ours(PREDICTORS)},
         "contributing.md": (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"),
@@ -152,39 +152,6 @@ def accuracy() -> str:
     return "\n".join(_table("README.md", "PSNR at interval"))
 
 
-def memory(name: str) -> str:
-    """The sites of a published model, their tensors, and what they hold at its usual size."""
-    model = planned_model(name)
-    plans = [
-        plan_memory(model, InputSize(), depth=DEPTH, site=site)
-        for site in adapter_for(model).granularities
-    ]
-    lines = [
-        f"`{plans[0].model}`, configured as `{name}`, one sample of its usual size:",
-        "",
-        "| `site` | where | how many | one feature | MiB |",
-        "|---|---|---:|---|---:|",
-    ]
-    for planned in plans:
-        groups = planned.groups()
-        for i, (pattern, count, site) in enumerate(groups):
-            first = f"`{planned.site}`" if i == 0 else ""
-            where = f"`{pattern}`" if pattern else "the model"
-            feature = " and ".join(" x ".join(map(str, shape)) for shape in site.shapes)
-            held = _mebibytes(planned.branches * count * site.bytes)
-            lines.append(f"| {first} | {where} | {count} | {feature} | {held} |")
-        if len(groups) > 1:
-            lines.append(f"| | in all | | | **{_mebibytes(planned.total_bytes)}** |")
-    branches = plans[0].branches
-    lines += [
-        "",
-        f"MiB are of {DEPTH} features a site in bfloat16 (Taylor of order 1), in "
-        + ("one branch" if branches == 1 else f"{branches} branches of guidance together")
-        + f". `forecastcache memory {name} --site SITE` says the same.",
-    ]
-    return "\n".join(lines)
-
-
 def measured(model: str) -> str:
     """What a model of the zoo was measured at, from sites.md and from fidelity.md."""
     head, rule, *rows = _table("docs/sites.md", "(ceiling")
@@ -210,18 +177,6 @@ def measured(model: str) -> str:
             *(found[row] for row in CHOSEN),
         ]
     )
-
-
-def adapters() -> str:
-    """Every adapter in a line."""
-    lines = ["| adapter | models | sites | guidance |", "|---|---|---|---|"]
-    for name, adapter in ADAPTERS.items():
-        models = ", ".join(f"`{model}`" for model in adapter.models)
-        sites = ", ".join(f"`{site}`" for site in adapter.granularities)
-        guidance = adapter.guidance if adapter.trunk else "as the pipeline does it"
-        served = "any other" if models == "`*`" else models
-        lines.append(f"| `{name}` | {served} | {sites} | {guidance} |")
-    return "\n".join(lines)
 
 
 def baselines() -> str:
@@ -264,11 +219,6 @@ def _cells(row: str) -> list[str]:
     return [cell.strip() for cell in row.strip().strip("|").split("|")]
 
 
-def _mebibytes(count: int) -> str:
-    value = count / 2**20
-    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
-
-
 def _summary(kind: type) -> str:
     """The first paragraph of a class's docstring."""
     return _one_line((kind.__doc__ or "").strip().partition("\n\n")[0])
@@ -280,5 +230,8 @@ def _one_line(text: str) -> str:
 
 PARTS: dict[str, Callable[..., str]] = {
     part.__name__: part
-    for part in (accuracy, adapters, baselines, commands, measured, memory, predictors)
-}
+    for part in (
+        accuracy, baselines, commands, measured, predictors,
+        model_pages.adapters, model_pages.memory, model_pages.tested,
+    )
+}  # fmt: skip

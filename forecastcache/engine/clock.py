@@ -52,12 +52,15 @@ class Clock:
         pipeline: pipeline whose scheduler tells runs and their number of steps. Without one the
             times must fall from step to step, and a run that is abandoned and followed by one
             which starts at a lower time cannot be told from its continuation: call `reset`.
+        chunked: whether the pipeline notes the steps of several runs as their number, as it does
+            where it makes a video chunk by chunk.
 
     Raises:
         AttachError: the scheduler calls the model more than once a step.
     """
 
-    def __init__(self, pipeline: object | None) -> None:
+    def __init__(self, pipeline: object | None, chunked: bool = False) -> None:
+        self._chunked = chunked
         scheduler = getattr(pipeline, "scheduler", None)
         knows_runs = hasattr(scheduler, "set_timesteps")
         self._pipeline = weakref.ref(pipeline) if knows_runs else None
@@ -250,7 +253,7 @@ class Clock:
         total = len(times) - begin
         # What another pipeline, or an earlier run, has noted says nothing of this one. Frames
         # that go one behind another take more steps than the scheduler has.
-        behind = own_times(given) is not None
+        behind = own_times(given) is not None and not self._chunked
         self._noted = bool(caller is not None and noted and (noted < total or behind))
         return begin, noted if self._noted and noted else total
 

@@ -54,7 +54,7 @@ class Run:
             setting.adapter, setting.predictor.depth, setting.options.dtype
         )
         self.calls: list[CallRecord] = []
-        self._clock = Clock(pipeline)
+        self._clock = Clock(pipeline, setting.adapter.chunked)
         self._at_work = AtWork(setting.predictor, setting.schedule)
         self._branches = Branches()
         self._finite = FiniteCheck()

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 
 from forecastcache._util.nests import tensors_in
+from forecastcache.errors import AttachError
 
 Stream: TypeAlias = Tensor | None
 
@@ -20,11 +21,21 @@ class Streams:
         block: block of a model.
         names: names of its arguments, in the order in which it returns them updated; None for a
             result that is the update of none.
+
+    Raises:
+        AttachError: the block takes no argument of one of the names.
     """
 
     def __init__(self, block: nn.Module, names: tuple[str | None, ...]) -> None:
         self._signature = inspect.signature(block.forward)
         self._names = names
+        takes = self._signature.parameters
+        unknown = [name for name in names if name and name not in takes]
+        if unknown:
+            raise AttachError(
+                f"the adapter names the stream {unknown[0]!r}, which {type(block).__name__} does "
+                f"not take: write one of the arguments of its forward, {', '.join(takes)}"
+            )
 
     def read(self, args: Any, kwargs: Any) -> list[Stream]:
         """What a call gives, None for a result that is the update of nothing."""

@@ -24,6 +24,7 @@ from forecastcache.engine.stand_ins import (
     Tap,
     pass_output,
 )
+from forecastcache.errors import AttachError
 from forecastcache.granularity import Granularity
 
 
@@ -60,10 +61,10 @@ class Taps:
         """The stand-ins for the sites of one granularity.
 
         Raises:
-            AttachError: the adapter does not know the granularity.
+            AttachError: the adapter does not know the granularity, or names what the model lacks.
         """
         sites = adapter.sites(model, granularity)
-        return cls(model, sites, adapter.trunk if granularity == "hidden" else ())
+        return cls(model, sites, adapter.trunks(model) if granularity == "hidden" else ())
 
     def call(
         self,
@@ -99,7 +100,7 @@ class Taps:
         """The stand-ins of one site: one for each block, where it spans several."""
         kind = TAPS[site.feature]
         paths = (site.path, *site.through)
-        return [kind(model.get_submodule(path), site, self._under_way, path) for path in paths]
+        return [kind(_module_at(model, path), site, self._under_way, path) for path in paths]
 
     def _stand_in(self, model: nn.Module, recorder: Recorder) -> None:
         self._under_way.recorder = recorder
@@ -143,3 +144,14 @@ def _parent(known: dict[str, nn.Module], place: ModulePlace) -> nn.Module:
 def _set_child(parent: nn.Module, name: str, child: nn.Module) -> None:
     """Give a module another child, without the checks of setattr, which cost more than a site."""
     parent._modules[name] = child
+
+
+def _module_at(model: nn.Module, path: str) -> nn.Module:
+    try:
+        return model.get_submodule(path)
+    except AttributeError:
+        parts = ", ".join(name for name, _ in model.named_children())
+        raise AttachError(
+            f"the adapter names the module {path!r}, which {type(model).__name__} lacks: "
+            f"write the path of one that it has, which begins with one of {parts}"
+        ) from None

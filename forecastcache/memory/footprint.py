@@ -13,9 +13,9 @@ from forecastcache.granularity import Granularity
 from forecastcache.memory.activations import activation_bytes
 from forecastcache.memory.components import Component, components_of
 from forecastcache.memory.input_size import InputSize
-from forecastcache.memory.plan import MemoryPlan, plan_memory
-from forecastcache.memory.planned_call import TakenSize, planned_call
-from forecastcache.memory.planned_model import origin_of
+from forecastcache.memory.plan import MemoryPlan, plan_of_call
+from forecastcache.memory.planned_call import PlannedCall, TakenSize, planned_call
+from forecastcache.memory.planned_model import in_turn, origin_of
 from forecastcache.memory.remedies import SMALL, Remedy, Room, remedies
 from forecastcache.registry import adapter_for
 
@@ -53,7 +53,8 @@ class Footprint:
         dtype: dtype that the model runs in.
         components: parts of the pipeline that have weights, the model first.
         uncounted: what no figure here has in it.
-        activations: most bytes of the tensors of one computed step.
+        activations: most bytes of the tensors of one computed step, by the larger of two models
+            that take turns.
         caches: the plan of each site, in the adapter's order.
         shown: sites that were asked for.
         gpu: bytes of the GPU; None where none is given.
@@ -172,9 +173,7 @@ def footprint(
         adapter.sites(model, site)
     call = planned_call(model, adapter, size, guidance, dtype)
     caches = tuple(
-        plan_memory(
-            model, size, depth=depth, site=site, guidance=guidance, dtype=dtype, storage=storage
-        )
+        plan_of_call(model, call, depth=depth, site=site, storage=storage)
         for site in dict.fromkeys((*adapter.granularities, *(sites or ())))
     )
     components = components_of(model, dtype)
@@ -187,9 +186,21 @@ def footprint(
         dtype=dtype,
         components=components,
         uncounted=(*alone, *unknown, NOT_COUNTED),
-        activations=activation_bytes(model, adapter, call.arguments),
+        activations=_activations(model, call, size, guidance),
         caches=caches,
         shown=tuple(sites or adapter.granularities),
         gpu=gpu,
         given=frozenset(given),
     )
+
+
+def _activations(
+    model: nn.Module, call: PlannedCall, size: InputSize, guidance: bool | None
+) -> int:
+    """Most bytes of one computed step, by the largest of the models that take turns."""
+    found = [activation_bytes(model, adapter_for(model), call.arguments)]
+    for other in in_turn(model):
+        adapter = adapter_for(other)
+        its_own = planned_call(other, adapter, size, guidance, call.dtype)
+        found.append(activation_bytes(other, adapter, its_own.arguments))
+    return max(found)

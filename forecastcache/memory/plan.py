@@ -16,7 +16,7 @@ from forecastcache.errors import ForecastCacheError, PlanError
 from forecastcache.granularity import Blocks, Granularity, Tokens, span_in
 from forecastcache.memory.dry_run import kept_features, stored_bytes
 from forecastcache.memory.input_size import InputSize
-from forecastcache.memory.planned_call import planned_call
+from forecastcache.memory.planned_call import PlannedCall, planned_call
 from forecastcache.memory.planned_model import planned_model
 from forecastcache.registry import adapter_for
 
@@ -116,9 +116,32 @@ def plan_memory(
     """
     site = str(site)
     model = planned_model(model) if isinstance(model, str) else model
+    call = planned_call(model, adapter_for(model), size, guidance, dtype)
+    return plan_of_call(model, call, depth=depth, site=site, storage=storage)
+
+
+def plan_of_call(
+    model: nn.Module,
+    call: PlannedCall,
+    *,
+    depth: int,
+    site: Granularity,
+    storage: torch.dtype | None,
+) -> MemoryPlan:
+    """What histories of `depth` features will hold, from a call that is planned already.
+
+    Args:
+        model: model on the meta device.
+        call: call of the model.
+        depth: number of features kept a site.
+        site: granularity of the sites.
+        storage: dtype that histories are stored in; None keeps the features' own.
+
+    Raises:
+        PlanError: the model cannot be called at this size.
+        AttachError: its adapter does not know the site.
+    """
     adapter = adapter_for(model)
-    call = planned_call(model, adapter, size, guidance, dtype)
-    nn.Module.to(model, dtype)  # diffusers' own warns of modules that matter for values only
     # A span of blocks has one feature of them all, and is told by their numbers.
     whole = span_in(site) is not None
     with nullcontext({}) if whole else _one_block_a_kind(model, adapter) as stand_for:
@@ -127,7 +150,7 @@ def plan_memory(
         SiteMemory(path, tuple(tuple(f.shape) for f in it), depth * stored_bytes(it, storage))
         for path, it in _spread(kept, stand_for).items()
     )
-    stored = str(storage or dtype).removeprefix("torch.")
+    stored = str(storage or call.dtype).removeprefix("torch.")
     return MemoryPlan(type(model).__name__, site, depth, call.branches, stored, tuple(sites))
 
 
@@ -151,7 +174,7 @@ def _one_block_a_kind(model: nn.Module, adapter: Adapter) -> Iterator[dict[str, 
     Yields the path of each block kept, with the paths of the blocks that it stands for.
     """
     stand_for: dict[str, list[str]] = {}
-    whole = {trunk.path: model.get_submodule(trunk.path) for trunk in adapter.trunk}
+    whole = {trunk.path: model.get_submodule(trunk.path) for trunk in adapter.trunks(model)}
     for trunk, blocks in whole.items():
         kinds: dict[object, tuple[nn.Module, list[str]]] = {}
         for name, block in blocks.named_children():

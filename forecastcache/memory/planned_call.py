@@ -38,12 +38,14 @@ class PlannedCall:
         branches: number of branches of guidance that are kept apart.
         guidance: how classifier-free guidance is done, in words.
         sizes: the sizes that it runs at, as far as the adapter tells.
+        dtype: dtype that the model runs in.
     """
 
     arguments: dict[str, Any]
     branches: int
     guidance: str
     sizes: tuple[TakenSize, ...]
+    dtype: torch.dtype
 
 
 def planned_call(
@@ -54,6 +56,8 @@ def planned_call(
     dtype: torch.dtype,
 ) -> PlannedCall:
     """The call that a pipeline makes of a model when it is asked for samples of a size.
+
+    The model is cast to the dtype that it runs in.
 
     Args:
         model: model on the meta device.
@@ -76,12 +80,13 @@ def planned_call(
         given = adapter.inputs(model.config, asked)
         asked.require_all_read(type(model).__name__)
         given[adapter.time_argument(model)] = torch.empty(asked.batch)
+    nn.Module.to(model, dtype)  # diffusers' own warns of modules that matter for values only
     sizes = _sizes(size, asked)
     if guided and not batched:
-        return PlannedCall(in_dtype(given, dtype), 2, "guidance in two branches", sizes)
+        return PlannedCall(in_dtype(given, dtype), 2, "guidance in two branches", sizes, dtype)
     without = "embedded guidance" if adapter.guidance == "embedded" else "no guidance"
     words = "guidance in one batch of both halves" if batched else without
-    return PlannedCall(in_dtype(given, dtype), 1, words, sizes)
+    return PlannedCall(in_dtype(given, dtype), 1, words, sizes, dtype)
 
 
 def _sizes(size: InputSize, asked: ReadSize) -> tuple[TakenSize, ...]:

@@ -6,7 +6,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,6 +78,27 @@ def planned_model(name: str) -> nn.Module:
 def origin_of(model: nn.Module) -> Origin:
     """The pipeline that a model of `planned_model` is of."""
     return _ORIGINS.get(model, Origin())
+
+
+def in_turn(model: nn.Module) -> list[nn.Module]:
+    """The models that take turns with one of `planned_model`: Wan 2.2 has a second.
+
+    One whose configuration cannot be read is left out.
+    """
+    import diffusers
+
+    origin = origin_of(model)
+    names = next((names for names in DENOISERS if origin.part in names), ())
+    found = []
+    for name in names:
+        if name == origin.part or not any(origin.parts.get(name) or ()):
+            continue
+        with suppress(Exception), quietly_asked():
+            kind = getattr(diffusers, origin.parts[name][1])
+            other = built_from(kind, kind.load_config(origin.source, subfolder=name))
+            _ORIGINS[other] = origin._replace(part=name)
+            found.append(other)
+    return found
 
 
 def published_names() -> list[str]:

@@ -22,6 +22,7 @@ from forecastcache.registry import adapter_for
 from forecastcache.schedule import Every, Listed
 from forecastcache.testing.partly_computed import HALF, check_a_span_rests, check_no_tokens, spans
 from forecastcache.testing.requirement import require
+from forecastcache.testing.stream_order import check_stream_order
 from forecastcache.testing.subject import (
     CLOSE,
     SCHEDULE,
@@ -61,6 +62,7 @@ def check_adapter(
         given = in_dtype(dict(arguments), dtype), in_dtype(other and dict(other), dtype)
         with torch.no_grad():
             cast = _callable([Subject(it, adapter, *given) for it in _in(dtype, model)], dtype)
+            check_stream_order(cast)
             for site in adapter.granularities:
                 for check in CHECKS:
                     check(cast, HALF if site == "tokens" else site)

@@ -14,7 +14,9 @@ HALF = str(Tokens(0.5))
 
 def spans(model: Subject) -> list[Granularity]:
     """The span of all blocks but the last; none where there is one block, or no trunk."""
-    trunks = [model.module.get_submodule(trunk.path) for trunk in model.adapter.trunk]
+    trunks = [
+        model.module.get_submodule(trunk.path) for trunk in model.adapter.trunks(model.module)
+    ]
     count = sum(1 for trunk in trunks for _ in trunk.children())
     return [str(Blocks(0, count - 2))] if count > 1 else []
 

@@ -26,7 +26,9 @@ def running(model: Subject, site: Granularity) -> Iterator[list[str]]:
     calls: list[str] = []
     watched = {
         f"{place}.{name}".removeprefix("."): module
-        for place in ([""] if site == "output" else [it.path for it in model.adapter.trunk])
+        for place in (
+            [""] if site == "output" else [it.path for it in model.adapter.trunks(model.module)]
+        )
         for name, module in model.module.get_submodule(place).named_children()
     }
     handles = [

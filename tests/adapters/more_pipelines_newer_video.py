@@ -28,7 +28,7 @@ from .pipelines import (
     without,
 )
 from .tiny import make
-from .tiny.newer_video import motif_video_model
+from .tiny.newer_video import ANYFLOW, motif_video_model
 
 TEXT = ("text_encoder", "tokenizer")
 PROMPT = {"prompt_embeds": rand(1, 5, 12), "negative_prompt_embeds": -rand(1, 5, 12)}
@@ -103,6 +103,22 @@ def anyflow() -> Case:
         **without("vae", *TEXT),
     )
     return Case(quiet(pipe), PROMPT | SIZE | GUIDED | {"num_frames": 9}, steps=8)
+
+
+def anyflow_by_chunks() -> Case:
+    """Three chunks, each a trajectory; its attention compiles itself, which a CPU may refuse."""
+    torch.manual_seed(0)
+    model = diffusers.AnyFlowFARTransformer3DModel(
+        **ANYFLOW, full_chunk_limit=2, chunk_partition=[1, 1, 1]
+    )
+    pipe = diffusers.AnyFlowFARPipeline(
+        scheduler=diffusers.FlowMapEulerDiscreteScheduler(shift=5.0),
+        transformer=awake(model),
+        vae=wan_vae(),
+        **without(*TEXT),
+    )
+    size = {"height": 32, "width": 64, "num_frames": 9}
+    return Case(quiet(pipe), PROMPT | GUIDED | size, steps=8)
 
 
 def motif_video() -> Case:

@@ -23,6 +23,7 @@ from . import (
     more_pipelines_video,
 )
 from .more_pipelines_image import flux2_klein_with_kept_keys
+from .more_pipelines_newer_video import anyflow_by_chunks
 from .pipelines import Case, run
 
 pytestmark = pytest.mark.slow
@@ -157,5 +158,31 @@ def test_calls_that_keep_keys_and_values_forecast_none_that_read_them(site):
         forecast = run(case.pipe, case.request)
         report = session.report()
     assert report.computed == (0, 1, 3, 6)
+    assert forecast.isfinite().all()
+    assert not torch.equal(forecast, plain)
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_a_video_made_by_chunks_has_a_trajectory_for_each(site, monkeypatch):
+    """The pipeline notes the steps of all chunks as their number."""
+    monkeypatch.setenv("TORCHDYNAMO_DISABLE", "1")
+    case = anyflow_by_chunks()
+    plain = run(case.pipe, case.request)
+    with fc.attach(case.pipe, fc.Every(1), LINE, site=site):
+        assert torch.equal(run(case.pipe, case.request), plain)
+    calls = []
+    with fc.attach(case.pipe, fc.Every(3, last=1), LINE, site=site) as session:
+        forecast = run(
+            case.pipe,
+            case.request,
+            callback_on_step_end=lambda *given: calls.append(session.calls[-1]) or given[-1],
+        )
+        again = run(case.pipe, case.request)
+    assert case.pipe.num_timesteps == 3 * case.steps
+    assert [call.step.index for call in calls] == [*range(case.steps)] * 3
+    assert {call.step.total for call in calls} == {case.steps}
+    computed = [call.step.index for call in calls if call.was_computed]
+    assert computed == [*fc.Every(3, last=1).computed(case.steps)] * 3
+    assert torch.equal(again, forecast)
     assert forecast.isfinite().all()
     assert not torch.equal(forecast, plain)

@@ -159,3 +159,16 @@ def test_runs_that_are_abandoned_at_once_are_no_windows():
             pipeline.start(times)
             clock.advance(900.0, torch.full((2,), float(seed)))
             clock.reset()  # as at the end of the pipeline's loop
+
+
+@pytest.mark.parametrize(("chunked", "total"), [(True, 4), (False, 12)])
+def test_frames_with_times_have_the_pipelines_number_of_steps_but_for_chunks(chunked, total):
+    pipeline = Pipeline()
+    pipeline._num_timesteps = 12
+    clock = Clock(pipeline, chunked)
+    for _ in range(3):
+        pipeline.start([900.0, 700.0, 500.0, 300.0])
+        for index, time in enumerate(pipeline.scheduler.timesteps):
+            frames = time.expand(2, 1).repeat(1, 3)
+            at = clock.advance(frames, torch.full((2,), float(index)), pipeline)
+            assert (at.step.index, at.step.total, at.starts) == (index, total, index == 0)

@@ -16,6 +16,7 @@ from forecastcache.memory.input_size import InputSize
 from forecastcache.memory.plan import plan_memory
 from forecastcache.memory.planned_model import planned_model
 
+from ..adapters.pipelines import PIPELINES
 from ..conftest import SITES, make_pipeline
 
 MIB = 2**20
@@ -66,6 +67,28 @@ def test_every_site_is_planned_as_by_itself():
         assert found.needed(cache) == found.weights + found.activations + cache.total_bytes
         assert found.remains(cache) is None
         assert found.remedies(cache) == []
+
+
+def test_of_two_models_in_turn_the_larger_one_is_active(tmp_path):
+    case = PIPELINES["wan_of_two"]()
+
+    def planned_with(first: int, second: int) -> Footprint:
+        for name, width in (("transformer", first), ("transformer_2", second)):
+            config = dict(case.pipe.transformer.config) | {"ffn_dim": width}
+            setattr(case.pipe, name, diffusers.WanTransformer3DModel.from_config(config))
+        case.pipe.save_pretrained(tmp_path)
+        return planned(str(tmp_path), InputSize(32, 48, 9))
+
+    small, large = planned_with(24, 24), planned_with(4096, 4096)
+    assert small.activations < large.activations
+    for either in (planned_with(24, 4096), planned_with(4096, 24)):
+        assert either.activations == large.activations
+        assert small.weights < either.weights < large.weights
+    config = tmp_path / "transformer_2" / "config.json"
+    config.write_text("{")
+    broken = planned(str(tmp_path), InputSize(32, 48, 9))
+    assert broken.activations == large.activations
+    assert any(text.startswith("transformer_2 (") for text in broken.uncounted)
 
 
 def test_what_fits_and_what_would():

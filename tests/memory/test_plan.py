@@ -77,6 +77,7 @@ BLOCKS = {
     "hidream-i1": ["double_stream_blocks", "single_stream_blocks"],
     "hunyuanvideo": ["transformer_blocks", "single_transformer_blocks"],
     "qwen-image": ["transformer_blocks"],
+    "qwen-image-edit-2511": ["transformer_blocks"],
     "sd3.5-large": ["transformer_blocks"],
     "wan2.1-1.3b": ["blocks"],
     "wan2.1-14b": ["blocks"],
@@ -135,6 +136,11 @@ def test_a_zoo_model_is_planned_with_the_factor_of_its_own_autoencoder(name, sit
     size = InputSize(call["height"], call["width"], call.get("num_frames"))
     planned = plan(f"zoo:{name}", size, depth=2, site=site, dtype=torch.float32)
     assert planned.total_bytes == session.report().cache_bytes
+
+
+def test_a_model_that_edits_has_a_picture_of_a_megapixel_to_look_at():
+    planned = plan("qwen-image-edit-2511", InputSize(512, 768), depth=1)
+    assert planned.sites[0].shapes == ((1, 32 * 48 + 64 * 64, 64),)
 
 
 def test_pixels_of_a_latent_may_be_given_and_are_else_as_published():

@@ -15,8 +15,8 @@ from ..built_ins import shipped
 from ..conftest import SITES
 
 INSIDE = {
-    "dit", "flux", "qwen_image", "hunyuan_video", "hunyuan_video_token_replace", "framepack",
-    "framepack_alone", "wan", "hidream", "hidream_wide",
+    "dit", "flux", "qwen_image", "qwen_image_edit", "hunyuan_video",
+    "hunyuan_video_token_replace", "framepack", "framepack_alone", "wan", "hidream", "hidream_wide",
     "bria", "bria_fibo", "longcat_image", "ovis_image", "bria_fibo2", "krea2", "omnigen", "prx",
     "flux3", "flux3_with_reference", "glm_image", "ernie_image", "nucleusmoe_image", "ideogram4",
     "joyimage_edit", "joyimage_edit_plus",

@@ -49,19 +49,32 @@ def flux() -> Tiny:
     return Tiny(flux_model(), arguments)
 
 
+def qwen_image_model(**changes: Any) -> nn.Module:
+    return diffusers.QwenImageTransformer2DModel(
+        in_channels=16, out_channels=4, num_layers=3, attention_head_dim=8, num_attention_heads=2,
+        joint_attention_dim=12, axes_dims_rope=(4, 2, 2), **changes,
+    )  # fmt: skip
+
+
 @tiny
 def qwen_image() -> Tiny:
-    model = diffusers.QwenImageTransformer2DModel(
-        in_channels=16, out_channels=4, num_layers=3, attention_head_dim=8, num_attention_heads=2,
-        joint_attention_dim=12, axes_dims_rope=(4, 2, 2),
-    )  # fmt: skip
     arguments = {
         "hidden_states": rand(2, 12, 16),
         "encoder_hidden_states": rand(2, 5, 12),
         "encoder_hidden_states_mask": torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),
         "img_shapes": [[(1, 4, 3)]] * 2,
     }
-    return Tiny(model, arguments)
+    return Tiny(qwen_image_model(), arguments)
+
+
+@tiny
+def qwen_image_edit() -> Tiny:
+    """As of 2511: the picture to look at, behind the sample, has a time of 0."""
+    arguments = qwen_image().arguments | {
+        "hidden_states": rand(2, 12 + 6, 16),
+        "img_shapes": [[(1, 4, 3), (1, 2, 3)]] * 2,
+    }
+    return Tiny(qwen_image_model(zero_cond_t=True), arguments)
 
 
 def hidream_model(experts: int = 3) -> nn.Module:
