@@ -35,6 +35,7 @@ REGISTERS = {"low": 110.0, "high": 220.0}  # Hz of their lowest note
 KINDS = ("rising chirp", "falling chirp", "chord", "scale")
 TOGETHER = (0, 4, 7)  # semitones of a chord's notes above its lowest
 HARMONICS = 4
+SHOWN = 5  # sounds in a row of the page's picture
 HIGHEST = 900.0  # Hz, below half the rate
 TOKENS = 8
 BATCH, VAE_STEPS, STEPS = 32, 1500, 2500
@@ -49,10 +50,10 @@ def pipeline() -> StableAudioPipeline:
     encoder, tokenizer = text.t5(words)
     tokenizer.model_max_length = TOKENS
     vae = AutoencoderOobleck(
-        encoder_hidden_size=8,
+        encoder_hidden_size=16,
         downsampling_ratios=[4, 4, 4],
-        channel_multiples=[2, 4, 8],
-        decoder_channels=8,
+        channel_multiples=[1, 2, 4],
+        decoder_channels=12,
         decoder_input_channels=CHANNELS,
         audio_channels=1,
         sampling_rate=RATE,
@@ -153,6 +154,24 @@ def worth(made: Tensor, count: int, seed: int) -> str:
     return f"{share:.0%} of {count} are nearest, by spectrum, to what was asked for"
 
 
+def draw(figure: Any, shown: dict[str, Tensor], count: int, seed: int) -> None:
+    """Rows of spectrograms: sounds as asked for, and what was made."""
+    generator = torch.Generator().manual_seed(seed)
+    asked = [_drawn(generator) for _ in range(count)]
+    true = torch.stack([wave(it, generator) for it in asked])
+    rows = {"one as asked for": true} | {what: made * 2 - 1 for what, made in shown.items()}
+    figure.set_size_inches(1.7 * SHOWN, 1.3 * len(rows))
+    grid = figure.subplots(len(rows), SHOWN, sharex=True, sharey=True)
+    for line, (title, waves) in zip(grid, rows.items()):
+        for axes, sound, power in zip(line, asked, _magnitudes(waves[:SHOWN], 256)):
+            loud = 20 * power.clamp(min=1e-3).log10()
+            axes.imshow(loud, origin="lower", aspect="auto", vmin=-20, vmax=35)
+            axes.set(xticks=[], yticks=[])
+            if line is grid[0]:
+                axes.set_title(caption(sound), fontsize=8)
+        line[0].set_ylabel(title, fontsize=8)
+
+
 Sound = tuple[str, str, str]
 
 
@@ -196,9 +215,10 @@ def _drawn(generator: torch.Generator) -> Sound:
 
 def _vae_loss(pipe: StableAudioPipeline, generator: torch.Generator) -> Tensor:
     waves = torch.stack([wave(_drawn(generator), generator) for _ in range(VAE_BATCH)])
-    posterior = pipe.vae.encode(waves).latent_dist
-    made = pipe.vae.decode(posterior.sample(generator)).sample
-    heard: Tensor = (made - waves).abs().mean() + 1e-4 * posterior.kl()
+    latents = pipe.vae.encode(waves).latent_dist.mean
+    blurred = latents + 0.05 * torch.randn(latents.shape, generator=generator)
+    made = pipe.vae.decode(blurred).sample
+    heard: Tensor = (made - waves).abs().mean() + 1e-3 * latents.square().mean()
     for size in (64, 256):
         own, wanted = (_magnitudes(it, size) for it in (made, waves))
         heard = heard + 0.02 * (own - wanted).abs().mean()

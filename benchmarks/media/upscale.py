@@ -21,6 +21,7 @@ from forecastcache.zoo.pictures import Subjects, subjects_of
 from forecastcache.zoo.training import Stage
 
 SMALL = 8  # pixels
+SHOWN = 8  # pictures in a row of the page's
 STEPS, BATCH, RATE = 1500, 96, 1e-3
 SHIFT = 1.65  # of the noise levels, as the pipeline's scheduler has it at 16 tokens
 GUIDANCE = 1.0  # the small picture says enough
@@ -96,6 +97,17 @@ def worth(made: Tensor, count: int, seed: int) -> str:
         -10 * ((it - true) ** 2).flatten(1).mean(1).log10().mean().item() for it in (made, bicubic)
     )
     return f"PSNR to the true picture {near:.1f} dB, of bicubic interpolation {usual:.1f} dB"
+
+
+def draw(figure: Any, shown: dict[str, Tensor], count: int, seed: int) -> None:
+    """Rows of pictures: the small ones, what was made of them, the true ones."""
+    true = _pictures(count, seed).draw()
+    rows = {"small": small(true) / 2 + 0.5, **shown, "true": true / 2 + 0.5}
+    figure.set_size_inches(SHOWN, len(rows) * 1.12)
+    for axes, (title, pictures) in zip(figure.subplots(len(rows)), rows.items()):
+        axes.imshow(torch.cat([*pictures[:SHOWN]], dim=2).movedim(0, 2), interpolation="nearest")
+        axes.set_title(title, fontsize=9, loc="left", pad=2)
+        axes.axis("off")
 
 
 def small(pictures: Tensor) -> Tensor:
