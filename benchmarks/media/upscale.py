@@ -23,6 +23,7 @@ from forecastcache.zoo.training import Stage
 SMALL = 8  # pixels
 SHOWN = 8  # pictures in a row of the page's
 STEPS, BATCH, RATE = 1500, 96, 1e-3
+SUBJECTS = 20_000
 SHIFT = 1.65  # of the noise levels, as the pipeline's scheduler has it at 16 tokens
 GUIDANCE = 1.0  # the small picture says enough
 
@@ -44,7 +45,7 @@ def stages(pipe: FluxControlPipeline, seed: int) -> Iterator[Stage]:
     """The one stage of its training."""
     subjects = subjects_of(data.scans("train"))
     generator = torch.Generator().manual_seed(seed)
-    subjects = subjects.sample(20_000, generator)
+    subjects = subjects.sample(SUBJECTS, generator)
     clean = _packed(pipe, subjects.batches(256))
     control = _packed(pipe, map(small, subjects.batches(256)))
     with torch.no_grad():
