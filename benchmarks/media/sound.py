@@ -162,14 +162,14 @@ def draw(figure: Any, shown: dict[str, Tensor], count: int, seed: int) -> None:
     rows = {"one as asked for": true} | {what: made * 2 - 1 for what, made in shown.items()}
     figure.set_size_inches(1.7 * SHOWN, 1.3 * len(rows))
     grid = figure.subplots(len(rows), SHOWN, sharex=True, sharey=True)
+    for axes, sound in zip(grid[0], asked):
+        axes.set_title(caption(sound), fontsize=8)
     for line, (title, waves) in zip(grid, rows.items()):
-        for axes, sound, power in zip(line, asked, _magnitudes(waves[:SHOWN], 256)):
+        line[0].set_ylabel(title, fontsize=8)
+        for axes, power in zip(line, _magnitudes(waves[:SHOWN], 256)):
             loud = 20 * power.clamp(min=1e-3).log10()
             axes.imshow(loud, origin="lower", aspect="auto", vmin=-20, vmax=35)
             axes.set(xticks=[], yticks=[])
-            if line is grid[0]:
-                axes.set_title(caption(sound), fontsize=8)
-        line[0].set_ylabel(title, fontsize=8)
 
 
 Sound = tuple[str, str, str]
