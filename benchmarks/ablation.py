@@ -1,16 +1,21 @@
 """Interval and order, as in the ablation of TaylorSeer (2503.06923, Table 4): docs/ablation.md.
 
-python benchmarks/ablation.py
+python benchmarks/ablation.py [zoo:NAME ...]
+python benchmarks/ablation.py --report        writes the page again
 """
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers.utils import logging
-from measure import record
+from measure import RESULTS, record
 
 import forecastcache as fc
 from forecastcache.evaluation.metrics import psnr, ssim
@@ -18,11 +23,33 @@ from forecastcache.sampling.loading import load
 from forecastcache.sampling.request import Request
 from forecastcache.zoo.scores import scorer_of
 
-MODEL = "zoo:dit-digits"
-COUNT = 120
-INTERVALS = range(3, 9)
-ORDERS = range(5)
-FIRST = 2  # as TaylorSeer runs DiT
+
+@dataclass(frozen=True)
+class Ablation:
+    """What is varied of a model.
+
+    Attributes:
+        count: number of samples.
+        intervals: of `Every`.
+        orders: of `Taylor`.
+        first: steps computed first.
+        asked: whether it is asked by class.
+    """
+
+    count: int
+    intervals: Sequence[int]
+    orders: Sequence[int]
+    first: int
+    asked: bool = False
+
+
+MODELS = {
+    # `first` as TaylorSeer runs DiT and FLUX.
+    "zoo:dit-digits": Ablation(120, range(3, 9), range(5), 2, asked=True),
+    "zoo:flux-emoji": Ablation(16, (4, 6, 8), range(4), 3),
+    "zoo:qwen-lightning": Ablation(32, range(2, 5), range(3), 1),
+}
+SITES = ("module", "output")
 DOCUMENT = Path(__file__).parents[1] / "docs" / "ablation.md"
 METRICS = {
     "psnr_db": ("PSNR of samples to the plain run, dB", "{:.1f}"),
@@ -32,22 +59,26 @@ METRICS = {
 }
 
 
-def rows() -> list[dict[str, Any]]:
-    pipe = load(MODEL)
+def rows(model: str) -> list[dict[str, Any]]:
+    varied = MODELS[model]
+    pipe = load(model)
     pipe.set_progress_bar_config(disable=True)
-    request = Request.of(MODEL, classes=[str(i % 60) for i in range(COUNT)])
-    scorer = scorer_of(MODEL, request.arguments(pipe))
+    asked: dict[str, Any] = {"count": varied.count}
+    if varied.asked:
+        asked = {"classes": [str(i % 60) for i in range(varied.count)]}
+    request = Request.of(model, **asked)
+    scorer = scorer_of(model, request.arguments(pipe))
     plain = request.sample(pipe)
 
     def row(pictures: torch.Tensor, **setting: Any) -> dict[str, Any]:
         scores = scorer.score(pictures)._asdict()
-        return {**setting, "ssim": ssim(pictures, plain), **scores}
+        return {"model": model, **setting, "ssim": ssim(pictures, plain), **scores}
 
-    found = [row(plain, site="plain")]
-    for site in ("output", "module"):
-        for interval in INTERVALS:
-            for order in ORDERS:
-                schedule, taylor = fc.Every(interval, FIRST), fc.Taylor(order)
+    found = [row(plain, site="plain", steps=request.steps, samples=len(plain))]
+    for site in SITES:
+        for interval in varied.intervals:
+            for order in varied.orders:
+                schedule, taylor = fc.Every(interval, varied.first), fc.Taylor(order)
                 with fc.attach(pipe, schedule, taylor, site=site) as session:
                     pictures = request.sample(pipe)
                 count = len(session.report().computed)
@@ -60,34 +91,54 @@ def rows() -> list[dict[str, Any]]:
 
 def table(found: list[dict[str, Any]], site: str, metric: str) -> str:
     title, form = METRICS[metric]
+    model, steps = found[0]["model"], found[0]["steps"]
+    varied = MODELS[model]
     lines = [
         f"**{title}**, `{site}`",
         "",
-        "| interval (computed of 50) | " + " | ".join(f"order {m}" for m in ORDERS) + " |",
-        "|---|" + "---|" * len(ORDERS),
+        f"| interval (computed of {steps}) | "
+        + " | ".join(f"order {m}" for m in varied.orders)
+        + " |",
+        "|---|" + "---|" * len(varied.orders),
     ]
-    for interval in INTERVALS:
+    for interval in varied.intervals:
         at = [it for it in found if (it["site"], it.get("interval")) == (site, interval)]
         values = " | ".join(form.format(it[metric]) for it in at)
         lines.append(f"| {interval} ({at[0]['count']}) | {values} |")
     return "\n".join(lines)
 
 
-def main() -> None:
-    logging.set_verbosity_error()
-    found = rows()
-    record("ablation", found)
+def inside(found: list[dict[str, Any]]) -> str:
+    """What stands between the page's markers of one model."""
     plain = found[0]
     intro = (
         f"The plain run: {plain['accuracy']:.1%} judged as asked, Fréchet distance "
         f"{plain['frechet']:.1f}."
     )
-    tables = [table(found, site, metric) for site in ("module", "output") for metric in METRICS]
-    start, end = "<!-- tables -->", "<!-- end of tables -->"
-    before, _, rest = DOCUMENT.read_text().partition(start)
-    after = rest.partition(end)[2]
-    inside = "\n\n".join([intro, *tables])
-    DOCUMENT.write_text(f"{before}{start}\n\n{inside}\n\n{end}{after}")
+    return "\n\n".join([intro, *(table(found, site, it) for site in SITES for it in METRICS)])
+
+
+def report(found: list[dict[str, Any]]) -> None:
+    page = DOCUMENT.read_text()
+    for model in dict.fromkeys(row["model"] for row in found):
+        start, end = f"<!-- {model} -->", f"<!-- end of {model} -->"
+        before, _, rest = page.partition(start)
+        after = rest.partition(end)[2]
+        own = inside([row for row in found if row["model"] == model])
+        page = f"{before}{start}\n\n{own}\n\n{end}{after}"
+    DOCUMENT.write_text(page)
+
+
+def main() -> None:
+    logging.set_verbosity_error()
+    path = RESULTS / "ablation.json"
+    known = json.loads(path.read_text())["rows"] if path.exists() else []
+    asked = [it for it in sys.argv[1:] if it != "--report"] or list(MODELS)
+    for model in asked if "--report" not in sys.argv else ():
+        fresh = [row for row in known if row["model"] != model] + rows(model)
+        known = sorted(fresh, key=lambda row: list(MODELS).index(row["model"]))
+        record("ablation", known)
+    report(known)
 
 
 if __name__ == "__main__":

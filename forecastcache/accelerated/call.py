@@ -107,7 +107,7 @@ class Call:
         if "output_type" in given:
             given["output_type"] = "latent"
         for name in given:
-            if name.startswith("callback") and not name.endswith("inputs"):
+            if name.startswith("callback") and not name.endswith(("inputs", "steps")):
                 given[name] = None
         if "generator" in given:
             several = isinstance(given["generator"], (list, tuple))
