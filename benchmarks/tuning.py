@@ -46,7 +46,7 @@ GRIDS: dict[str, Mapping[str, Sequence[Any]]] = {
     "fastercache": {"skip": (2, 3, 5)},
     "taylorseer": {"interval": (3, 5, 8)},
 }  # fmt: skip
-FORMULAS = ("taylor:order=1", "taylor:order=2", "newton:order=2")
+FORMULAS = ("taylor:order=1", "taylor:order=2", "newton:order=2", "bdf")
 CACHE_DIT = ("calibrator=taylorseer", "calibrator=taylorseer,order=2", "calibrator=foca")
 
 
