@@ -1,6 +1,8 @@
 """CogVideoX, and ConsisID, which attends to a face between its blocks.
 
 Yang et al., 2408.06072; Yuan et al., 2411.17440.
+
+A ConsisID with `is_train_face=False` has no attentions to the face; its other sites are served.
 """
 
 from dataclasses import replace
@@ -28,7 +30,6 @@ CONSISID = replace(
     models=("diffusers.ConsisIDTransformer3DModel",),
     trunk=(
         replace(COGVIDEOX.trunk[0], chained=False),
-        # A model without training on faces has none.
         Trunk(path="perceiver_cross_attention", streams=(None,), modules=("",), optional=True),
     ),
 )

@@ -99,5 +99,5 @@ def test_only_things_of_the_kind_are_registered():
 
 def test_two_adapters_for_one_class_are_refused(pipe):
     fc.register_adapter(fc.Adapter(name="mine", models=("diffusers.DiTTransformer2DModel",)))
-    with pytest.raises(fc.errors.AttachError, match="'dit' and 'mine'"):
+    with pytest.raises(fc.errors.AttachError, match="'dit' and 'mine': keep one, and take the"):
         fc.attach(pipe, fc.Every(2), fc.Reuse())

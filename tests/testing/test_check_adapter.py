@@ -16,7 +16,8 @@ from ..conftest import SITES
 
 INSIDE = {
     "dit", "flux", "qwen_image", "qwen_image_edit", "hunyuan_video",
-    "hunyuan_video_token_replace", "framepack", "framepack_alone", "wan", "hidream", "hidream_wide",
+    "hunyuan_video_token_replace", "framepack", "framepack_alone", "wan", "hidream",
+    "hidream_wide",
     "bria", "bria_fibo", "longcat_image", "ovis_image", "bria_fibo2", "krea2", "omnigen", "prx",
     "flux3", "flux3_with_reference", "glm_image", "ernie_image", "nucleusmoe_image", "ideogram4",
     "joyimage_edit", "joyimage_edit_plus",
