@@ -136,10 +136,12 @@ def tokens_in(site: Granularity) -> Tokens | None:
     if name != "tokens":
         return None
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    options = [part.partition("=")[::2] for part in parts if "=" in part]
-    if len(dict(options)) < len(options):
+    in_order: list[Any] = [part for part in parts if "=" not in part]
+    by_name = [part.partition("=")[::2] for part in parts if "=" in part]
+    options: dict[str, Any] = dict(by_name)
+    if len(options) < len(by_name):
         raise OptionError(f"{site} sets an option twice: keep one")
-    return Tokens(*(part for part in parts if "=" not in part), **dict(options))
+    return Tokens(*in_order, **options)
 
 
 def sites_in(text: str) -> tuple[str, ...]:
