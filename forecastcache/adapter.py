@@ -14,9 +14,10 @@ from forecastcache.errors import AttachError
 from forecastcache.granularity import GRANULARITIES, Blocks, Granularity, span_in, tokens_in
 from forecastcache.memory.input_size import InputSize
 from forecastcache.schedule import Signal
-from forecastcache.trunk import Site, Trunk
+from forecastcache.trunk import Site as Site
 from forecastcache.trunk import Skip as Skip
 from forecastcache.trunk import Tokenwise as Tokenwise
+from forecastcache.trunk import Trunk as Trunk
 
 ANY_MODEL = "*"
 

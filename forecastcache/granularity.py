@@ -63,12 +63,14 @@ class Tokens(Options):
     ToCa's code does the same. In a block that fuses both, the tokens' MLP is computed anew and
     joined with their attention as it was forecast.
 
-    Chosen are the tokens whose values, in the attention before the MLP, have the smallest norms:
-    they draw the most attention, as DuCa found, and the norms can be had where a fused kernel
-    keeps the attention's scores to itself. The norms are kept and forecast as the features are.
-    Each sample of a batch has tokens of its own. What a forecast step computes is not kept, so
-    that all features of a history are of one step: no token is chosen less for having been chosen
-    before, as ToCa does.
+    Chosen are the tokens whose values, in the attention before the MLP, have the smallest norms,
+    as in DuCa: norms can be had where a fused kernel keeps the scores of attention, ToCa's first
+    choice, to itself. The norms (of all heads together) are kept and forecast as the features
+    are. Each sample of a batch has tokens of its own.
+
+    What a forecast step computes is not kept, so that all features of a history are of one step.
+    Nor are tokens favoured that were not computed for long, or that stand out among their
+    neighbours, as in ToCa.
 
         fc.attach(pipe, "every:5", "reuse", site=fc.Tokens(0.1))  # or site="tokens:0.1"
 
@@ -134,10 +136,12 @@ def tokens_in(site: Granularity) -> Tokens | None:
     if name != "tokens":
         return None
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    options = [part.partition("=")[::2] for part in parts if "=" in part]
-    if len(dict(options)) < len(options):
+    in_order: list[Any] = [part for part in parts if "=" not in part]
+    by_name = [part.partition("=")[::2] for part in parts if "=" in part]
+    options: dict[str, Any] = dict(by_name)
+    if len(options) < len(by_name):
         raise OptionError(f"{site} sets an option twice: keep one")
-    return Tokens(*(part for part in parts if "=" not in part), **dict(options))
+    return Tokens(*in_order, **options)
 
 
 def sites_in(text: str) -> tuple[str, ...]:

@@ -16,7 +16,9 @@ KEPT = {
     "hidden": "its last layer's input",
     "block": "{} blocks",
     "module": "{} attentions and MLPs",
+    "tokens": "{} modules and norms",
 }
+SPANS = "{} spans of blocks"
 
 
 def print_footprint(found: Footprint, predictor: str | None) -> None:
@@ -103,7 +105,9 @@ def _sites(found: Footprint) -> Table:
     for cache in found.caches:
         if cache.site not in found.shown:
             continue
-        row = [cache.site, KEPT[cache.site].format(len(cache.sites))]
+        name, _, part = cache.site.partition(":")
+        kept = SPANS if part and name == "block" else KEPT[name]
+        row = [cache.site, kept.format(len(cache.sites))]
         row += [_mebibytes(cache.total_bytes), _mebibytes(found.needed(cache))]
         remains = found.remains(cache)
         if remains is not None:

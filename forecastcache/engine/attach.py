@@ -141,7 +141,7 @@ def _site(site: Granularity | Blocks | Tokens) -> Granularity:
     try:
         return as_site(site)
     except OptionError as error:
-        raise AttachError(f"site: {error}") from None
+        raise AttachError(f"site={site!r}: {error}") from None
 
 
 def _require(option: str, value: object, known: tuple[object, ...]) -> None:

@@ -50,8 +50,9 @@ class DryRun:
         """Operations of a step, so many steps after the newest computed one; 0 for that one."""
         if age == 0:
             return self.flops_computed
-        rests = self.flops_resting is not None and age % 2 == 0
-        return self.flops_resting if rests else self.flops_forecast
+        if self.flops_resting is not None and age % 2 == 0:
+            return self.flops_resting
+        return self.flops_forecast
 
     def planned_bytes(self, depth: int, dtype: torch.dtype | None = None) -> int:
         """Bytes that one branch's histories of `depth` features hold, in `dtype` if given."""

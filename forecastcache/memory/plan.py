@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from forecastcache.adapter import Adapter
+from forecastcache.adapter import Adapter, Trunk
 from forecastcache.errors import ForecastCacheError, PlanError
 from forecastcache.granularity import Blocks, Granularity, Tokens, span_in
 from forecastcache.memory.dry_run import kept_features, stored_bytes
@@ -143,8 +143,8 @@ def plan_of_call(
     """
     adapter = adapter_for(model)
     # A span of blocks has one feature of them all, and is told by their numbers.
-    whole = span_in(site) is not None
-    with nullcontext({}) if whole else _one_block_a_kind(model, adapter) as stand_for:
+    shortened = () if span_in(site) else adapter.trunks(model)
+    with _one_block_a_kind(model, shortened) as stand_for:
         kept = _kept(model, adapter, site, call.arguments)
     sites = (
         SiteMemory(path, tuple(tuple(f.shape) for f in it), depth * stored_bytes(it, storage))
@@ -168,13 +168,13 @@ def _kept(
 
 
 @contextmanager
-def _one_block_a_kind(model: nn.Module, adapter: Adapter) -> Iterator[dict[str, list[str]]]:
+def _one_block_a_kind(model: nn.Module, trunks: Sequence[Trunk]) -> Iterator[dict[str, list[str]]]:
     """Keep, for a while, one of the blocks that are built alike: their features are alike.
 
     Yields the path of each block kept, with the paths of the blocks that it stands for.
     """
     stand_for: dict[str, list[str]] = {}
-    whole = {trunk.path: model.get_submodule(trunk.path) for trunk in adapter.trunks(model)}
+    whole = {trunk.path: model.get_submodule(trunk.path) for trunk in trunks}
     for trunk, blocks in whole.items():
         kinds: dict[object, tuple[nn.Module, list[str]]] = {}
         for name, block in blocks.named_children():

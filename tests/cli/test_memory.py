@@ -13,6 +13,8 @@ from forecastcache.accelerated.goal import Goal
 from forecastcache.calibration.calibration import Calibration
 from forecastcache.memory.planned_model import planned_model
 
+from ..conftest import SITES
+
 FLUX = "zoo:flux-digits"
 
 
@@ -56,8 +58,8 @@ def test_memory_shows_every_site_in_80_columns_and_what_fits(forecastcache, monk
     assert code == 0
     assert max(map(len, out.splitlines())) <= 80
     rows = [line for line in out.splitlines() if line.startswith("│")]
-    assert [row.split("│")[1].strip() for row in rows] == ["output", "hidden", "block", "module"]
-    assert [row.split("│")[5].strip() for row in rows] == ["yes", "yes", "yes", "no"]
+    assert [row.split("│")[1].strip() for row in rows] == [*SITES, "tokens"]
+    assert [row.split("│")[5].strip() for row in rows] == ["yes", "yes", "yes", "no", "no"]
     text = " ".join(out.split())
     assert "given: height 32, width 32; assumed: batch 1, text tokens 512" in text
     assert "text_encoder_2" in text
@@ -66,13 +68,22 @@ def test_memory_shows_every_site_in_80_columns_and_what_fits(forecastcache, monk
         "memory", FLUX, "--height", 32, "--width", 32, "--gpu", "8.7MiB", "--json"
     )
     figures = json.loads(out)
-    assert [cache["fits"] for cache in figures["caches"]] == [True, True, True, False]
+    assert [cache["fits"] for cache in figures["caches"]] == [True, True, True, False, False]
     for cache in figures["caches"]:
         assert cache["needed_bytes"] + cache["remaining_bytes"] == figures["gpu_bytes"]
         assert bool(cache["remedies"]) is not cache["fits"]
     assert figures["sizes"]["height"] == {
         "name": "height", "value": 32, "asked": None, "given": True
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("site", "kept"), [("block:1-7", "2 spans of blocks"), ("tokens:0.25", "33 modules and norms")]
+)
+def test_memory_plans_what_is_forecast_of_a_partly_computed_step(forecastcache, site, kept):
+    code, out, _ = forecastcache("memory", FLUX, "--site", site)
+    assert code == 0
+    assert kept in " ".join(out.split())
 
 
 @pytest.mark.parametrize("predictor", [(), ("--predictor", "learned")])
