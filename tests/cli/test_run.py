@@ -356,7 +356,7 @@ def test_run_takes_a_set_up_and_nothing_that_would_change_it(
     path.write_text("schedule: 0,1,4\npredictor: reuse\nsite: roof\n")
     code, _, err = forecastcache(*run)
     assert (code, err.count("\n")) == (2, 1)
-    assert "fast.yaml, line 3: Config: site='roof', but" in err
+    assert "fast.yaml, line 3: Config: site: roof is not known: write one of output" in err
 
 
 def test_a_folder_that_is_no_pipeline_is_refused(forecastcache, tmp_path):

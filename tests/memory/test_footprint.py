@@ -61,7 +61,7 @@ def test_what_cannot_be_counted_is_named(tmp_path):
 
 def test_every_site_is_planned_as_by_itself():
     found = planned("zoo:dit-digits")
-    assert [cache.site for cache in found.caches] == list(SITES)
+    assert [cache.site for cache in found.caches] == [*SITES, "tokens"]
     for cache in found.caches:
         assert cache == plan_memory("zoo:dit-digits", depth=2, site=cache.site)
         assert found.needed(cache) == found.weights + found.activations + cache.total_bytes
@@ -99,7 +99,13 @@ def test_what_fits_and_what_would():
 
     found = on(24576)
     module = found.cache("module")
-    assert [found.remains(cache) >= 0 for cache in found.caches] == [True, True, False, False]
+    assert [found.remains(cache) >= 0 for cache in found.caches] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
     changes = [each.change for each in found.remedies(module)]
     assert changes == ["site='hidden'", "offload='cpu', with 4,104 MiB of host memory"]
     assert found.remedies(found.cache("output")) == []
