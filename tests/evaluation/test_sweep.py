@@ -54,7 +54,7 @@ def test_a_set_up_is_a_row(tmp_path, pipe):
     ("text", "complaint"),
     [
         ("predictor: [reuse]", "predictor: extra inputs.*it takes predictors, schedules"),
-        ("sites: [roof]", "sites.0: input should be 'output'"),
+        ("sites: [roof]", "sites.0: value error, roof is not known"),
         ("{", "is neither YAML nor JSON"),
     ],
 )
