@@ -75,7 +75,7 @@ def test_list_names_everything(forecastcache):
     assert {"reuse", "taylor"} <= set(found["predictors"])
     assert "from 0 to 4" in found["predictors"]["taylor"]
     assert {"every", "listed"} <= set(found["schedules"])
-    assert found["adapters"]["dit"].endswith("output, hidden, block, module")
+    assert found["adapters"]["dit"].endswith("output, hidden, block, module, tokens")
     assert list(found["zoo"]) == [zoo.PREFIX + name for name in zoo.MODELS]
     code, out, _ = forecastcache("list")
     assert code == 0

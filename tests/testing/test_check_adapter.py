@@ -17,8 +17,7 @@ from ..conftest import SITES
 INSIDE = {
     "dit", "flux", "qwen_image", "qwen_image_edit", "hunyuan_video",
     "hunyuan_video_token_replace", "framepack", "framepack_alone", "wan", "hidream",
-    "hidream_wide",
-    "bria", "bria_fibo", "longcat_image", "ovis_image", "bria_fibo2", "krea2", "omnigen", "prx",
+    "hidream_wide", "bria", "bria_fibo", "longcat_image", "ovis_image", "bria_fibo2", "krea2", "omnigen", "prx",
     "flux3", "flux3_with_reference", "glm_image", "ernie_image", "nucleusmoe_image", "ideogram4",
     "joyimage_edit", "joyimage_edit_plus",
     "cosmos", "sana_video", "easyanimate", "helios", "anyflow", "anyflow_far", "motif_video",
@@ -31,7 +30,7 @@ INSIDE = {
     "cogview3_plus", "lumina2", "pixart", "sana", "auraflow", "hunyuan_dit",
 }  # fmt: skip
 TOKENS = {
-    "dit", "flux", "qwen_image", "chroma", "bria", "bria_fibo", "longcat_image", "ovis_image",
+    "dit", "flux", "qwen_image", "qwen_image_edit", "chroma", "bria", "bria_fibo", "longcat_image", "ovis_image",
     "wan", "wan_vace", "wan_animate", "skyreels_v2", "chrono_edit", "helios", "anyflow",
     "anyflow_far",
 }  # fmt: skip
@@ -55,21 +54,27 @@ LIKE_OTHERS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name not in LIKE_OTHERS])
-def test_every_model_conforms_at_every_site(name, monkeypatch):
-    """In bfloat16, which rounds times; in float32 all run in test_sweep.py at all sites."""
-    conforms_in(torch.bfloat16, name, monkeypatch)
-
-
-# Of each kind; and those whose times, as they are told, hardly differ in bfloat16.
-IN_FLOAT32 = (
+# One of each kind; and those whose times, as they are told, hardly differ in bfloat16.
+KINDS = (
     "dit", "flux", "qwen_image", "hunyuan_video", "framepack", "wan", "hidream", "sdxl_unet",
     "krea2", "bria_fibo2", "nucleusmoe_image", "ideogram4", "hunyuan_image", "hunyuan_dit",
 )  # fmt: skip
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_a_model_of_each_kind_conforms_at_every_site(name, monkeypatch):
+    """In bfloat16, which rounds times; in float32 all run in test_sweep.py at all sites."""
+    conforms_in(torch.bfloat16, name, monkeypatch)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", IN_FLOAT32)
+@pytest.mark.parametrize("name", sorted({*MODELS} - {*LIKE_OTHERS, *KINDS}))
+def test_every_other_model_conforms_too(name, monkeypatch):
+    conforms_in(torch.bfloat16, name, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KINDS)
 def test_models_conform_in_float32_too(name, monkeypatch):
     conforms_in(torch.float32, name, monkeypatch)
 
