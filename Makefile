@@ -9,13 +9,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Each process takes neighbouring tests, which share what their file loads, and then others' last.
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: demo test test-slow lint wheel types docs notebooks bench gpu gpu-pack bench-fidelity bench-claims bench-peers calibrations clean
+.PHONY: demo test test-slow lint wheel types docs notebooks bench gpu gpu-pack bench-fidelity bench-claims bench-field bench-peers calibrations clean
 .DEFAULT_GOAL := help
 help:
 	@echo "make demo   a pipeline that learns from four pictures, and then is fast"
 	@echo "make test   run the tests; make test-slow, those that take minutes"
 	@echo "make docs   build the documentation into build/site"
-	@echo "make lint, make types, make notebooks, make bench, make gpu, make gpu-pack, make bench-fidelity, make bench-peers, make calibrations, make clean"
+	@echo "make lint, make types, make notebooks, make bench, make gpu, make gpu-pack, make bench-fidelity, make bench-field, make bench-peers, make calibrations, make clean"
 
 demo: .venv/.demo
 	$(BIN)/forecastcache demo
@@ -65,6 +65,10 @@ bench-fidelity: .venv/.dev
 
 bench-claims: .venv/.dev
 	$(BIN)/python benchmarks/claims.py
+
+# Every method of the field at equal cost; some hours, and goes on where it was.
+bench-field: .venv/.dev
+	$(BIN)/python benchmarks/field.py
 
 # Against what people would otherwise use; takes hours, and goes on where it was.
 bench-peers: .venv/.dev

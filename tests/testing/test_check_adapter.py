@@ -17,7 +17,8 @@ from ..conftest import SITES
 INSIDE = {
     "dit", "flux", "qwen_image", "qwen_image_edit", "hunyuan_video",
     "hunyuan_video_token_replace", "framepack", "framepack_alone", "wan", "hidream",
-    "hidream_wide", "bria", "bria_fibo", "longcat_image", "ovis_image", "bria_fibo2", "krea2", "omnigen", "prx",
+    "hidream_wide", "bria", "bria_fibo", "longcat_image", "ovis_image", "bria_fibo2", "krea2",
+    "omnigen", "prx",
     "flux3", "flux3_with_reference", "glm_image", "ernie_image", "nucleusmoe_image", "ideogram4",
     "joyimage_edit", "joyimage_edit_plus",
     "cosmos", "sana_video", "easyanimate", "helios", "anyflow", "anyflow_far", "motif_video",
@@ -30,8 +31,8 @@ INSIDE = {
     "cogview3_plus", "lumina2", "pixart", "sana", "auraflow", "hunyuan_dit",
 }  # fmt: skip
 TOKENS = {
-    "dit", "flux", "qwen_image", "qwen_image_edit", "chroma", "bria", "bria_fibo", "longcat_image", "ovis_image",
-    "wan", "wan_vace", "wan_animate", "skyreels_v2", "chrono_edit", "helios", "anyflow",
+    "dit", "flux", "qwen_image", "qwen_image_edit", "chroma", "bria", "bria_fibo", "longcat_image",
+    "ovis_image", "wan", "wan_vace", "wan_animate", "skyreels_v2", "chrono_edit", "helios", "anyflow",
     "anyflow_far",
 }  # fmt: skip
 FEWER = {
