@@ -31,9 +31,9 @@ INSIDE = {
     "cogview3_plus", "lumina2", "pixart", "sana", "auraflow", "hunyuan_dit",
 }  # fmt: skip
 TOKENS = {
-    "dit", "flux", "qwen_image", "qwen_image_edit", "chroma", "bria", "bria_fibo", "longcat_image",
-    "ovis_image", "wan", "wan_vace", "wan_animate", "skyreels_v2", "chrono_edit", "helios", "anyflow",
-    "anyflow_far",
+    "dit", "flux", "qwen_image", "qwen_image_edit", "chroma", "bria", "bria_fibo",
+    "longcat_image", "ovis_image", "wan", "wan_vace", "wan_animate", "skyreels_v2",
+    "chrono_edit", "helios", "anyflow", "anyflow_far",
 }  # fmt: skip
 FEWER = {
     "sana_wm_refiner": ("output", "block", "module"),  # it asks how many blocks it has
