@@ -159,6 +159,9 @@ DRAWN: dict[type[Options], st.SearchStrategy[Any]] = {
     fc.Learned: st.lists(finite, min_size=1, max_size=3).map(
         lambda row: fc.Learned([{"target": 9, "computed": range(len(row)), "weights": row}])
     ),
+    fc.AdaCache: st.dictionaries(
+        st.floats(0, 9, exclude_min=True), st.integers(1, 9), min_size=1, max_size=3
+    ).map(lambda gaps: fc.AdaCache(codebook=sorted(gaps.items()))),
 }
 
 

@@ -124,7 +124,7 @@ def test_sums_for_a_device_without_streams_are_moved():
 
 
 def test_the_session_makes_small_forecasts_together_and_large_ones_alone(monkeypatch):
-    from forecastcache.engine import branches
+    from forecastcache.engine import branch
 
     made: list[int] = []
     combine = predictor_module.combine_all
@@ -135,14 +135,14 @@ def test_the_session_makes_small_forecasts_together_and_large_ones_alone(monkeyp
     )
 
     def groups(bound: int) -> list[int]:
-        monkeypatch.setattr(branches, "TOGETHER", bound)
+        monkeypatch.setattr(branch, "TOGETHER", bound)
         made.clear()
-        branch = branches.Branch(lambda: fc.History(2), None)
+        own = branch.Branch(lambda: fc.History(2), None)
         for index in range(2):
             for site in range(5):  # of 40 bytes
-                branch.keep(fc.Step(index, 1.0), str(site), torch.full((10,), 1.0 + site + index))
-        forecaster, ahead = fc.Taylor(1).prepare(branch.steps, fc.Step(2, 0.0)), {}
-        filled = [branch.fill_in(forecaster, str(site), ahead) for site in range(5)]
+                own.keep(fc.Step(index, 1.0), str(site), torch.full((10,), 1.0 + site + index))
+        forecaster, ahead = fc.Taylor(1).prepare(own.steps, fc.Step(2, 0.0)), {}
+        filled = [own.fill_in(forecaster, str(site), ahead) for site in range(5)]
         assert [x[0].item() for x in filled] == [3.0, 4.0, 5.0, 6.0, 7.0]
         assert not ahead
         return made.copy()

@@ -36,13 +36,19 @@ def plan_command(
     rows: Annotated[
         Path | None, typer.Option(help="PNG of the rows of --computed, as weights and differences")
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            help="plan --computed by a published rule: dpcache, or for flow matching meancache"
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Choose a schedule by its count of computed steps, its speed or its nearness, or show all."""
     asked = [value for value in (computed, speedup, psnr) if value is not None]
     if len(asked) > 1:
         raise OptionError("--computed, --speedup and --psnr each choose by themselves: give one")
-    _require_drawable(picture, rows, computed)
+    _require_drawable(picture, rows, computed, by)
     from forecastcache.calibration.calibration import Calibration
     from forecastcache.calibration.schedule_dp import require_count
 
@@ -50,6 +56,9 @@ def plan_command(
     steps = file.identity.steps
     if computed is not None:
         require_count(computed, steps)
+        if by is not None:
+            _print_planned(file, by, computed, as_json)
+            return
     if rows is not None and computed == steps:
         raise OptionError(
             f"--rows draws forecast steps, and --computed {computed} of {steps} leaves none: "
@@ -65,8 +74,24 @@ def plan_command(
         print(drawn)
 
 
-def _require_drawable(picture: Path | None, rows: Path | None, count: int | None) -> None:
+def _print_planned(file: Calibration, by: str, count: int, as_json: bool) -> None:
+    """The steps that a published rule chooses; nobody has rolled them."""
+    from forecastcache.calibration.paths import planned_by
+
+    recording = file.recording
+    computed = planned_by(by, recording.gram, recording.motion.sensitivity, count)
+    if as_json:
+        print(json.dumps({"steps": recording.steps, "by": by, "computed": computed}, indent=2))
+    else:
+        print(",".join(map(str, computed)))
+
+
+def _require_drawable(
+    picture: Path | None, rows: Path | None, count: int | None, by: str | None
+) -> None:
     """Refuse pictures that cannot be written, before anything is planned."""
+    if by is not None and (count is None or picture or rows):
+        raise OptionError("--by plans the steps of --computed, and draws nothing: give --computed")
     if rows is not None and count is None:
         raise OptionError("--rows draws the rows of one choice: give --computed")
     if rows is not None and rows == picture:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from forecastcache.calibration.gram import open_loop_row, open_loop_rows, residual
+from forecastcache.calibration.paths import cheapest_path, line_costs, path_cost
 from forecastcache.evaluation.ground import Ground, velocity_misses
-from forecastcache.evaluation.paths import cheapest_path, line_costs, path_cost
 from forecastcache.evaluation.trace import trace_of
 from forecastcache.predictor import LinearPredictor
 from forecastcache.predictors.bdf import BDF

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from forecastcache.calibration.paths import cheapest_path, line_costs
 from forecastcache.cli.app import run_app
 from forecastcache.errors import OptionError
 from forecastcache.evaluation import claims
 from forecastcache.evaluation.claim_measures import Outcome
 from forecastcache.evaluation.ground import velocity_misses
-from forecastcache.evaluation.paths import cheapest_path, line_costs
 
 STEPS = 9
 
