@@ -37,10 +37,7 @@ def plan_command(
         Path | None, typer.Option(help="PNG of the rows of --computed, as weights and differences")
     ] = None,
     by: Annotated[
-        str | None,
-        typer.Option(
-            help="plan --computed by a published rule: dpcache, or for flow matching meancache"
-        ),
+        str | None, typer.Option(help="plan --computed by dpcache, or meancache (flow matching)")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
