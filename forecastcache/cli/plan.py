@@ -56,11 +56,7 @@ def plan_command(
         if by is not None:
             _print_planned(file, by, computed, as_json)
             return
-    if rows is not None and computed == steps:
-        raise OptionError(
-            f"--rows draws forecast steps, and --computed {computed} of {steps} leaves none: "
-            "compute fewer, or leave out --rows"
-        )
+    _require_forecast_steps(rows, computed, steps)
     chosen = _chosen(file, computed, speedup, psnr)
     _draw(file, picture, rows, computed)
     if as_json:
@@ -96,6 +92,14 @@ def _require_drawable(
     for option, path in (("--picture", picture), ("--rows", rows)):
         if path is not None:
             require_file(option, path)
+
+
+def _require_forecast_steps(rows: Path | None, count: int | None, steps: int) -> None:
+    if rows is not None and count == steps:
+        raise OptionError(
+            f"--rows draws forecast steps, and --computed {count} of {steps} leaves none: "
+            "compute fewer, or leave out --rows"
+        )
 
 
 def _chosen(

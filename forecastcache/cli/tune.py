@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from forecastcache._util.progress import Progress
-from forecastcache.adapter import GRANULARITIES, Granularity
 from forecastcache.bounds import MOST
 from forecastcache.cli.args import choose, load_and_ask, request_fields
 from forecastcache.cli.console import plainly_warned, progress_bars
@@ -26,6 +25,7 @@ from forecastcache.cli.options import (
     SizeOption,
     StepsOption,
 )
+from forecastcache.granularity import GRANULARITIES, Granularity
 from forecastcache.predictor import Predictor
 from forecastcache.schedule import Schedule
 from forecastcache.spec import as_text, parse_predictor, parse_schedule

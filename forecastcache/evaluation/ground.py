@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from forecastcache.adapter import Granularity
 from forecastcache.calibration.fits import decibels
 from forecastcache.engine.attach import attach
+from forecastcache.granularity import Granularity
 from forecastcache.predictor import Predictor
 from forecastcache.sampling.loading import load
 from forecastcache.sampling.request import Request
