@@ -7,10 +7,10 @@ import warnings
 from typing import Any
 
 from forecastcache._util.progress import Progress, silent
-from forecastcache.adapter import Granularity
 from forecastcache.bounds import shortened
 from forecastcache.engine.attach import attach
 from forecastcache.errors import ForecastCacheWarning, OptionError
+from forecastcache.granularity import Granularity
 from forecastcache.predictor import Predictor
 from forecastcache.sampling.request import Request
 from forecastcache.schedule import Schedule

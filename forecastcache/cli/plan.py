@@ -42,9 +42,7 @@ def plan_command(
     as_json: JsonOption = False,
 ) -> None:
     """Choose a schedule by its count of computed steps, its speed or its nearness, or show all."""
-    asked = [value for value in (computed, speedup, psnr) if value is not None]
-    if len(asked) > 1:
-        raise OptionError("--computed, --speedup and --psnr each choose by themselves: give one")
+    _require_one_of(computed, speedup, psnr)
     _require_drawable(picture, rows, computed, by)
     from forecastcache.calibration.calibration import Calibration
     from forecastcache.calibration.schedule_dp import require_count
@@ -65,6 +63,11 @@ def plan_command(
     print_offers(chosen, steps)
     for drawn in filter(None, (picture, rows)):
         print(drawn)
+
+
+def _require_one_of(*ways: float | None) -> None:
+    if sum(way is not None for way in ways) > 1:
+        raise OptionError("--computed, --speedup and --psnr each choose by themselves: give one")
 
 
 def _print_planned(file: Calibration, by: str, count: int, as_json: bool) -> None:
