@@ -23,7 +23,7 @@ from forecastcache.sampling.loading import load
 from forecastcache.sampling.request import Request
 
 MODELS = ("zoo:flux-digits", "zoo:qwen-digits", "zoo:hunyuan-digits", "zoo:flux-emoji")
-COUNT, PAIRS = 9, 7
+COUNT, PAIRS = 9, 15
 ENOUGH = 4  # pictures that a fit is made of
 
 
