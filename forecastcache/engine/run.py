@@ -200,7 +200,7 @@ class Run:
         state.forecast = partial(self._forecast_from, step, branch)
         schedule, predictor = self.setting.schedule, self._at_work.predictor
         wanted = ask(schedule, step, state)
-        if call.model.probes:  # processes that share the model may have seen other numbers
+        if self.setting.looks_inside:  # processes that share the model may have seen other numbers
             wanted = agreed(call.model.present, wanted, call.sample.device)
         if wanted or len(steps) < predictor.minimum:
             return Decision(step)

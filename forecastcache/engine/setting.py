@@ -40,8 +40,13 @@ class Setting:
         Outputs answer the same question. What lies inside two models is not comparable, neither
         as features nor as signals that a schedule follows from step to step.
         """
-        inside = (self.schedule.needs - {"output"}) | (self.predictor.needs & {"first_block"})
+        inside = self.looks_inside or "first_block" in self.predictor.needs
         return self.site == "output" and not inside
+
+    @property
+    def looks_inside(self) -> bool:
+        """Whether the schedule decides by what lies inside the model."""
+        return not self.schedule.needs <= {"output"}
 
     def check_trajectory(self, total: int) -> None:
         """Refuse a number of steps for which the schedule or the predictor is not made.

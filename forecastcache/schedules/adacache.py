@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from forecastcache.schedule import Signal, State
-from forecastcache.schedules.adaptive import Adaptive, Threshold, relative_change
+from forecastcache.schedules.adaptive import Adaptive, Last, Threshold, relative_change
 from forecastcache.step import Step
 
 Entry = tuple[
@@ -43,7 +43,7 @@ class AdaCache(Adaptive):
     """
 
     threshold: Threshold = 1.0
-    last: int = 2
+    last: Last = 2
     codebook: tuple[Entry, ...] = (
         (0.08, 6), (0.16, 5), (0.24, 4), (0.32, 3), (0.4, 2), (1.0, 1),
     )  # fmt: skip

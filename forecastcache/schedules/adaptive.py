@@ -14,6 +14,8 @@ from forecastcache.errors import ScheduleError
 from forecastcache.schedule import Schedule, State
 from forecastcache.step import Step
 
+First: TypeAlias = Annotated[int, Field(ge=1)]
+Last: TypeAlias = Annotated[int, Field(ge=0)]
 Threshold: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 InARow: TypeAlias = Annotated[int, Field(ge=1)] | None
 
@@ -33,8 +35,8 @@ class Adaptive(Schedule):
     """
 
     threshold: Threshold
-    first: Annotated[int, Field(ge=1)] = 1
-    last: Annotated[int, Field(ge=0)] = 0
+    first: First = 1
+    last: Last = 0
     in_a_row: InARow = None
 
     @property

@@ -9,6 +9,8 @@ from pydantic import Field
 from forecastcache.schedule import Signal, State
 from forecastcache.schedules.adaptive import (
     Adaptive,
+    First,
+    Last,
     Threshold,
     follows_computed,
     relative_change,
@@ -43,8 +45,8 @@ class Drift(Adaptive):
     """
 
     threshold: Threshold = 0.1
-    first: int = 2
-    last: int = 1
+    first: First = 2
+    last: Last = 1
     order: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2.0
     growth: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 2.0
 

@@ -9,6 +9,8 @@ from torch import Tensor
 from forecastcache.schedule import Signal, State
 from forecastcache.schedules.adaptive import (
     Adaptive,
+    First,
+    Last,
     Threshold,
     accumulated,
     follows_computed,
@@ -43,8 +45,8 @@ class EasyCache(Adaptive):
     """
 
     threshold: Threshold = 0.025
-    first: int = 5
-    last: int = 1
+    first: First = 5
+    last: Last = 1
 
     @property
     def needs(self) -> frozenset[Signal]:

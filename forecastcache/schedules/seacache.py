@@ -11,7 +11,13 @@ from torch import Tensor
 
 from forecastcache.errors import ScheduleError
 from forecastcache.schedule import Signal, State
-from forecastcache.schedules.adaptive import Adaptive, Threshold, accumulated, relative_change
+from forecastcache.schedules.adaptive import (
+    Adaptive,
+    Last,
+    Threshold,
+    accumulated,
+    relative_change,
+)
 from forecastcache.step import Step
 
 # Signal-to-noise ratio where a run begins with noise alone: that of sigma = 1 - 1e-6.
@@ -47,7 +53,7 @@ class SeaCache(Adaptive):
     """
 
     threshold: Threshold = 0.3
-    last: int = 1
+    last: Last = 1
     power: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2.0
     of: Literal["modulated", "sample"] = "modulated"
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from pydantic import field_validator
 
 from forecastcache.schedule import Signal, State
-from forecastcache.schedules.adaptive import Adaptive, Threshold, accumulated, relative_change
+from forecastcache.schedules.adaptive import (
+    Adaptive,
+    Last,
+    Threshold,
+    accumulated,
+    relative_change,
+)
 from forecastcache.step import Step
 
 
@@ -33,7 +39,7 @@ class TeaCache(Adaptive):
     """
 
     threshold: Threshold = 0.25
-    last: int = 1
+    last: Last = 1
     coefficients: tuple[float, ...] = (1.0, 0.0)
 
     @field_validator("coefficients")

@@ -11,6 +11,7 @@ from forecastcache.errors import ScheduleError
 from forecastcache.schedule import Signal, State
 from forecastcache.schedules.adaptive import (
     Adaptive,
+    First,
     InARow,
     Threshold,
     follows_computed,
@@ -47,7 +48,7 @@ class Verified(Adaptive):
     """
 
     threshold: Threshold = 0.1
-    first: int = 3
+    first: First = 3
     in_a_row: InARow = 8
     decay: Annotated[float, Field(gt=0, le=1)] = 0.5
     floor: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0

@@ -120,3 +120,19 @@ def test_a_model_without_blocks_is_refused_before_it_is_touched():
     with pytest.raises(AttachError, match="names no first_block"):
         fc.attach(pipe, fc.Every(3), fc.TAP())
     assert pipe(num_inference_steps=2, output_type="np").images.shape[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("schedule", "votes"), [(fc.Every(3), 0), (fc.FirstBlockCache(), len(TIMES))], ids=str
+)
+def test_processes_vote_where_the_schedule_looks_inside_and_not_for_the_predictor(
+    schedule, votes, monkeypatch
+):
+    asked: list[bool] = []
+    monkeypatch.setattr(
+        "forecastcache.engine.run.agreed", lambda _, wanted, device: asked.append(wanted) or wanted
+    )
+    tiny = make("flux")
+    with fc.attach(tiny.model, schedule, Looking(need="first_block"), site="hidden"):
+        run(tiny)
+    assert len(asked) == votes

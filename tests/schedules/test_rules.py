@@ -196,6 +196,13 @@ def test_a_threshold_of_zero_computes_all_bit_for_bit(flux, rule):
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
+@pytest.mark.parametrize(("guard", "value"), [("first", 0), ("last", -1), ("in_a_row", 0)])
+def test_guards_have_the_same_bounds_in_all(rule, guard, value):
+    with pytest.raises(OptionError, match=f"{guard}={value}, but input should be greater"):
+        type(rule)(**{**rule.model_dump(), guard: value})
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
 def test_guards_are_spelt_alike_and_a_run_that_knows_nothing_else_says_so(flux, rule):
     model, calls, _ = flux
     further = {"retention": 0} if isinstance(rule, fc.MagnitudeAware) else {}
