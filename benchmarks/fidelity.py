@@ -60,6 +60,16 @@ class Fidelity:
         cache: OutputCache | None = None,
     ) -> float:
         """Of the final latents, mean over samples, in dB; data range 2."""
+        return sum(self.each(schedule, predictor, site, cache)) / self.count
+
+    def each(
+        self,
+        schedule: fc.Schedule,
+        predictor: Predictor,
+        site: Granularity = "output",
+        cache: OutputCache | None = None,
+    ) -> list[float]:
+        """The same of each sample."""
         models, _ = denoisers(self.pipe)
         with trajectory_of(self.pipe, self.count) as trajectory:
             cached = (cache or OutputCache(room=0)).serving(
@@ -68,7 +78,7 @@ class Fidelity:
             with cached, fc.attach(self.pipe, schedule, predictor, site=site):
                 self.request.run(self.pipe)
         errors = (trajectory.samples[-1] - self.plain).double().square().flatten(1).mean(1)
-        return sum(map(decibels, errors.tolist())) / self.count
+        return list(map(decibels, errors.tolist()))
 
     def _final(self) -> Tensor:
         with trajectory_of(self.pipe, self.count) as trajectory:

@@ -10,25 +10,23 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from diffusers.utils import logging
+from fidelity import Fidelity
 from measure import RESULTS, record
 from pydantic import SkipValidation
-from torch import Tensor
 
 import forecastcache as fc
 from forecastcache.accelerated.watch import Watched, checks
 from forecastcache.calibration.calibration import Calibration
-from forecastcache.calibration.fits import decibels
 from forecastcache.predictor import LinearPredictor
 from forecastcache.sampling.loading import load
 from forecastcache.sampling.request import Request
-from forecastcache.sampling.trajectory import trajectory_of
 from forecastcache.step import Step
 
 MODELS = ("zoo:flux-digits", "zoo:hunyuan-digits")
@@ -63,31 +61,12 @@ class GivesWay(LinearPredictor):
         return row
 
 
-class Asked:
-    """A pipeline that is asked for the prompts."""
-
-    def __init__(self, name: str) -> None:
-        self.pipe = load(name)
-        self.pipe.set_progress_bar_config(disable=True)
-        request = Request.of(name, count=len(PROMPTS), steps=50)
-        self.arguments = {**request.arguments(self.pipe), "prompt": list(PROMPTS)}
-        self.seeds = range(len(PROMPTS))
-        self.plain = self.final()
-
-    def final(self) -> Tensor:
-        with trajectory_of(self.pipe, len(PROMPTS)) as trajectory:
-            seeds = [torch.Generator().manual_seed(seed) for seed in self.seeds]
-            self.pipe(**self.arguments, generator=seeds)
-        return trajectory.samples[-1]
-
-    def psnr(self, schedule: Any, predictor: Any) -> list[float]:
-        with fc.attach(self.pipe, schedule, predictor):
-            away = (self.final() - self.plain).double().square().flatten(1).mean(1)
-        return [round(decibels(each), 1) for each in away.tolist()]
-
-
 def rows(name: str) -> list[dict[str, Any]]:
-    asked, calibration = Asked(name), Calibration.load(name)
+    pipe, calibration = load(name), Calibration.load(name)
+    pipe.set_progress_bar_config(disable=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fc.ForecastCacheWarning)  # of words that it does not know
+        asked = Fidelity(pipe, Request.of(name, prompts=PROMPTS, steps=50), len(PROMPTS))
     taylor, found = fc.Taylor(order=1), []
     for count in COUNTS:
         schedule, learned = calibration.choose(count)
@@ -95,10 +74,10 @@ def rows(name: str) -> list[dict[str, Any]]:
         watched = Watched(steps=steps, checks=checks(calibration, steps), tell=drift.setdefault)
         fitted = learned.for_schedule(schedule)
         columns = {
-            "rows": asked.psnr(watched, learned),
-            "taylor": asked.psnr(schedule, taylor),
-            "gives_way": asked.psnr(
-                schedule, GivesWay(rows=fitted, formula=taylor, until=steps[1])
+            "rows": _rounded(asked, watched, learned),
+            "taylor": _rounded(asked, schedule, taylor),
+            "gives_way": _rounded(
+                asked, schedule, GivesWay(rows=fitted, formula=taylor, until=steps[1])
             ),
             "drift": [round(max(each), 1) for each in zip(*drift.values())],
         }
@@ -107,6 +86,10 @@ def rows(name: str) -> list[dict[str, Any]]:
             found.append({"model": name, "count": count, "prompt": prompt, **own})
             print(found[-1], flush=True)
     return found
+
+
+def _rounded(asked: Fidelity, schedule: Any, predictor: Any) -> list[float]:
+    return [round(each, 1) for each in asked.each(schedule, predictor)]
 
 
 def table(found: Sequence[dict[str, Any]]) -> str:
