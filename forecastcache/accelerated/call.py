@@ -53,7 +53,7 @@ class Call:
         for name, each in signature.parameters.items():
             if each.kind is each.VAR_KEYWORD:
                 given |= given.pop(name)
-        states = _states(given.get("generator"), _device(pipe))
+        states = _states(given.get("generator"), pipe)
         return cls(pipe, given, states, random_states())
 
     @property
@@ -127,13 +127,10 @@ def twin(pipe: Any) -> Any:
     return own
 
 
-def _device(pipe: Any) -> torch.device:
-    return torch.device(getattr(pipe, "_execution_device", None) or "cpu")
-
-
-def _states(given: Any, device: torch.device) -> list[tuple[torch.device, Tensor]]:
+def _states(given: Any, pipe: Any) -> list[tuple[torch.device, Tensor]]:
     """States of the generators that samples will be drawn from."""
     if given is None:
+        device = torch.device(getattr(pipe, "_execution_device", None) or "cpu")
         return [(device, _global_state(device))]
     every = given if isinstance(given, (list, tuple)) else [given]
     return [(each.device, each.get_state()) for each in every]
