@@ -264,25 +264,29 @@ class Calibration:
         """
         write_file(Path(path), self._header, self.sizes)
 
-    def push_to_hub(self, repo: str, private: bool = False) -> str:
-        """Publish it as `repo`, with a card that says what it is of; gives the address.
+    def push_to_hub(
+        self, repo: str, private: bool = False, picture: str | Path | None = None
+    ) -> str:
+        """Publish it as `repo`, with a card that says what it is of; gives the commit's address.
 
         Args:
             repo: repository as user or organisation and name, such as "me/flux-dev-forecast"; it
                 is made if need be.
             private: whether the repository is private.
+            picture: PNG for the card to show, such as that of `forecastcache plan --picture`.
 
         Raises:
             CalibrationError: the hub refuses, or is not to be reached.
         """
-        return hub.push(self, repo, private)
+        return hub.push(self, repo, private, picture)
 
     @classmethod
     def load(cls, source: str | Path) -> Calibration:
         """Read a file that `save` wrote, from disk, from the hub, or beside a zoo model.
 
         Args:
-            source: a path, a hub id such as "me/flux-dev-forecast", or zoo:NAME.
+            source: a path, a hub id such as "me/flux-dev-forecast", with a revision as in
+                "me/flux-dev-forecast@v1", or zoo:NAME.
 
         Raises:
             CalibrationError: there is none, or it is truncated, foreign or of a newer version.

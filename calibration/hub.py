@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forecastcache import zoo
+from forecastcache._util.hub_errors import hub_complaint
 from forecastcache.calibration.scales import scales_in_words
 from forecastcache.errors import CalibrationError
 
@@ -20,9 +22,14 @@ if TYPE_CHECKING:
 
 NAME = "calibration.safetensors"
 PAGE = "README.md"
-REPO = re.compile(r"[\w.-]+/[\w.-]+")
+PICTURE = "frontier.png"
+ON_HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
+LACKS = f"{NAME}: give one that Calibration.push_to_hub has published"
 OURS = "library_name: forecastcache"
 
+SHOWN = f"""
+![Latent PSNR against computed steps]({PICTURE})
+"""
 CARD = """\
 ---
 {ours}
@@ -48,13 +55,15 @@ the plain run (data range 2), rolled on prompts that the rows were not fitted to
 | computed of {steps} | latent PSNR | steps |
 |---|---|---|
 {fits}
-
+{picture}
 Made with {versions}.
 """
 
 
 def find(source: str | Path) -> Path:
     """The file that `source` names: a path, zoo:NAME, or a hub id, which is downloaded.
+
+    Behind a hub id and an @ a revision may stand: a branch, a tag or a commit.
 
     Raises:
         CalibrationError: there is none.
@@ -65,8 +74,8 @@ def find(source: str | Path) -> Path:
         return path
     if name.startswith(zoo.PREFIX):
         return _shipped(name)
-    if REPO.fullmatch(name) and not path.exists():
-        return _downloaded(name)
+    if (on_hub := ON_HUB.fullmatch(name)) and not path.exists():
+        return _downloaded(**on_hub.groupdict())
     raise CalibrationError(
         f"{name} is no file: make one with forecastcache calibrate MODEL --out {name}"
     )
@@ -82,22 +91,29 @@ def _shipped(name: str) -> Path:
     return path
 
 
-def _downloaded(repo: str) -> Path:
+def _downloaded(repo: str, revision: str | None) -> Path:
     from huggingface_hub import hf_hub_download
 
     try:
-        return Path(hf_hub_download(repo, NAME))
+        return Path(hf_hub_download(repo, NAME, revision=revision))
     except Exception as error:  # of many kinds: offline, refused, not there
-        raise CalibrationError(
-            f"{repo} is no file, and the hub gives none ({_reason(error)}): make one with "
-            f"forecastcache calibrate MODEL --out {repo}"
-        ) from error
+        asked = repo if revision is None else f"{repo}@{revision}"
+        complaint = hub_complaint(asked, error, LACKS) or f"{asked} is no file: {_reason(error)}"
+        raise CalibrationError(complaint) from error
 
 
-def push(calibration: Calibration, repo: str, private: bool) -> str:
-    """Publish a calibration with its card; gives the address.
+def push(
+    calibration: Calibration, repo: str, private: bool, picture: str | Path | None = None
+) -> str:
+    """Publish a calibration with its card; gives the address of what was committed.
 
     A README.md that is there already and is no card of ours is left as it is.
+
+    Args:
+        calibration: the calibration.
+        repo: repository, which is made if need be.
+        private: whether it is private.
+        picture: PNG for the card to show; None for none.
 
     Raises:
         CalibrationError: the hub refuses, or is not to be reached.
@@ -110,7 +126,10 @@ def push(calibration: Calibration, repo: str, private: bool) -> str:
         try:
             api.create_repo(repo, private=private, exist_ok=True)
             if _has_no_other_page(api, repo):
-                (Path(folder) / PAGE).write_text(card(calibration, repo), encoding="utf-8")
+                page = card(calibration, repo, with_picture=picture is not None)
+                (Path(folder) / PAGE).write_text(page, encoding="utf-8")
+                if picture is not None:
+                    shutil.copyfile(picture, Path(folder) / PICTURE)
             commit = api.upload_folder(
                 repo_id=repo, folder_path=folder, commit_message="A calibration by forecastcache"
             )
@@ -119,7 +138,7 @@ def push(calibration: Calibration, repo: str, private: bool) -> str:
                 f"{repo} cannot be published ({_reason(error)}): log in with hf auth login, and "
                 "give a name that is yours"
             ) from error
-    return str(commit.repo_url)
+    return str(commit.commit_url)
 
 
 def _has_no_other_page(api: HfApi, repo: str) -> bool:
@@ -129,8 +148,8 @@ def _has_no_other_page(api: HfApi, repo: str) -> bool:
     return OURS in there.read_text(encoding="utf-8", errors="replace")
 
 
-def card(calibration: Calibration, repo: str) -> str:
-    """The page that the hub shows for a calibration."""
+def card(calibration: Calibration, repo: str, with_picture: bool = False) -> str:
+    """The page that the hub shows for a calibration; it may show `PICTURE`."""
     identity, fits = calibration.identity, calibration.fits
     lines = [
         f"| {len(fit.computed)} | {_nearness(fit)} | {' '.join(map(str, fit.computed))} |"
@@ -147,6 +166,7 @@ def card(calibration: Calibration, repo: str) -> str:
         repo=repo,
         count=len(fits[0].computed) if fits else max(1, identity.steps // 5),
         fits="\n".join(lines) or "| none | | |",
+        picture=SHOWN if with_picture else "",
         versions=", ".join(f"{name} {number}" for name, number in calibration.versions.items()),
     )
 

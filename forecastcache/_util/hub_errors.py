@@ -14,12 +14,16 @@ NETWORK = (
 )  # by which versions of the hub's client call
 
 
-def hub_complaint(repo: str, error: BaseException) -> str | None:
+PIPELINE = "a file of a pipeline: give one with a model_index.json"
+
+
+def hub_complaint(repo: str, error: BaseException, lacks: str = PIPELINE) -> str | None:
     """What the hub refused, and the remedy; None where nothing of the hub is behind an error.
 
     Args:
-        repo: id on the hub, owner/name.
+        repo: id on the hub, owner/name, with a revision behind an @ where one was asked for.
         error: error of a library that was to load it, with its causes.
+        lacks: what the repository lacks where a file is not there, and the remedy.
     """
     from huggingface_hub import constants, errors
 
@@ -27,26 +31,26 @@ def hub_complaint(repo: str, error: BaseException) -> str | None:
     for kind, complaint in {
         errors.GatedRepoError: f"{repo} is gated: ask for access on its page of the hub, then log "
         "in with hf auth login",
+        errors.RevisionNotFoundError: f"the hub has no such revision as {repo}: give a branch, a "
+        "tag or a commit that is there",
         errors.RepositoryNotFoundError: f"the hub has no {repo}, or it is private: look at the "
         "name, or log in with hf auth login",
         errors.OfflineModeIsEnabled: f"{repo} is not on this machine, and the hub's offline mode "
-        "is on: unset HF_HUB_OFFLINE, or give a folder",
+        "is on: unset HF_HUB_OFFLINE, or give a path",
     }.items():
         if any(isinstance(each, kind) for each in causes):
             return complaint
     for each in causes:
         local = isinstance(each, errors.LocalEntryNotFoundError)
         if isinstance(each, errors.EntryNotFoundError) and not local:
-            return (
-                f"{repo} on the hub lacks a file of a pipeline: give one with a model_index.json"
-            )
+            return f"{repo} on the hub lacks {lacks}"
         if isinstance(each, errors.HfHubHTTPError):
             status = getattr(each.response, "status_code", "an error")
             return f"the hub answers {status} to {repo}: try again later, or hf auth login"
     if any(map(_of_the_network, causes)):
         return (
             f"the hub at {constants.ENDPOINT} cannot be reached, and {repo} is not on this "
-            "machine: look at the network and at HF_ENDPOINT, or give a folder"
+            "machine: look at the network and at HF_ENDPOINT, or give a path"
         )
     return None
 

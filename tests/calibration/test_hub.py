@@ -40,6 +40,8 @@ class Hub(BaseHTTPRequestHandler):
     """As much of the hub as publishing two files and fetching them takes."""
 
     files: ClassVar[dict[str, bytes]] = {}
+    revisions: ClassVar[dict[str, dict[str, bytes]]] = {}  # other than main
+    refusal: ClassVar[tuple[int, str] | None] = None  # of every request for a file
     made: ClassVar[list[dict[str, Any]]] = []
 
     def do_POST(self) -> None:
@@ -68,17 +70,24 @@ class Hub(BaseHTTPRequestHandler):
         self._file(send=True)
 
     def _file(self, send: bool) -> None:
-        match = re.fullmatch(rf"/{REPO}/resolve/[^/]+/(.+)", self.path)
-        content = self.files.get(match[1]) if match else None
-        self.send_response(404 if content is None else 200)
-        if content is None:
-            self.send_header("X-Error-Code", "RepoNotFound" if not match else "EntryNotFound")
-        else:
+        match = re.fullmatch(rf"/{REPO}/resolve/([^/]+)/(.+)", self.path)
+        status, code, content = 404, "RepoNotFound", b""
+        if self.refusal is not None:
+            status, code = self.refusal
+        elif match is not None:
+            files = {**self.revisions, "main": self.files}.get(match[1])
+            code = "RevisionNotFound" if files is None else "EntryNotFound"
+            if files and match[2] in files:
+                status, content = 200, files[match[2]]
+        self.send_response(status)
+        if status == 200:
             self.send_header("ETag", hashlib.sha1(content).hexdigest())
-            self.send_header("X-Repo-Commit", "0" * 40)
-        self.send_header("Content-Length", str(len(content or b"")))
+            self.send_header("X-Repo-Commit", hashlib.sha1(match[1].encode()).hexdigest())
+        else:
+            self.send_header("X-Error-Code", code)
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        if send and content is not None:
+        if send and content:
             self.wfile.write(content)
 
     def _answer(self, said: dict[str, Any]) -> None:
@@ -101,13 +110,15 @@ def ask(tmp_path):
     there = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_TOKEN": "hf_test"}
     home = {"HF_HOME": str(tmp_path / "hub"), "HF_HUB_DISABLE_XET": "1"}
 
-    def run(*arguments: object) -> tuple[int, str]:
+    def run(*arguments: object, **settings: str) -> tuple[int, str]:
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM, *map(str, arguments)],
-            env={**os.environ, **there, **home}, capture_output=True, text=True, timeout=120,
+            env={**os.environ, **there, **home, **settings},
+            capture_output=True, text=True, timeout=120,
         )  # fmt: skip
         return done.returncode, done.stdout + done.stderr * (done.returncode not in (0, 2))
 
+    Hub.files, Hub.revisions, Hub.refusal = {}, {}, None
     yield run
     server.shutdown()
     server.server_close()
@@ -118,7 +129,7 @@ def test_published_and_fetched_it_is_the_same(ask, calibration, tmp_path):
     calibration.save(path)
     code, said = ask("push", path, REPO)
     assert code == 0, said
-    assert f"/{REPO}" in said
+    assert f"/{REPO}/commit/{'0' * 40}" in said
     assert Hub.made[0]["visibility"] == "private"
     assert Hub.files[hub.NAME] == path.read_bytes()
     card = Hub.files["README.md"].decode()
@@ -139,11 +150,79 @@ def test_a_page_of_somebody_elses_is_left_as_it_is(ask, calibration, tmp_path):
     assert Hub.files == {"README.md": b"# My model", hub.NAME: path.read_bytes()}
 
 
-def test_what_the_hub_has_not_is_said_in_one_line(ask):
-    code, said = ask("load", "me/nothing")
+def test_a_revision_is_pinned(ask, calibration, tmp_path):
+    """What was published then, whatever came after."""
+    path = tmp_path / "toy.cal"
+    calibration.save(path)
+    Hub.files = {hub.NAME: b"what came after"}
+    Hub.revisions = {"v1": {hub.NAME: path.read_bytes()}}
+    assert ask("load", f"{REPO}@v1") == (0, "12\n")
+    code, said = ask("load", f"{REPO}@v2")
+    assert (code, said) == (
+        2, f"the hub has no such revision as {REPO}@v2: give a branch, a tag or a commit that is "
+        "there\n",
+    )  # fmt: skip
+
+
+def test_offline_what_was_fetched_before_serves(ask, calibration, tmp_path):
+    path = tmp_path / "toy.cal"
+    calibration.save(path)
+    Hub.files = {hub.NAME: path.read_bytes()}
+    code, said = ask("load", REPO, HF_HUB_OFFLINE="1")
     assert code == 2
-    assert "me/nothing is no file, and the hub gives none" in said
+    assert said == (
+        f"{REPO} is not on this machine, and the hub's offline mode is on: unset HF_HUB_OFFLINE, "
+        "or give a path\n"
+    )
+    assert ask("load", REPO) == (0, "12\n")
+    assert ask("load", REPO, HF_HUB_OFFLINE="1") == (0, "12\n")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "told"),
+    [
+        ((404, "RepoNotFound"), f"the hub has no {REPO}, or it is private"),
+        ((403, "GatedRepo"), f"{REPO} is gated: ask for access on its page of the hub"),
+        ((503, ""), f"the hub answers 503 to {REPO}: try again later"),
+        (None, f"{REPO} on the hub lacks {hub.NAME}: give one that"),
+    ],
+)
+def test_each_refusal_is_said_in_one_line(ask, refusal, told):
+    Hub.files, Hub.refusal = {"README.md": b"# Without a calibration"}, refusal
+    code, said = ask("load", REPO)
+    assert code == 2
+    assert told in said
     assert said.count("\n") == 1
+
+
+def test_a_hub_that_is_not_there_is_said_in_one_line(ask):
+    code, said = ask("load", REPO, HF_ENDPOINT="http://127.0.0.1:9")
+    assert code == 2
+    assert said.startswith("the hub at http://127.0.0.1:9 cannot be reached")
+    assert said.count("\n") == 1
+
+
+def test_a_card_shows_the_picture_that_comes_with_it(calibration, monkeypatch, tmp_path):
+    sent: dict[str, bytes] = {}
+
+    class Api:
+        def create_repo(self, *_: object, **__: object) -> None:
+            pass
+
+        def file_exists(self, *_: object) -> bool:
+            return False
+
+        def upload_folder(self, folder_path: str, **_: object) -> Any:
+            sent.update({it.name: it.read_bytes() for it in Path(folder_path).iterdir()})
+            return type("Commit", (), {"commit_url": "there"})
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Api)
+    picture = tmp_path / "any name.png"
+    picture.write_bytes(b"a picture")
+    assert calibration.push_to_hub(REPO, picture=picture) == "there"
+    assert sent[hub.PICTURE] == b"a picture"
+    assert f"]({hub.PICTURE})" in sent[hub.PAGE].decode()
+    assert hub.PICTURE not in hub.card(calibration, REPO)
 
 
 def test_a_zoo_name_is_that_of_a_shipped_file(tmp_path, monkeypatch, calibration):

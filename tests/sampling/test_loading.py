@@ -100,4 +100,4 @@ def test_offline_mode_is_named(monkeypatch, tmp_path):
     use(monkeypatch, "http://127.0.0.1:9", tmp_path)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     for said in complaints():
-        assert "offline mode is on: unset HF_HUB_OFFLINE, or give a folder" in said
+        assert "offline mode is on: unset HF_HUB_OFFLINE, or give a path" in said
