@@ -93,7 +93,7 @@ def test_a_hub_that_cannot_be_reached_is_named(monkeypatch, tmp_path):
     use(monkeypatch, closed, tmp_path)
     for said in complaints():
         assert said.startswith(f"the hub at {closed} cannot be reached, and {REPO} is not on this")
-        assert "or give a folder" in said
+        assert "or give a path" in said
 
 
 def test_offline_mode_is_named(monkeypatch, tmp_path):
