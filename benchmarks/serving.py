@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import gc
 import http.client
+import io
 import json
 import random
 import subprocess
@@ -72,11 +73,10 @@ class Load:
     memory: list[int] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    def growth(self) -> tuple[float, float]:
-        """Bytes a request by which memory grows after the warm-up, and in all of them together."""
+    def growth(self) -> float:
+        """Bytes a request by which memory grows after the warm-up: the slope of a line."""
         after = np.array(self.memory[WARM:], float)
-        slope = float(np.polyfit(np.arange(len(after)), after, 1)[0])
-        return slope, float(np.mean(after[-25:]) - np.mean(after[:25]))
+        return float(np.polyfit(np.arange(len(after)), after, 1)[0])
 
 
 def ask(port: int, order: dict[str, Any], leave_after: float | None = None) -> bytes | None:
@@ -152,7 +152,7 @@ def resident(process: int) -> int:
 
 def held() -> int:
     """Bytes of all histories in this process."""
-    return sum(it.nbytes for it in gc.get_objects() if isinstance(it, fc.History))
+    return sum(it.nbytes for it in gc.get_objects() if issubclass(type(it), fc.History))
 
 
 def idle(port: int) -> dict[str, Any]:
@@ -187,9 +187,9 @@ def running(service: Any) -> Iterator[int]:
 
 
 @contextmanager
-def running_apart(workers: int = WORKERS) -> Iterator[tuple[int, int]]:
+def running_apart(*options: object) -> Iterator[tuple[int, int]]:
     """The service in a process of its own; yields its port and the number of the process."""
-    command = [sys.executable, __file__, "--workers", str(workers)]
+    command = [sys.executable, __file__, "--serve", *map(str, options)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdin is not None
@@ -199,12 +199,12 @@ def running_apart(workers: int = WORKERS) -> Iterator[tuple[int, int]]:
             process.communicate(b"\n")  # at which it ends
 
 
-def serve(workers: int) -> None:
+def serve(learn: float | None) -> None:
     """Serve until a line comes."""
     from serve import Service
 
-    torch.set_num_threads(1)
-    service = Service(MODEL, fc.load(MODEL), workers, usual=fc.zoo.entry(MODEL).call)
+    usual = fc.zoo.entry(MODEL).call
+    service = Service(MODEL, fc.load(MODEL), WORKERS, usual=usual, learn=learn)
     with running(service) as port:
         print(port, flush=True)
         sys.stdin.readline()
@@ -212,12 +212,10 @@ def serve(workers: int) -> None:
 
 def fresh(order: dict[str, Any]) -> bytes:
     """The PNG of a request by a pipeline that is loaded for it and has made nothing else."""
-    import io
-
     pipe = fc.load(MODEL)
     pipe.set_progress_bar_config(disable=True)
     computed = min(order["steps"], max(2, round(order["steps"] / order["speedup"])))
-    call = {**fc.zoo.entry(MODEL).call, "height": order["height"], "width": order["width"]}
+    call = fc.zoo.entry(MODEL).call | {it: order[it] for it in ("height", "width") if it in order}
     call["num_inference_steps"] = order["steps"]
     with fc.attach(pipe, fc.Warped(computed), fc.VariableOrder()):
         generator = torch.Generator().manual_seed(order["seed"])
@@ -261,38 +259,42 @@ def overhead() -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--workers", type=int)
+    parser.add_argument("--serve", action="store_true")
+    parser.add_argument("--learn", type=float)
     parser.add_argument("--fresh", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    if given.workers:
-        return serve(given.workers)
+    if given.serve:
+        return serve(given.learn)
     if given.fresh:
         for order in json.load(sys.stdin):
             print(fresh(order).hex(), flush=True)
         return None
+    record("serving", [measured(REQUESTS)])
+    return None
+
+
+def measured(requests: int) -> dict[str, Any]:
+    """The figures of a service under so many requests."""
     asked = orders(40)
     with running_apart() as (port, process):
-        load = under_load(port, process, asked, REQUESTS)
+        load = under_load(port, process, asked, requests)
         idle(port)
         held_idle, states = get(port, "/held"), [it["state"] for it in get(port, "/sessions")]
     wanted = fresh_apart(asked)
     equal = sum(picture == wanted[number] for number, picture in load.pictures)
-    slope, growth = load.growth()
     session, plain = overhead()
-    row = {
-        "model": MODEL, "clients": CLIENTS, "workers": WORKERS, "requests": REQUESTS,
+    return {
+        "model": MODEL, "clients": CLIENTS, "workers": WORKERS, "requests": requests,
         "distinct": len(asked), "pictures": len(load.pictures), "equal": equal,
         "clients_left": load.left, "cancelled": states.count("cancelled"),
         "failed": states.count("failed") + len(load.problems),
         "rss_after_50_mib": round(np.mean(load.memory[WARM : WARM + 25]) / 2**20, 1),
         "rss_at_end_mib": round(np.mean(load.memory[-25:]) / 2**20, 1),
-        "rss_growth_kib_a_request": round(slope / 2**10, 2), "held_when_idle_bytes": held_idle,
-        "median_request_ms": round(1e3 * median(load.seconds)),
+        "rss_growth_kib_a_request": round(load.growth() / 2**10, 2),
+        "held_when_idle_bytes": held_idle, "median_request_ms": round(1e3 * median(load.seconds)),
         "session_ms_a_request": round(session, 2), "plain_request_ms": round(plain, 1),
     }  # fmt: skip
-    record("serving", [row])
-    return None
 
 
 if __name__ == "__main__":
