@@ -139,7 +139,7 @@ def app_of(service: Service) -> FastAPI:
     @app.post("/generate", response_class=Response)
     async def generate(order: Order, request: Request) -> Response:
         try:
-            ticket, work = service.submit(order)
+            ticket, work = await asyncio.to_thread(service.submit, order)  # it plans
             image = await _made(ticket, work, request)
         except fc.ForecastCacheError as error:
             too_large = isinstance(error, fc.errors.BudgetError)

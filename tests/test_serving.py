@@ -12,6 +12,7 @@ import pytest
 
 import forecastcache as fc
 
+from .test_architecture import ROOT
 from .test_benchmark_pages import benchmark, recorded
 
 pytest.importorskip("fastapi")
@@ -208,7 +209,29 @@ def test_two_services_on_one_cache_folder(load, tmp_path, monkeypatch):
             assert json.loads((tmp_path / name).read_text())
 
 
-def test_the_figures_of_500_requests_are_recorded():
+def test_the_page_shows_the_figures_that_are_recorded():
     (row,) = recorded("serving")
-    assert row["equal"] == row["pictures"] > 400
-    assert (row["failed"], row["held_when_idle_bytes"]) == (0, 0)
+    page = (ROOT / "docs" / "serving.md").read_text("utf-8")
+    assert row["failed"] + row["held_when_idle_bytes"] == 0
+    assert row["cancelled"] == row["clients_left"] == 50
+    for said in (
+        f"- {row['equal']} of {row['pictures']} pictures equal, to the bit",
+        f"held {row['rss_after_50_mib']} MiB after 50 requests and {row['rss_at_end_mib']} MiB",
+        f": {row['rss_growth_kib_a_request']:.1f} KiB a request",
+        f"took {row['session_ms_a_request']:.1f} ms of processor time beside the "
+        f"{row['plain_request_ms']} ms",
+    ):
+        assert said in page
+
+
+def test_the_page_shows_what_requests_are_planned_to_hold():
+    page = (ROOT / "docs" / "serving.md").read_text("utf-8")
+    places = [("output", 2), ("output", 4), ("output", 9)]
+    places += [("hidden", 2), ("block", 2), ("module", 2)]
+    for model in ("flux.1-dev", "qwen-image", "wan2.1-14b", "hunyuanvideo"):
+        planned = [
+            fc.plan_memory(model, depth=depth, site=site).total_bytes / 2**20
+            for site, depth in places
+        ]
+        shown = " | ".join(f"{it:.1f}" if it < 10 else f"{int(it + 0.5):,}" for it in planned)
+        assert f"| `{model}` | {shown} |" in page
