@@ -75,6 +75,8 @@ class Accelerated:
             self._seen.drift = {}
             learned = known.chosen(self.goal, self._seen.note)
             if learned is not None:
+                if known.learning.samples:  # recorded while somebody else has learned it
+                    known.forget()
                 output = self._forecast(*learned, make)
                 self._warn_of_drift()
                 return output
@@ -153,6 +155,8 @@ class Accelerated:
             drift=dict(seen.drift),
             plain_seconds=typical(seen.plain),
             fast_seconds=typical(seen.fast),
+            plain_calls=seen.plain_calls,
+            fast_calls=seen.fast_calls,
             fit_seconds=None if known is None else known.fit_seconds,
             fit_plain_runs=None if known is None else known.fit_plain_runs,
             fewer_steps=None if known is None else known.fewer_steps,
@@ -177,7 +181,7 @@ class Accelerated:
             if not made:
                 raise
             self._give_up(known, error)
-        self._seen.plain.append(perf_counter() - started)
+        self._seen.note_plain(perf_counter() - started)
         return made[0]
 
     def _give_up(self, known: Known, error: Exception) -> None:
@@ -230,7 +234,7 @@ class Accelerated:
         started, seen = perf_counter(), self._seen
         with attach(self.pipe, schedule, predictor, **self._manner.storage) as session:
             output = make()
-        seen.fast.append(perf_counter() - started)
+        seen.note_fast(perf_counter() - started)
         seen.steps = len({call.step.index for call in session.calls})
         computed = {call.step.index for call in session.calls if call.was_computed}
         seen.computed, seen.cache_bytes = tuple(sorted(computed)), session.cache_bytes

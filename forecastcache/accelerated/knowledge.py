@@ -142,6 +142,9 @@ class Knowledge:
                 known.calibration = self._given
             self._say_what_differs(known)
             self._known[scope.name] = known
+        elif known.calibration is None and known.reason is None:
+            # Another worker or process with the same folder may have learned it meanwhile.
+            known.calibration = self._kept.get(scope, self._is_of_this_pipeline)
         return known
 
     def keep(self, known: Known) -> None:

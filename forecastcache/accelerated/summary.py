@@ -26,6 +26,8 @@ class Summary:
             newest accelerated call would have missed at its computed steps, of the worst sample.
         plain_seconds: seconds of a plain call, typically; None where there was none.
         fast_seconds: seconds of an accelerated call, likewise.
+        plain_calls: number of plain calls that were recorded.
+        fast_calls: number of accelerated calls.
         fit_seconds: seconds of the newest fit; None where there was none.
         fit_plain_runs: evaluations that it took, as plain runs of the pictures learned from.
         fewer_steps: that fit beside fewer steps; None where it leaves no doubt.
@@ -44,6 +46,8 @@ class Summary:
     fit_seconds: float | None
     fit_plain_runs: float | None
     fewer_steps: BesideFewerSteps | None = None
+    plain_calls: int = 0
+    fast_calls: int = 0
 
     @property
     def lines(self) -> Sequence[str]:

@@ -13,6 +13,7 @@ import forecastcache as fc
 from forecastcache.accelerated import kept
 from forecastcache.accelerated.kept import Kept
 from forecastcache.accelerated.scope import Scope
+from forecastcache.accelerated.seen import NEWEST, Seen, typical
 from forecastcache.errors import ForecastCacheWarning
 
 from ..conftest import make_pipeline
@@ -40,6 +41,27 @@ def test_two_that_learn_at_once_both_keep_what_they_learned(tmp_path):
     assert third.summary().state == "learned"
     (file,) = tmp_path.glob("*.safetensors")
     assert {len(it.computed) for it in fc.Calibration.load(file).fits} == {3, 4}
+
+
+def test_what_another_learns_meanwhile_is_found(tmp_path):
+    """Before as many pictures are recorded as it would learn from itself."""
+    one, other = (accelerated(make_pipeline(), tmp_path, computed=3, pictures=2) for _ in "ab")
+    call(other, 1)
+    for label in (1, 2):
+        call(one, label)
+    call(other, 2)
+    done = other.summary()
+    assert (done.plain_calls, done.fast_calls, done.state) == (1, 1, "learned")
+    assert other._newest is not None
+    assert other._newest.learning.samples == 0  # what it had recorded is gone
+
+
+def test_of_many_calls_the_seconds_of_the_newest_are_kept():
+    seen = Seen()
+    for second in range(NEWEST + 50):
+        seen.note_plain(second)
+    assert (seen.plain_calls, len(seen.plain)) == (NEWEST + 50, NEWEST)
+    assert typical(seen.plain) == 50 + (NEWEST + 1 - 1) / 2
 
 
 def test_a_file_is_whole_whoever_writes_it_meanwhile(calibration, tmp_path):

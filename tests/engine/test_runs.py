@@ -60,6 +60,38 @@ def test_two_threads_that_share_a_transformer_take_turns(site):
     assert all(torch.equal(together[index], alone[index]) for index in (0, 1))
 
 
+@pytest.mark.parametrize("site", ["output", "module"])
+def test_many_threads_with_runs_of_all_kinds(site):
+    """One session for a model that eight pipelines share; some of the runs are broken off."""
+    one = flux_pipeline()
+    pipes = [one, *(twin(one) for _ in range(7))]
+    kinds = [(steps, size) for steps in (5, 8) for size in ((16, 24), (24, 24), (32, 16))]
+
+    def made(pipe: Any, kind: int, **changes: Any) -> torch.Tensor:
+        steps, (height, width) = kinds[kind % len(kinds)]
+        return run(pipe, flux_request(steps, height=height, width=width), seed=kind, **changes)
+
+    with fc.attach(one, EVERY_THIRD, LINE, site=site):
+        alone = [made(one, kind) for kind in range(12)]
+        together: list[tuple[int, torch.Tensor]] = []
+
+        def work(index: int) -> None:
+            for kind in range(index, index + 12, 2):
+                if (kind + index) % 5 == 0:
+                    with pytest.raises(ZeroDivisionError):
+                        made(pipes[index], kind % 12, callback_on_step_end=fail)
+                else:
+                    together.append((kind % 12, made(pipes[index], kind % 12)))
+
+        threads = [threading.Thread(target=work, args=(index,)) for index in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(together) > 35
+    assert all(torch.equal(picture, alone[kind]) for kind, picture in together)
+
+
 def test_steps_are_those_of_the_pipeline_that_calls():
     """Made by `from_pipe` it shares the scheduler too, and notes its number of steps itself."""
     text = flux_pipeline()
