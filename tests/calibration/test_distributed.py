@@ -77,7 +77,7 @@ def test_one_that_dies_ends_the_others_and_loses_no_finished_prompt(alone, tmp_p
     out = tmp_path / "dit.cal"
     (code, said), (died, _) = finish(start(2, out, 2))
     assert (code, died) == (2, -9)
-    assert "another process has ended before its time" in said
+    assert "process 1 has ended before the work was done" in said
     assert not out.exists()
     parts = tmp_path / "dit.cal.parts"
     # Two by the one that lives, one (told as 2 of 4) by the one that died.
