@@ -18,8 +18,6 @@ from diffusers import ContextParallelConfig, TensorParallelConfig
 from diffusers.hooks import tensor_parallel
 from diffusers.models import attention_dispatch
 from torch import distributed
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 import forecastcache as fc
 from forecastcache._util.fingerprint import weights_fingerprint
@@ -27,6 +25,7 @@ from forecastcache.errors import AttachError
 
 from ..adapters.tiny import Tiny, make
 from ..conftest import SITES, fingerprint
+from ..processes import Collectives
 
 TIMES = torch.linspace(1, 0.3, 6)
 SCHEDULE, TAYLOR = fc.Every(3, first=2), fc.Taylor(order=1)
@@ -57,22 +56,6 @@ class Moved(fc.Schedule):
         if moved:
             state.memory["residual"] = residual.clone()
         return bool(moved)
-
-
-class Collectives(TorchDispatchMode):
-    """Counts what passes between the processes, by the name of the operation."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.counts: dict[str, int] = {}
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name, tensors = str(func), [it for it in tree_leaves(args) if isinstance(it, torch.Tensor)]
-        here = name.startswith(("c10d.", "_c10d_functional.")) and tensors
-        # Waiting passes nothing, and without data there is nothing to pass.
-        if here and "_tensor" not in name.replace("into_tensor", "") and not tensors[0].is_meta:
-            self.counts[name] = self.counts.get(name, 0) + 1
-        return func(*args, **(kwargs or {}))
 
 
 def attention_with_its_sums(

@@ -9,19 +9,15 @@ that returns the logarithms of its sums.
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ..conftest import SITES
+from ..processes import finish, start
 from .parallel_worker import HOW
 
-ROOT = Path(__file__).parents[2]
 MODELS = {
     "ulysses": ("flux", "wan", "qwen_image"),
     "ring": ("flux", "wan", "qwen_image"),
@@ -29,39 +25,20 @@ MODELS = {
 }
 CLOSE = 1e-5  # sums over two parts in float32, of outputs of order 1
 CALLS, COMPUTED = 6, [0, 1, 4]
-LONGEST = 400  # seconds
 
 pytestmark = pytest.mark.slow
 
 
-def start(how: str, out: Path) -> list[dict[str, Any]]:
+def look(how: str, out: Path) -> list[dict[str, Any]]:
     """What each of two processes found."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
-    group = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.engine.parallel_worker", how, out, *MODELS[how]],
-            cwd=ROOT,
-            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        said = [process.communicate(timeout=LONGEST)[1] for process in group]
-    finally:
-        for process in group:
-            process.kill()
-    assert [process.returncode for process in group] == [0, 0], "\n".join(said)
+    ended = finish(start(2, "tests.engine.parallel_worker", how, out, *MODELS[how]))
+    assert [code for code, _ in ended] == [0, 0], ended
     return [json.loads((out / f"{rank}.json").read_text()) for rank in range(2)]
 
 
 @pytest.fixture(scope="module", params=HOW)
 def found(request, tmp_path_factory) -> tuple[str, list[dict[str, Any]]]:
-    return request.param, start(request.param, tmp_path_factory.mktemp(request.param))
+    return request.param, look(request.param, tmp_path_factory.mktemp(request.param))
 
 
 def each_model(found: tuple[str, list[dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
