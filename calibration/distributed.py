@@ -159,6 +159,7 @@ class ProcessGroup:
         for rank in others:
             try:
                 heard = distributed.irecv(torch.zeros(1), group=self.channel, group_src=rank)
+                assert heard is not None  # as it is for a process outside the group
                 heard.wait(ANSWER)
             except RuntimeError as error:
                 if "timed out" not in str(error).lower():

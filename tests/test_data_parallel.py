@@ -77,9 +77,9 @@ def test_processes_that_are_asked_for_other_things_are_all_named(found):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [2, 4])
-def test_one_that_is_killed_is_named_and_loses_no_finished_row(tmp_path, size):
-    *alive, (died, _) = finish(start(size, MODULE, "dies", tmp_path))
+@pytest.mark.parametrize(("size", "how"), [(2, "fresh-dies"), (4, "joined-dies")])
+def test_one_that_is_killed_is_named_and_loses_no_finished_row(tmp_path, size, how):
+    *alive, (died, _) = finish(start(size, MODULE, how, tmp_path))
     assert died == -9
     for code, said in alive:
         assert code == 2
