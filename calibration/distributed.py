@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from forecastcache.errors import CalibrationError
 
 T = TypeVar("T")
 PATIENCE = timedelta(hours=6)  # that one process waits for another's prompts
+ANSWER = timedelta(seconds=0.1)  # by which a closed connection has told itself from a quiet one
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,12 @@ class ProcessGroup:
     Attributes:
         rank: rank of this process.
         size: number of processes.
+        channel: torch's process group that they talk through; None for its default one.
     """
 
     rank: int = 0
     size: int = 1
+    channel: Any = None
 
     @property
     def is_main(self) -> bool:
@@ -68,8 +71,9 @@ class ProcessGroup:
         every[self.rank :: self.size] = mine
         if self.size > 1:
             shared = torch.from_numpy(every)
-            with _named_loss():
-                distributed.all_reduce(shared)  # the others' are zeros: adding them rounds nothing
+            with self._named_loss():
+                # The others' are zeros: adding them rounds nothing.
+                distributed.all_reduce(shared, group=self.channel)
         total: np.ndarray = np.add.reduce(every, axis=0)
         return total
 
@@ -81,8 +85,8 @@ class ProcessGroup:
         """
         every: list[T] = [mine] * self.size
         if self.size > 1:
-            with _named_loss():
-                distributed.all_gather_object(every, mine)
+            with self._named_loss():
+                distributed.all_gather_object(every, mine, self.channel)
         return every
 
     def from_main(self, read: Callable[[], T]) -> T:
@@ -101,13 +105,17 @@ class ProcessGroup:
             CalibrationError: they are not, or another process has ended before its time.
         """
         first, *others = self.gather(dict(asked))
-        for rank, other in enumerate(others, start=1):
-            differing = [name for name in first if first[name] != other.get(name)]
-            if differing:
-                raise CalibrationError(
-                    f"process {rank} was given other {', '.join(differing)} than process 0: start "
-                    "all with the same command and the same files"
-                )
+        differing = {
+            rank: [name for name in {**first, **other} if first.get(name) != other.get(name)]
+            for rank, other in enumerate(others, start=1)
+        }
+        differing = {rank: names for rank, names in differing.items() if names}
+        if differing:
+            what = dict.fromkeys(name for names in differing.values() for name in names)
+            raise CalibrationError(
+                f"{_processes(list(differing), 'was', 'were')} given other {', '.join(what)} "
+                "than process 0: start all with the same command and the same files"
+            )
 
     def wait(self) -> None:
         """Wait until all processes are here.
@@ -116,8 +124,47 @@ class ProcessGroup:
             CalibrationError: another process has ended before its time.
         """
         if self.size > 1:
-            with _named_loss():
-                distributed.barrier()
+            with self._named_loss():
+                distributed.barrier(self.channel)
+
+    @contextmanager
+    def main_first(self) -> Iterator[None]:
+        """Have the main process do something before the others, which find what it has made.
+
+        Raises:
+            CalibrationError: another process has ended before its time.
+        """
+        if not self.is_main:
+            self.wait()
+        yield
+        if self.is_main:
+            self.wait()
+
+    @contextmanager
+    def _named_loss(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            ended = self._ended()
+            who = _processes(ended, "has", "have") + " ended" if ended else "a process was silent"
+            raise CalibrationError(
+                f"{who} before the work was done ({str(error).splitlines()[0]}): see what was "
+                "said there, and start again; what was done is kept"
+            ) from error
+
+    def _ended(self) -> list[int]:
+        """The processes whose end of the line is closed: a live one is quiet, and says nothing."""
+        others = [rank for rank in range(self.size) if rank != self.rank]
+        ended = []
+        for rank in others:
+            try:
+                heard = distributed.irecv(torch.zeros(1), group=self.channel, group_src=rank)
+                assert heard is not None  # as it is for a process outside the group
+                heard.wait(ANSWER)
+            except RuntimeError as error:
+                if "timed out" not in str(error).lower():
+                    ended.append(rank)
+        return ended
 
 
 @dataclass(frozen=True)
@@ -147,26 +194,39 @@ class Shard:
 
 
 @contextmanager
-def process_group() -> Iterator[ProcessGroup]:
-    """The processes that torchrun or `accelerate launch` has started, or this one alone."""
+def process_group(patience: timedelta = PATIENCE) -> Iterator[ProcessGroup]:
+    """The processes that torchrun or `accelerate launch` has started, or this one alone.
+
+        with fc.process_group() as group:
+            pipe.to(group.device("cuda"))
+            fc.calibrate(pipe, request, "model.cal", group=group)
+
+    They are to share the work, each with a whole model of its own: not for processes that share
+    one model. They talk over gloo, beside whatever else they talk over.
+
+    Args:
+        patience: time that one process waits for another at most.
+    """
+    if distributed.is_available() and distributed.is_initialized():
+        channel = distributed.new_group(backend="gloo", timeout=patience)
+        try:
+            yield ProcessGroup(distributed.get_rank(), distributed.get_world_size(), channel)
+        finally:
+            distributed.destroy_process_group(channel)
+        return
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield ProcessGroup()
         return
-    distributed.init_process_group("gloo", timeout=PATIENCE)  # sums are made on the host
+    distributed.init_process_group("gloo", timeout=patience)  # sums are made on the host
     try:
         yield ProcessGroup(distributed.get_rank(), size)
     finally:
         distributed.destroy_process_group()
 
 
-@contextmanager
-def _named_loss() -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:
-        raise CalibrationError(
-            "another process has ended before its time "
-            f"({str(error).splitlines()[0]}): see what it said, and start again; what was done "
-            "is kept"
-        ) from error
+def _processes(ranks: Sequence[int], one: str, several: str) -> str:
+    """Ranks as the subject of a sentence, with its verb."""
+    if len(ranks) == 1:
+        return f"process {ranks[0]} {one}"
+    return f"processes {', '.join(map(str, ranks[:-1]))} and {ranks[-1]} {several}"

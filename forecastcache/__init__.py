@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from forecastcache.baselines.baseline import Baseline, register_baseline
     from forecastcache.calibration.calibrate import calibrate
     from forecastcache.calibration.calibration import Calibration
+    from forecastcache.calibration.distributed import process_group
     from forecastcache.calibration.offers import Offer
     from forecastcache.calibration.schedule_fit import fit_schedule
     from forecastcache.calibration.thresholds import solve_threshold
@@ -92,6 +93,7 @@ _LAZY = {
     "fit_schedule": "calibration.schedule_fit",
     "load": "sampling.loading",
     "plan_memory": "memory.plan",
+    "process_group": "calibration.distributed",
     "register_baseline": "baselines.baseline",
     "solve_threshold": "calibration.thresholds",
 }
@@ -168,6 +170,7 @@ __all__ = [
     "fit_schedule",
     "load",
     "plan_memory",
+    "process_group",
     "register_adapter",
     "register_baseline",
     "register_predictor",

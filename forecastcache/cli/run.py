@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,9 @@ from forecastcache.errors import OptionError
 from forecastcache.zoo import usual_steps
 
 if TYPE_CHECKING:
+    from forecastcache.calibration.distributed import ProcessGroup
     from forecastcache.evaluation.measure import Measured
+    from forecastcache.sampling.request import Request
 
 
 def run_command(
@@ -94,33 +97,63 @@ def _measure_and_show(
     as_json: bool,
 ) -> None:
     # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
-    from forecastcache.evaluation.measure import Measure
-    from forecastcache.evaluation.method import Forecast
-    from forecastcache.zoo.scores import scorer_of
+    from forecastcache.calibration.distributed import process_group
 
-    pipe, (request,) = load_and_ask(model, device, dtype, [fields])
-    arguments = request.arguments(pipe)  # refuses before the first run
-    pipe.set_progress_bar_config(disable=as_json)
-    chosen = prepared(asked, model, pipe, request, fields, quiet=as_json)
-    method = Forecast(
-        chosen.predictor, chosen.schedule, chosen.site, str(chosen.predictor),
-        str(chosen.schedule), chosen.identity, config=chosen.config,
-    )  # fmt: skip
-    with plainly_warned():
-        with method.apply(pipe, request):
-            pass  # refuses before the first run
-        scorer = scorer_of(model, arguments) if model.startswith(zoo.PREFIX) else None
-        found = Measure(pipe, request, scorer)(method)
+    with process_group() as group:
+        quiet = as_json or not group.is_main
+        pipe, (request,) = load_and_ask(model, group.device(device), dtype, [fields])
+        request.arguments(pipe)  # refuses before the first run
+        pipe.set_progress_bar_config(disable=quiet)
+        if group.size > 1:
+            _require_same(group, pipe, request, model, asked)
+        with group.main_first():
+            chosen = prepared(asked, model, pipe, request, fields, quiet)
+        found = _measured(model, pipe, request, chosen, group)
+        drifts = group.gather(dict(chosen.drift))
+    if not group.is_main:
+        return
+    worst = {step: max(it.get(step, 0.0) for it in drifts) for it in drifts for step in it}
+    told = replace(chosen, drift=worst).told()
     guidance = request.guidance(pipe)
     saved = _drawn(model, found, sheet)
     if as_json:
         about = {"model": model, "seed": fields["seed"], "guidance_scale": guidance}
-        learned = {} if chosen.learned is None else {"learned": chosen.told()}
+        learned = {} if chosen.learned is None else {"learned": told}
         paths = {kind: str(path) for kind, path in saved.items()}
         print(json.dumps({**about, **learned, **found.row.figures(), **paths}, indent=2))
     else:
-        print_measurement(model, found.row, guidance, chosen.told())
+        print_measurement(model, found.row, guidance, told)
         print(*saved.values(), sep="\n")
+
+
+def _require_same(
+    group: ProcessGroup, pipe: Any, request: Request, model: str, asked: Chosen | Wanted
+) -> None:
+    from forecastcache.evaluation.provenance import provenance, to_agree_on
+
+    group.require_same(to_agree_on(provenance(pipe, request, model), [repr(asked)]))
+
+
+def _measured(
+    model: str, pipe: Any, request: Request, chosen: Chosen, group: ProcessGroup
+) -> Measured:
+    """The figures of all samples, of which each process makes its share."""
+    from forecastcache.evaluation.measure import Measure
+    from forecastcache.evaluation.method import Forecast
+    from forecastcache.sampling.share import share
+    from forecastcache.zoo.scores import scorer_of
+
+    method = Forecast(
+        chosen.predictor, chosen.schedule, chosen.site, str(chosen.predictor),
+        str(chosen.schedule), chosen.identity, config=chosen.config,
+    )  # fmt: skip
+    mine = share(request, pipe, group.rank, group.size)
+    with plainly_warned():
+        with method.apply(pipe, mine):
+            pass  # refuses before the first run
+        arguments = request.arguments(pipe)
+        scorer = scorer_of(model, arguments) if model.startswith(zoo.PREFIX) else None
+        return Measure(pipe, mine, scorer, group)(method)
 
 
 def _drawn(model: str, found: Measured, sheet: Path) -> dict[str, Path]:

@@ -20,8 +20,8 @@ from forecastcache.evaluation.compare import COSTS, lead, with_fidelity
 from forecastcache.evaluation.measure import Measure
 from forecastcache.evaluation.measurement import Measurement
 from forecastcache.evaluation.method import Method
-from forecastcache.evaluation.provenance import provenance
-from forecastcache.evaluation.store import ROWS, Store
+from forecastcache.evaluation.provenance import provenance, to_agree_on
+from forecastcache.evaluation.store import ROWS, Store, key_of
 from forecastcache.evaluation.sweep import Sweep, require_names_of_their_own
 from forecastcache.sampling.request import Request
 from forecastcache.zoo.scores import Scorer, scorer_of
@@ -108,9 +108,11 @@ def evaluate(
         out: folder that rows are kept in as they come; those that an earlier call left there are
             not measured again. None keeps nothing.
         progress: called with (stage, done, of) after every row.
-        group: processes that share the rows.
+        group: processes that share the rows; every one finds all of them, and the main one should
+            save them.
 
     Raises:
+        CalibrationError: another process has ended or was asked for something else.
         ForecastCacheError: a forecast row cannot be, two rows have one name, or `out` holds tables
             of something else, before anything is measured; or a forecast row failed. A baseline
             that fails has its error in its row.
@@ -124,6 +126,7 @@ def evaluate(
     for method in methods:
         _refuse(pipe, request, method)
     of = provenance(pipe, request, model)
+    group.require_same(to_agree_on(of, [key_of(method) for method in methods]))
     scorer = scorer_of(model, arguments) if model.startswith(zoo.PREFIX) else None
     store = Store(None if out is None else Path(out), of, group.rank)
     mine = methods[group.rank :: group.size]

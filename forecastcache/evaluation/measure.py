@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
@@ -12,8 +13,9 @@ import torch
 from torch import Tensor
 
 from forecastcache._moved import name_new_places
+from forecastcache.calibration.distributed import ProcessGroup
 from forecastcache.calibration.fits import RANGE
-from forecastcache.errors import RequestError
+from forecastcache.errors import ForecastCacheWarning, RequestError
 from forecastcache.evaluation.flops import Flops, counted
 from forecastcache.evaluation.measurement import Measurement
 from forecastcache.evaluation.method import Applied, Method
@@ -54,6 +56,18 @@ class TimedCall:
         samples = request.sample(pipe, **applied.changes)
         return cls(samples, perf_counter() - started, peak.bytes)
 
+    def together(self, group: ProcessGroup) -> TimedCall:
+        """The calls of all processes as one, which takes as long as the slowest of them."""
+        if group.size == 1:
+            return self
+        every = group.gather(self)
+        peaks = [it.peak_bytes for it in every if it.peak_bytes is not None]
+        return TimedCall(
+            torch.cat([it.samples for it in every]),
+            max(it.seconds for it in every),
+            max(peaks, default=None),
+        )
+
 
 @dataclass(frozen=True)
 class CountedRun:
@@ -73,6 +87,15 @@ class CountedRun:
         with trajectory_of(pipe) as trajectory:
             flops = counted(pipe, lambda: request.run(pipe, **applied.changes))
         return cls(flops, trajectory.samples[1:])
+
+    def together(self, group: ProcessGroup) -> CountedRun:
+        """The runs of all processes as one."""
+        if group.size == 1:
+            return self
+        every = group.gather(self)
+        by_step = zip(*(it.flops.by_step for it in every))
+        flops = Flops(sum(it.flops.total for it in every), tuple(map(sum, by_step)))
+        return CountedRun(flops, [*map(torch.cat, zip(*(it.latents for it in every)))])
 
 
 @dataclass(frozen=True)
@@ -96,20 +119,29 @@ class Measure:
     Args:
         pipe: a diffusers pipeline with nothing attached.
         request: the samples to ask the pipeline for.
-        scorer: scorer of the samples, where there is one.
+        scorer: scorer of the samples, where there is one; of those of all processes.
+        group: processes with a share of the samples each. Every one must ask for the same, and
+            finds the figures of all samples: the seconds of the slowest and the bytes of the
+            fullest process, operations of all.
     """
 
-    def __init__(self, pipe: Any, request: Request, scorer: Scorer | None = None) -> None:
-        self._pipe, self._request, self._scorer = pipe, request, scorer
+    def __init__(
+        self,
+        pipe: Any,
+        request: Request,
+        scorer: Scorer | None = None,
+        group: ProcessGroup = ProcessGroup(),  # noqa: B008  # frozen
+    ) -> None:
+        self._pipe, self._request, self._scorer, self._group = pipe, request, scorer, group
         self._perceptual = Perceptual()
-        self._plain = CountedRun.of(pipe, request, Applied())
+        self._plain = CountedRun.of(pipe, request, Applied()).together(group)
         # The decoder's are the same, whatever came before it: two steps make it quick to count
         # (of one alone, Qwen-Image's scheduler makes NaN).
         with_it, without = (
             counted(pipe, partial(call, pipe, num_inference_steps=2)).total
             for call in (request.sample, request.run)
         )
-        self._decoding = with_it - without
+        self._decoding = sum(group.gather(with_it - without))
 
     def __call__(self, method: Method) -> Measured:
         """Sample plainly and by `method`, in turn."""
@@ -118,6 +150,8 @@ class Measure:
             call = TimedCall.of(self._pipe, self._request, applied)
             forecast = self._forecast(applied)
             run = CountedRun.of(self._pipe, self._request, applied)
+        plain, call = plain.together(self._group), call.together(self._group)
+        run = run.together(self._group)
         row = Measurement.of(
             method,
             samples=len(call.samples),
@@ -151,18 +185,21 @@ class Measure:
         if applied.session is None:
             return {}
         report = applied.session.report()
-        return {
-            "predictor": report.predictor,
-            "schedule": report.schedule,
-            "site": report.site,
-            "computed": report.computed,
-            "count": len(report.computed),
-            "interval": report.steps / len(report.computed),
-            "ceiling": report.ceiling,
-            "cache_bytes": report.cache_bytes,
-            "cache_bytes_planned": report.cache_bytes_planned,
-            "unplanned": report.unplanned,
-        }
+        return _of_all(
+            self._group,
+            {
+                "predictor": report.predictor,
+                "schedule": report.schedule,
+                "site": report.site,
+                "computed": report.computed,
+                "count": len(report.computed),
+                "interval": report.steps / len(report.computed),
+                "ceiling": report.ceiling,
+                "cache_bytes": report.cache_bytes,
+                "cache_bytes_planned": report.cache_bytes_planned,
+                "unplanned": report.unplanned,
+            },
+        )
 
     def _nearness(self, samples: Tensor, plain: Tensor, latents: list[Tensor]) -> dict[str, Any]:
         near = psnr(samples, plain)
@@ -187,6 +224,23 @@ class Measure:
             "frechet": mine.frechet,
             "frechet_plain": its.frechet,
         }
+
+
+def _of_all(group: ProcessGroup, mine: dict[str, Any]) -> dict[str, Any]:
+    """What the sessions of all processes tell: the most bytes that one of them holds."""
+    every = group.gather(mine)
+    others = [it["computed"] for it in every if it["computed"] != mine["computed"]]
+    if group.is_main and others:
+        one, another = (" ".join(map(str, steps)) for steps in (mine["computed"], others[0]))
+        warnings.warn(
+            f"one process computed the steps {one} and another {another}: this schedule decides "
+            "by the samples of a call, so that pictures are not those of one process",
+            ForecastCacheWarning,
+            stacklevel=4,
+        )
+    fullest = max(every, key=lambda it: it["cache_bytes"])
+    bytes_held = ("cache_bytes", "cache_bytes_planned", "unplanned")
+    return {**every[0], **{name: fullest[name] for name in bytes_held}}
 
 
 def latent_psnr(latents: Tensor, plain: Tensor) -> float | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -23,6 +25,19 @@ def provenance(pipe: Any, request: Request, model: str) -> dict[str, Any]:
         "dtype": str(networks[0].dtype).removeprefix("torch."),
         "device": pipe.device.type,
         "versions": {name: found for name in PACKAGES if (found := _version(name))},
+    }
+
+
+def to_agree_on(of: Mapping[str, Any], methods: Sequence[str]) -> dict[str, str]:
+    """What processes that share an evaluation must have in common, by what a user calls it.
+
+    Args:
+        of: provenance of the rows.
+        methods: a text for each row that tells it from any other.
+    """
+    named = {**of, **of["request"], "methods": methods}
+    return {
+        name: json.dumps(it, sort_keys=True) for name, it in named.items() if name != "request"
     }
 
 

@@ -44,7 +44,7 @@ class Store:
 
     def get(self, method: Method) -> Measurement | None:
         """The row of a method, if it was measured before; a failure is tried again."""
-        return self._known.get(_key(method))
+        return self._known.get(key_of(method))
 
     def add(self, method: Method, row: Measurement, samples: Tensor | None = None) -> None:
         """Keep a row, and the first of its samples as a picture."""
@@ -55,7 +55,7 @@ class Store:
             path = self._strip(method)
             path.parent.mkdir(exist_ok=True)
             save_strip(samples, path)
-        line = {"provenance": self._provenance, "key": _key(method), "row": row.figures()}
+        line = {"provenance": self._provenance, "key": key_of(method), "row": row.figures()}
         with (self._folder / f"rows-{self._rank}.jsonl").open("a", encoding="utf-8") as file:
             file.write("\n" + json.dumps(line))
 
@@ -68,7 +68,7 @@ class Store:
         assert self._folder is not None
         of = digest(json.dumps(self._provenance, sort_keys=True))
         plain = "".join(it if it.isalnum() or it in "-=.+" else "_" for it in method.name)
-        return self._folder / f"samples-{of}" / f"{plain[:LONGEST]}-{_key(method)}.png"
+        return self._folder / f"samples-{of}" / f"{plain[:LONGEST]}-{key_of(method)}.png"
 
     def _read(self) -> Iterator[tuple[str, Measurement]]:
         for path in sorted(self._folder.glob(ROWS)) if self._folder else ():
@@ -78,7 +78,7 @@ class Store:
                     yield known
 
 
-def _key(method: Method) -> str:
+def key_of(method: Method) -> str:
     """A digest of all that a method is: its options, a calibration's rows, the code at work.
 
     That code is of the method's class and of every class of options in it, bases included; what a

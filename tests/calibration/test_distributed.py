@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
+import re
 from pathlib import Path
 
 import numpy as np
@@ -18,32 +15,10 @@ from forecastcache.calibration.distributed import ProcessGroup, Shard, process_g
 from forecastcache.calibration.sealed import read_arrays, write_arrays
 from forecastcache.errors import CalibrationError
 
+from ..processes import finish, start, torchrun
 from . import worker
 
-ROOT = Path(__file__).parents[2]
-
-
-def start(size: int, out: Path, *arguments: object) -> list[subprocess.Popen]:
-    """Processes of one group, as torchrun starts them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(size)}
-    return [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.calibration.worker", out, *map(str, arguments)],
-            cwd=ROOT,
-            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(size)
-    ]
-
-
-def finish(group: list[subprocess.Popen]) -> list[tuple[int, str]]:
-    said = [process.communicate(timeout=300)[1] for process in group]
-    return [(process.returncode, text) for process, text in zip(group, said)]
+MODULE = "tests.calibration.worker"
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +28,12 @@ def alone(tmp_path_factory) -> Path:
     return out
 
 
-@pytest.mark.parametrize("size", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "size", [2, *(pytest.param(size, marks=pytest.mark.slow) for size in (3, 4))]
+)
 def test_any_number_of_processes_writes_the_same_file(alone, tmp_path, size):
     out = tmp_path / "dit.cal"
-    ended = finish(start(size, out))
+    ended = finish(start(size, MODULE, out))
     assert [code for code, _ in ended] == [0] * size, ended
     one, many = Calibration.load(alone), Calibration.load(out)
     for name in ("gram", "branches", "products"):
@@ -75,9 +52,9 @@ def test_any_number_of_processes_writes_the_same_file(alone, tmp_path, size):
 @pytest.mark.slow
 def test_one_that_dies_ends_the_others_and_loses_no_finished_prompt(alone, tmp_path):
     out = tmp_path / "dit.cal"
-    (code, said), (died, _) = finish(start(2, out, 2))
+    (code, said), (died, _) = finish(start(2, MODULE, out, 2))
     assert (code, died) == (2, -9)
-    assert "another process has ended before its time" in said
+    assert "process 1 has ended before the work was done" in said
     assert not out.exists()
     parts = tmp_path / "dit.cal.parts"
     # Two by the one that lives, one (told as 2 of 4) by the one that died.
@@ -85,12 +62,21 @@ def test_one_that_dies_ends_the_others_and_loses_no_finished_prompt(alone, tmp_p
     assert len(recorded) == 3
     header, mark = read_arrays(recorded[0])
     write_arrays(recorded[0], header, {**mark, "gram": 2 * mark["gram"]})  # is it taken as it is?
-    ended = finish(start(2, out))
+    ended = finish(start(2, MODULE, out))
     assert [code for code, _ in ended] == [0, 0], ended
     gram = Calibration.load(alone).recording.gram
     np.testing.assert_allclose(
         Calibration.load(out).recording.gram, gram + mark["gram"], rtol=1e-10
     )
+
+
+@pytest.mark.slow
+def test_torchrun_ends_the_others_and_names_the_one_that_died(tmp_path):
+    ended = torchrun(2, "-m", MODULE, tmp_path / "dit.cal", 2)
+    assert ended.returncode != 0
+    assert re.search(r"rank +: 1 .*\n +exitcode +: -9", ended.stderr)
+    assert not (tmp_path / "dit.cal").exists()
+    assert list((tmp_path / "dit.cal.parts").glob("*.safetensors"))
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 3))

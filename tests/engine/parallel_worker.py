@@ -17,9 +17,7 @@ import torch
 from diffusers import ContextParallelConfig, TensorParallelConfig
 from diffusers.hooks import tensor_parallel
 from diffusers.models import attention_dispatch
-from torch import distributed
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch import distributed, nn
 
 import forecastcache as fc
 from forecastcache._util.fingerprint import weights_fingerprint
@@ -27,14 +25,19 @@ from forecastcache.errors import AttachError
 
 from ..adapters.tiny import Tiny, make
 from ..conftest import SITES, fingerprint
+from ..processes import Collectives
 
 TIMES = torch.linspace(1, 0.3, 6)
 SCHEDULE, TAYLOR = fc.Every(3, first=2), fc.Taylor(order=1)
-THRESHOLDS = {"flux": 0.2, "wan": 0.02, "qwen_image": 0.3}  # by which some steps are computed
+THRESHOLDS = {  # by which some steps are computed, by the number of processes
+    2: {"flux": 0.2, "wan": 0.02, "qwen_image": 0.3},
+    4: {"flux": 0.4, "wan": 0.02, "qwen_image": 0.45},
+}
 HOW = {
-    "ulysses": lambda: ContextParallelConfig(ulysses_degree=2),
-    "ring": lambda: ContextParallelConfig(ring_degree=2),
-    "tensor": lambda: TensorParallelConfig(tp_degree=2),
+    "ulysses": lambda size: ContextParallelConfig(ulysses_degree=size),
+    "ring": lambda size: ContextParallelConfig(ring_degree=size),
+    "both": lambda size: ContextParallelConfig(ulysses_degree=2, ring_degree=size // 2),
+    "tensor": lambda size: TensorParallelConfig(tp_degree=size),
 }
 
 
@@ -59,22 +62,6 @@ class Moved(fc.Schedule):
         return bool(moved)
 
 
-class Collectives(TorchDispatchMode):
-    """Counts what passes between the processes, by the name of the operation."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.counts: dict[str, int] = {}
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name, tensors = str(func), [it for it in tree_leaves(args) if isinstance(it, torch.Tensor)]
-        here = name.startswith(("c10d.", "_c10d_functional.")) and tensors
-        # Waiting passes nothing, and without data there is nothing to pass.
-        if here and "_tensor" not in name.replace("into_tensor", "") and not tensors[0].is_meta:
-            self.counts[name] = self.counts.get(name, 0) + 1
-        return func(*args, **(kwargs or {}))
-
-
 def attention_with_its_sums(
     ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
     attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False,
@@ -94,20 +81,34 @@ def fit_for_cpu(how: str) -> None:
     """What diffusers lacks to share a model among processes without an accelerator."""
     torch.accelerator.device_count = lambda: 1  # it takes the rank modulo this
     tensor_parallel._SUPPORTED_TP_DEVICES += ("cpu",)
-    if how == "ring":
+    if how in ("ring", "both"):
         attention_dispatch._native_attention_forward_op = attention_with_its_sums
 
 
-def even(name: str) -> Tiny:
-    """A tiny model whose tokens can be halved."""
+def even(name: str, size: int) -> Tiny:
+    """A tiny model whose tokens and heads so many processes can share alike."""
     tiny = make(name)
     torch.manual_seed(5)
-    text = {"encoder_hidden_states": torch.randn(2, 6, 12)}
+    words = -(-6 // size) * size
+    given = {"encoder_hidden_states": torch.randn(2, words, 12)}
     if name == "flux":
-        text["txt_ids"] = torch.zeros(6, 3)
+        given["txt_ids"] = torch.zeros(words, 3)
     if name == "qwen_image":
-        text["encoder_hidden_states_mask"] = None
-    return tiny._replace(arguments=tiny.arguments | text)
+        given["encoder_hidden_states_mask"] = None
+    if size > 2:
+        tiny = tiny._replace(model=with_heads(tiny.model, size))
+        if name == "wan":
+            given["hidden_states"] = torch.randn(2, 4, size, 4, 6)
+    return tiny._replace(arguments=tiny.arguments | given)
+
+
+def with_heads(model: nn.Module, heads: int) -> nn.Module:
+    """A model of the same class with other weights and so many heads."""
+    other = type(model).from_config({**model.config, "num_attention_heads": heads}).eval()
+    for parameter in other.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.2)
+    return other
 
 
 def run(tiny: Tiny) -> list[torch.Tensor]:
@@ -131,14 +132,14 @@ def attached(tiny: Tiny, schedule: fc.Schedule, site: str) -> Iterator[tuple[Any
         yield session, passed
 
 
-def look(how: str, name: str) -> dict[str, Any]:
+def look(how: str, name: str, size: int) -> dict[str, Any]:
     """What a model does alone and shared, at every site."""
-    tiny = even(name)
+    tiny = even(name, size)
     alone, plain, weights = {}, run(tiny), weights_fingerprint(tiny.model)
     for site in SITES:
         with attached(tiny, SCHEDULE, site) as (session, _):
             alone[site] = run(tiny), session.report().cache_bytes
-    tiny.model.enable_parallelism(config=HOW[how]())
+    tiny.model.enable_parallelism(config=HOW[how](size))
     before = fingerprint(tiny.model)
     with Collectives() as passed:
         shared = run(tiny)
@@ -175,7 +176,10 @@ def look(how: str, name: str) -> dict[str, Any]:
 
 def adaptive(tiny: Tiny, name: str) -> dict[str, Any]:
     found = {}
-    for schedule in (Moved(threshold=THRESHOLDS[name]), Moved(only_rank=1)):
+    for schedule in (
+        Moved(threshold=THRESHOLDS[distributed.get_world_size()][name]),
+        Moved(only_rank=1),
+    ):
         with attached(tiny, schedule, "block") as (session, passed):
             run(tiny)
         votes = passed.counts.get("c10d.allreduce_.default", 0)
@@ -188,7 +192,7 @@ def adaptive(tiny: Tiny, name: str) -> dict[str, Any]:
 
 def too_late() -> str:
     """What is said where a model is shared while it is attached."""
-    tiny = even("flux")
+    tiny = even("flux", 2)
     with fc.attach(tiny.model, SCHEDULE, TAYLOR, site="block"):
         tiny.model.enable_parallelism(config=ContextParallelConfig(ulysses_degree=2))
         try:
@@ -203,8 +207,9 @@ def main(how: str, out: Path, *names: str) -> None:
     warnings.simplefilter("ignore")
     distributed.init_process_group("gloo")
     fit_for_cpu(how)
-    found = {name: look(how, name) for name in names}
-    if how == "ulysses":
+    size = distributed.get_world_size()
+    found = {name: look(how, name, size) for name in names}
+    if how == "ulysses" and size == 2:
         found["too late"] = too_late()
     (out / f"{distributed.get_rank()}.json").write_text(json.dumps(found))
     distributed.destroy_process_group()

@@ -1,72 +1,53 @@
 """Processes that share a model by its tokens or its weights come to what one comes to.
 
-Two processes over gloo run diffusers' own context and tensor parallelism. A machine without an
-accelerator lacks three things for that, which `parallel_worker.fit_for_cpu` puts in: a number of
-devices, the name of the CPU among those that tensor parallelism takes, and, for a ring, attention
-that returns the logarithms of its sums.
+Two and four processes over gloo run diffusers' own context and tensor parallelism. A machine
+without an accelerator lacks three things for that, which `parallel_worker.fit_for_cpu` puts in: a
+number of devices, the name of the CPU among those that tensor parallelism takes, and, for a ring,
+attention that returns the logarithms of its sums.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from ..conftest import SITES
-from .parallel_worker import HOW
+from ..processes import finish, start
 
-ROOT = Path(__file__).parents[2]
 MODELS = {
     "ulysses": ("flux", "wan", "qwen_image"),
     "ring": ("flux", "wan", "qwen_image"),
+    "both": ("flux", "wan", "qwen_image"),
     "tensor": ("flux", "qwen_image"),
 }
+GROUPS = [(2, "ulysses"), (2, "ring"), (2, "tensor"), (4, "ulysses"), (4, "ring"), (4, "both")]
 CLOSE = 1e-5  # sums over two parts in float32, of outputs of order 1
 CALLS, COMPUTED = 6, [0, 1, 4]
-LONGEST = 400  # seconds
 
 pytestmark = pytest.mark.slow
 
 
-def start(how: str, out: Path) -> list[dict[str, Any]]:
-    """What each of two processes found."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
-    group = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.engine.parallel_worker", how, out, *MODELS[how]],
-            cwd=ROOT,
-            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        said = [process.communicate(timeout=LONGEST)[1] for process in group]
-    finally:
-        for process in group:
-            process.kill()
-    assert [process.returncode for process in group] == [0, 0], "\n".join(said)
-    return [json.loads((out / f"{rank}.json").read_text()) for rank in range(2)]
+class Found(NamedTuple):
+    """What each process found, of so many that share the models so."""
+
+    size: int
+    how: str
+    ranks: list[dict[str, Any]]
 
 
-@pytest.fixture(scope="module", params=HOW)
-def found(request, tmp_path_factory) -> tuple[str, list[dict[str, Any]]]:
-    return request.param, start(request.param, tmp_path_factory.mktemp(request.param))
+@pytest.fixture(scope="module", params=GROUPS, ids=lambda it: f"{it[1]} by {it[0]}")
+def found(request, tmp_path_factory) -> Found:
+    size, how = request.param
+    out = tmp_path_factory.mktemp(how)
+    ended = finish(start(size, "tests.engine.parallel_worker", how, out, *MODELS[how]))
+    assert [code for code, _ in ended] == [0] * size, ended
+    return Found(size, how, [json.loads((out / f"{it}.json").read_text()) for it in range(size)])
 
 
-def each_model(found: tuple[str, list[dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
-    how, ranks = found
-    return [(name, rank[name]) for rank in ranks for name in MODELS[how]]
+def each_model(found: Found) -> list[tuple[str, dict[str, Any]]]:
+    return [(name, rank[name]) for rank in found.ranks for name in MODELS[found.how]]
 
 
 def test_diffusers_itself_comes_to_what_one_process_does(found):
@@ -88,11 +69,11 @@ def test_outputs_are_those_of_one_process(found, site):
 
 @pytest.mark.parametrize("site", SITES)
 def test_planned_is_measured_on_each_rank(found, site):
-    shared = found[0] != "tensor" and site != "output"  # the output is gathered
+    shared = found.how != "tensor" and site != "output"  # the output is gathered
     for name, model in each_model(found):
         at = model["sites"][site]
         assert at["bytes"] == at["planned"], at["unplanned"]
-        assert at["bytes"] == (at["alone"] // 2 if shared else at["alone"]), name
+        assert at["bytes"] == (at["alone"] // found.size if shared else at["alone"]), name
         assert at["planning"] == {}, name  # it asks nobody
 
 
@@ -110,27 +91,24 @@ def test_nothing_passes_but_what_the_plain_model_passes(found, site):
 
 
 def test_a_schedule_that_looks_inside_decides_by_one_vote_a_call(found):
-    how, ranks = found
-    for name in MODELS[how]:
-        one, other = (rank[name]["adaptive"] for rank in ranks)
-        assert one == other, name
+    for name in MODELS[found.how]:
+        one, *others = (rank[name]["adaptive"] for rank in found.ranks)
+        assert all(other == one for other in others), name
         assert 1 < len(one["agreeing"]["computed"]) < CALLS, name
-        # The other rank, which never asks for anything, is taken along.
+        # The other ranks, which never ask for anything, are taken along.
         assert one["disagreeing"]["computed"] == [0, 2, 4], name
-        plain = ranks[0][name]["collectives"].get("c10d.allreduce_.default", 0)
+        plain = found.ranks[0][name]["collectives"].get("c10d.allreduce_.default", 0)
         assert plain == 0, name
         assert one["agreeing"]["votes"] == one["disagreeing"]["votes"] == CALLS, name
 
 
 def test_weights_that_are_shared_out_have_their_fingerprint(found):
-    how, _ = found
     for name, model in each_model(found):
         # FLUX's fused projection is stored in another order by tensor parallelism.
-        assert model["same weights"] == ((how, name) != ("tensor", "flux")), name
+        assert model["same weights"] == ((found.how, name) != ("tensor", "flux")), name
 
 
 def test_sharing_the_tokens_of_an_attached_model_is_refused(found):
-    how, ranks = found
-    if how == "ulysses":
-        for rank in ranks:
+    if (found.size, found.how) == (2, "ulysses"):
+        for rank in found.ranks:
             assert "call enable_parallelism, then attach" in rank["too late"]

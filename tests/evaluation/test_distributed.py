@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
+
+from ..processes import torchrun
 
 ASKED = (
     "evaluate", "zoo:dit-digits", "--steps", "8", "--count", "2", "--predictor", "reuse",
@@ -17,12 +16,7 @@ ASKED = (
 
 @pytest.mark.slow
 def test_two_processes_share_the_rows_and_write_one_table(tmp_path):
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command = [*launch, "--nproc-per-node", "2", "-m", "forecastcache", *ASKED]
-    done = subprocess.run(
-        [*command, "--out", str(tmp_path), "--json"],
-        capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    done = torchrun(2, "-m", "forecastcache", *ASKED, "--out", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)["rows"]  # said once, by the first of them
     assert [row["name"] for row in rows] == [
