@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from forecastcache.evaluation.method import Applied
     from forecastcache.evaluation.sweep import Sweep
     from forecastcache.memory.plan import MemoryPlan, SiteMemory, plan_memory
+    from forecastcache.metrics.metric import Compared, Metric, register_metric
     from forecastcache.sampling.loading import load
     from forecastcache.sampling.request import Request
 
@@ -79,9 +80,11 @@ _LAZY = {
     "Applied": "evaluation.method",
     "Baseline": "baselines.baseline",
     "Calibration": "calibration.calibration",
+    "Compared": "metrics.metric",
     "Evaluation": "evaluation.evaluate",
     "Measurement": "evaluation.measurement",
     "MemoryPlan": "memory.plan",
+    "Metric": "metrics.metric",
     "Offer": "calibration.offers",
     "Request": "sampling.request",
     "SiteMemory": "memory.plan",
@@ -93,6 +96,7 @@ _LAZY = {
     "load": "sampling.loading",
     "plan_memory": "memory.plan",
     "register_baseline": "baselines.baseline",
+    "register_metric": "metrics.metric",
     "solve_threshold": "calibration.thresholds",
 }
 
@@ -110,6 +114,7 @@ __all__ = [
     "Blocks",
     "Calibration",
     "CallRecord",
+    "Compared",
     "Config",
     "Drift",
     "EasyCache",
@@ -130,6 +135,7 @@ __all__ = [
     "MeanVelocity",
     "Measurement",
     "MemoryPlan",
+    "Metric",
     "Newton",
     "Offer",
     "Predictor",
@@ -170,6 +176,7 @@ __all__ = [
     "plan_memory",
     "register_adapter",
     "register_baseline",
+    "register_metric",
     "register_predictor",
     "register_schedule",
     "solve_threshold",

@@ -51,8 +51,8 @@ def demo_command(
 def _tell(pipe: Any, learned: Request, shown: Request, sheet: Path) -> None:
     # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
     from forecastcache.accelerated.accelerate import accelerate
-    from forecastcache.evaluation.metrics import psnr
     from forecastcache.evaluation.pictures import contact_sheet
+    from forecastcache.metrics.psnr import psnr
 
     with TemporaryDirectory() as folder, plainly_warned():
         print(f"pipe = fc.load({MODEL!r})\nfast = fc.accelerate(pipe, speedup={SPEEDUP})")
