@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from rich.progress import (
 from rich.table import Table
 
 from forecastcache.calibration.offers import Offer
+from forecastcache.cli.verbosity import is_quiet, is_verbose, warn_once
 from forecastcache.memory.budget import in_mebibytes
 
 if TYPE_CHECKING:
@@ -35,7 +35,11 @@ FEW = 64  # samples below which a Fréchet distance says nothing
 
 
 def print_measurement(
-    model: str, row: Measurement, guidance: float | None, learned: Mapping[str, Any]
+    model: str,
+    row: Measurement,
+    guidance: float | None,
+    learned: Mapping[str, Any],
+    seeds: Sequence[int],
 ) -> None:
     """One forecast run beside the plain one, and beside what was learned for it, if anything."""
     console = Console()
@@ -43,6 +47,7 @@ def print_measurement(
         f"{model}, site {row.site}: {row.predictor}, {row.schedule}",
         f"{row.steps} steps, {row.count} computed: {' '.join(map(str, row.computed or ()))}"
         + ("" if guidance is None else f"; guidance {guidance:g}"),
+        _with_seeds(seeds),
     ]
     console.print(*lines, sep="\n", highlight=False)
     table = Table("", "plain", "forecast", "")
@@ -51,6 +56,15 @@ def print_measurement(
     for cells in (*_cost(row), *_quality(row, learned), *_memory(row)):
         table.add_row(*cells)
     console.print(table)
+
+
+def _with_seeds(seeds: Sequence[int]) -> str:
+    first, count = seeds[0], len(seeds)
+    if count == 1:
+        return f"1 sample, seed {first}"
+    if list(seeds) == list(range(first, first + count)):
+        return f"{count} samples, seeds {first} to {seeds[-1]}"
+    return f"{count} samples, seeds {', '.join(map(str, seeds))}"
 
 
 def _cost(row: Measurement) -> Iterator[tuple[str, ...]]:
@@ -68,12 +82,12 @@ def _quality(row: Measurement, learned: Mapping[str, Any]) -> Iterator[tuple[str
             real = "to real ones, in the judge's features"
             yield "Fréchet distance", f"{row.frechet_plain:.1f}", f"{row.frechet:.1f}", real
     rolled = learned.get("latent_psnr_db")
-    expected = "" if rolled is None else f"{rolled:.1f} dB expected, as rolled"
+    expected = "before decoding" if rolled is None else f"{rolled:.1f} dB expected, as rolled"
     yield "latent PSNR", "", format_decibels(row.latent_psnr_db), expected
     if learned.get("drift"):
         worst = max(learned["drift"].values())
         yield "forecasts missed", "", f"{worst:.1f} times", "what was expected, at most"
-    yield "PSNR of samples", "", format_decibels(row.psnr_db)
+    yield "PSNR of samples", "", format_decibels(row.psnr_db), "after decoding"
     yield "SSIM of samples", "", f"{row.ssim:.4f}"
 
 
@@ -173,7 +187,7 @@ def progress_bars(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     )  # fmt: skip
-    with Progress(*columns, disable=quiet, console=Console(stderr=True)) as bars:
+    with Progress(*columns, disable=quiet or is_quiet(), console=Console(stderr=True)) as bars:
         tasks: dict[str, TaskID] = {}
 
         def tell(stage: str, done: int, of: int) -> None:
@@ -200,7 +214,9 @@ def print_list(found: dict[str, dict[str, str]]) -> None:
 
 
 def quiet_libraries() -> None:
-    """Let diffusers and transformers print errors alone, and draw no bars."""
+    """Let diffusers and transformers print errors alone, and draw no bars, unless --verbose."""
+    if is_verbose():
+        return
     for library in ("diffusers", "transformers"):
         if find_spec(library):
             logging: Any = import_module(f"{library}.utils.logging")
@@ -210,11 +226,14 @@ def quiet_libraries() -> None:
 
 @contextmanager
 def plainly_warned() -> Iterator[None]:
-    """Print at the end what was warned of: a line each, without the place in the code."""
+    """Print at the end what was warned of: once, a line each, without the place in the code."""
+    if is_verbose():
+        yield
+        return
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         for kind in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
             warnings.simplefilter("ignore", kind)  # for the authors of what is below us
         yield
     for text in dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught):
-        print(f"forecastcache: {text}", file=sys.stderr)
+        warn_once(text)

@@ -32,8 +32,8 @@ TINY = 1e-8
 class LPIPS(Metric):
     """Perceptual distance of the decoded samples to the plain ones (Zhang et al., 1801.03924).
 
-    The sum over five layers of AlexNet of mean_{h,w} w_l (f_l / |f_l| - g_l / |g_l|)^2, where f and
-    g are the features of the two pictures and w_l the layer's learned weights.
+    The sum over five layers of AlexNet of mean_{h,w} w_l (f_l / |f_l| - g_l / |g_l|)^2, where f
+    and g are the features of the two pictures and w_l the layer's learned weights.
 
     Attributes:
         weights: AlexNet's weights as torchvision has them, a file or its folder; None takes what
