@@ -22,6 +22,7 @@ from rich.progress import (
 from rich.table import Table
 
 from forecastcache.calibration.offers import Offer
+from forecastcache.cli.narrow import print_table
 from forecastcache.cli.verbosity import is_quiet, is_verbose, warn_once
 from forecastcache.memory.budget import in_mebibytes
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from forecastcache.calibration.targets import Effort
     from forecastcache.evaluation.measurement import Measurement
 
-WIDE = 1000  # columns
 FEW = 64  # samples below which a Fréchet distance says nothing
 
 
@@ -55,7 +55,7 @@ def print_measurement(
         column.justify = "right"
     for cells in (*_cost(row), *_quality(row, learned), *_memory(row)):
         table.add_row(*cells)
-    console.print(table)
+    print_table(console, table)
 
 
 def _with_seeds(seeds: Sequence[int]) -> str:
@@ -128,7 +128,7 @@ def print_expected(found: Expected, effort: Effort) -> None:
     for stage in ("record", "search", "fit", "refine", "total"):
         table.add_row(stage, f"{getattr(effort, stage):,}")
     console = Console()
-    console.print(table)
+    print_table(console, table)
     counts = [it.count for it in effort.targets]
     refined = f"{effort.refined} of {len(counts)} schedules refined" if counts else "no fits"
     console.print(
@@ -154,7 +154,7 @@ def print_offers(offers: Sequence[Offer], steps: int) -> None:
         count = len(offer.computed)
         figures = [str(count), f"{steps / count:.1f}", *_rolled_and_foretold(offer)]
         table.add_row(*figures[: len(titles)], offer.loop, " ".join(map(str, offer.computed)))
-    Console().print(table)
+    print_table(Console(), table)
 
 
 def _rolled_and_foretold(offer: Offer) -> tuple[str, str]:
@@ -168,34 +168,27 @@ def _rolled_and_foretold(offer: Offer) -> tuple[str, str]:
     return "", f"{low:.1f} to {high:.1f} dB"
 
 
-def print_rows(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-    """The rows of an evaluation."""
-    table = Table(*titles)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for line in lines:
-        table.add_row(*map(escape, line))
-    console = Console()
-    if not console.is_terminal:  # a file or a pipe has no edge to break lines at
-        console = Console(width=WIDE)
-    console.print(table)
-
-
 @contextmanager
 def progress_bars(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     """A bar a stage, with the time left; yields what to call with (stage, done, of)."""
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     )  # fmt: skip
-    with Progress(*columns, disable=quiet or is_quiet(), console=Console(stderr=True)) as bars:
-        tasks: dict[str, TaskID] = {}
+    bars = Progress(*columns, disable=quiet or is_quiet(), console=Console(stderr=True))
+    tasks: dict[str, TaskID] = {}
 
-        def tell(stage: str, done: int, of: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=of)
-            bars.update(tasks[stage], completed=done)
+    def tell(stage: str, done: int, of: int) -> None:
+        if not tasks:  # not before: what is refused at once leaves no empty line
+            bars.start()
+        if stage not in tasks:
+            tasks[stage] = bars.add_task(stage, total=of)
+        bars.update(tasks[stage], completed=done)
 
+    try:
         yield tell
+    finally:
+        if tasks:
+            bars.stop()
 
 
 def format_decibels(value: float | None) -> str:
@@ -210,7 +203,8 @@ def print_list(found: dict[str, dict[str, str]]) -> None:
         table = Table(title=kind, title_justify="left", show_header=False, box=None)
         for name, about in entries.items():
             table.add_row(f"[bold]{name}[/bold]", escape(about))
-        console.print(table, "")
+        print_table(console, table)
+        console.print()
 
 
 def quiet_libraries() -> None:

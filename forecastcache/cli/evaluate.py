@@ -10,7 +10,7 @@ from typing import Any
 
 from forecastcache.cli.args import numbers_from, request_fields
 from forecastcache.cli.asking import load_and_ask
-from forecastcache.cli.console import plainly_warned, print_rows, progress_bars
+from forecastcache.cli.console import plainly_warned, progress_bars
 from forecastcache.cli.method_options import (
     BaselinesOption,
     CountsOption,
@@ -21,6 +21,7 @@ from forecastcache.cli.method_options import (
     SitesOption,
     SweepOption,
 )
+from forecastcache.cli.narrow import print_rows
 from forecastcache.cli.options import (
     ClassesOption,
     DeviceOption,

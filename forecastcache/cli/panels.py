@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-WHAT, HOW, OUTPUT = "What to sample", "How to run it", "Output"
+WHAT, HOW, OUTPUT = "What", "How", "Output"
 NUMBER = {"metavar": "N"}  # what stands for the value where an option does not say
 
 
