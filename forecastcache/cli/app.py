@@ -36,7 +36,6 @@ app = typer.Typer(
     epilog="A first look: forecastcache demo\n"
     "A model, plain and five times faster: forecastcache run zoo:flux-digits --speedup 5\n"
     "All of a command: forecastcache COMMAND --help",
-    no_args_is_help=True,
 )
 EXAMPLES = {
     run_command: "run zoo:flux-digits --speedup 5",
@@ -106,7 +105,8 @@ def run_app(arguments: list[str] | None = None) -> NoReturn:
         require_legible(given)
         choose_verbosity("verbose" if "--verbose" in given else "usual")
         with plainly_warned():
-            code = app(with_app_options_first(given), standalone_mode=False) or 0
+            code = app(with_app_options_first(given) or ["--help"], standalone_mode=False)
+            code = code or (0 if given else 2)
         sys.stdout.flush()  # else a full disk is noticed after the exit code is settled
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)

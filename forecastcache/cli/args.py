@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,9 @@ from forecastcache.predictor import Predictor
 from forecastcache.schedule import Every, Schedule
 from forecastcache.spec import assignment, build, once, parse_predictor, parse_schedule
 from forecastcache.step import Step
+
+# Arguments of a pipeline's call that options of the same names give.
+FURTHER = ("negative_prompt", "guidance_scale_2")
 
 
 def choose(option: str, value: str, known: dict[str, Any]) -> Any:
@@ -104,12 +107,12 @@ def requests_fields(
     guidance_scales: Sequence[float],
     sizes: Sequence[str] = (),
     usual_seed: int = 0,
-    further: Mapping[str, Any] = {},
+    further: Sequence[Any] = (),
 ) -> list[dict[str, Any]]:
     """The fields of a `Request`, from options of the same names, for each size or scale asked for.
 
-    Prompts that are to be called alike go into one request. `further` are arguments of the
-    pipeline's call, which options of the same names gave; None where they did not.
+    Prompts that are to be called alike go into one request. `further` are the values of `FURTHER`,
+    None where they are not given.
 
     Raises:
         OptionError: two options, or an option and a line of the prompts, say different things.
@@ -124,7 +127,7 @@ def requests_fields(
             "or at several guidance scales, not both"
         )
     lines = read_prompts(prompts) if prompts else []
-    given = {name: value for name, value in further.items() if value is not None}
+    given = {name: value for name, value in zip(FURTHER, further) if value is not None}
     options = {"--size": sizes, "--seed": seed, "--guidance-scale": guidance_scales}
     options |= {f"--{name.replace('_', '-')}": value for name, value in given.items()}
     require_said_once(lines, options)
@@ -152,7 +155,7 @@ def request_fields(
     prompts: Path | None,
     guidance_scale: float | None,
     size: str | None = None,
-    further: Mapping[str, Any] = {},
+    further: Sequence[Any] = (),
 ) -> dict[str, Any]:
     """The fields of the one `Request` that all prompts make together."""
     sizes = [size] if size else []

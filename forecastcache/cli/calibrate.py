@@ -74,17 +74,13 @@ def calibrate_command(
 ) -> None:
     """Learn from plain runs of MODEL what serves any speed, and write it to a small file."""
     steps = steps or usual_steps(model)
-    from forecastcache.calibration.targets import Effort
-
-    model_options = model, device, dtype
-    targets = _targets(schedule, steps)
+    model_options, targets = (model, device, dtype), _targets(schedule, steps)
     require_file("--out", out)
     asked = steps, seed, count, classes, prompts, guidance_scale, size
-    further = {"negative_prompt": negative_prompt, "guidance_scale_2": guidance_scale_2}
-    fields = requests_fields(*asked, usual_seed=SEED, further=further)
+    fields = requests_fields(*asked, usual_seed=SEED, further=(negative_prompt, guidance_scale_2))
     samples = [it["count"] or len(it.get("prompts", ())) or COUNT for it in fields]
     fields = [{**it, "count": count} for it, count in zip(fields, samples)]
-    effort = Effort.within(samples, steps, targets, tries, refine, evaluations)
+    effort = _effort(samples, steps, targets, tries, refine, evaluations)
     options = {
         "micro_batch": micro_batch, "tries": tries, "refine": refine,
         "evaluations": evaluations, "elements": elements,
@@ -93,6 +89,12 @@ def calibrate_command(
         _show_expected(model_options, fields, effort, micro_batch, elements, as_json)
     else:
         _calibrate_and_show(model_options, fields, out, effort, options, as_json)
+
+
+def _effort(*asked: Any) -> Effort:
+    from forecastcache.calibration.targets import Effort
+
+    return Effort.within(*asked)
 
 
 def _targets(schedules: Sequence[str], steps: int) -> list[FitTarget]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from forecastcache.cli.args import numbers_from, request_fields
 from forecastcache.cli.asking import load_and_ask
@@ -43,6 +43,9 @@ from forecastcache.cli.outputs import require_folder
 from forecastcache.errors import OptionError
 from forecastcache.granularity import sites_in
 from forecastcache.zoo import usual_steps
+
+if TYPE_CHECKING:
+    from forecastcache.evaluation.evaluate import Evaluation
 
 COUNT = 16  # samples where nothing says how many
 
@@ -83,9 +86,8 @@ def evaluate_command(
         **({} if site is None else {"sites": sites_in(site)}),
     }
     shown = Tables([it for text in metrics for it in text.split(",")], out, as_json)
-    further = {"negative_prompt": negative_prompt, "guidance_scale_2": guidance_scale_2}
-    request = steps, seed, count, classes, prompts, guidance_scale, size
-    fields = request_fields(*request, further)
+    wanted = steps, seed, count, classes, prompts, guidance_scale, size
+    fields = request_fields(*wanted, (negative_prompt, guidance_scale_2))
     fields["count"] = count or len(fields.get("prompts", ())) or COUNT
     _evaluate_and_show(model, device, dtype, fields, asked, sweep, shown)
 
@@ -127,7 +129,6 @@ def _evaluate_and_show(
         )
     # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
     from forecastcache.calibration.distributed import process_group
-    from forecastcache.evaluation import tables
     from forecastcache.evaluation.evaluate import evaluate
     from forecastcache.evaluation.sweep import Sweep
     from forecastcache.metrics.metric import metrics_of
@@ -146,6 +147,12 @@ def _evaluate_and_show(
             )
     if not group.is_main:
         return
+    _show(found, shown)
+
+
+def _show(found: Evaluation, shown: Tables) -> None:
+    from forecastcache.evaluation import tables
+
     saved = found.save(shown.out)
     measured = len(found.rows) - found.kept
     if shown.as_json:

@@ -24,7 +24,8 @@ def print_table(console: Console, table: Table) -> None:
         console.print(table.title, highlight=False)
     heads = [Text.from_markup(str(column.header)).plain for column in table.columns]
     for first, *others in zip(*(column.cells for column in table.columns)):
-        console.print(f"[bold]{' '.join(filter(None, (heads[0], str(first))))}[/bold]")
+        name = " ".join(filter(None, (heads[0], str(first))))
+        console.print(f"[bold]{name}[/bold]", highlight=False)
         for head, cell in zip(heads[1:], others):
             if cell:
                 line = Text.from_markup(": ".join(filter(None, (escape(head), str(cell)))))
@@ -79,10 +80,11 @@ def _set_widths(width: int, table: Table) -> bool:
     spare = width - borders - sum(least)
     if spare < 0:
         return False
-    for column, needed in zip(table.columns, least):
-        more = min(spare, max(map(cell_len, _texts(column))) - needed)
-        column.width = needed + max(0, more)
-        spare -= max(0, more)
+    lacks = [max(map(cell_len, _texts(it))) - needed for it, needed in zip(table.columns, least)]
+    for lack, place in sorted((lack, place) for place, lack in enumerate(lacks)):
+        more = max(0, min(spare, lack))  # those that lack least first
+        table.columns[place].width = least[place] + more
+        spare -= more
     return True
 
 

@@ -8,7 +8,7 @@ from forecastcache import zoo
 from forecastcache.cli.options import AUTO
 
 
-class Place(NamedTuple):
+class Hardware(NamedTuple):
     """Where a model runs.
 
     Attributes:
@@ -22,7 +22,7 @@ class Place(NamedTuple):
     told: str = ""
 
 
-def place_for(model: str, device: str | None, dtype: str | None) -> Place:
+def place_for(model: str, device: str | None, dtype: str | None) -> Hardware:
     """The device and dtype of a model: the best that this machine has, where none is said.
 
     Models of the zoo run as their figures were measured, in float32 on the CPU, unless asked.
@@ -42,7 +42,7 @@ def place_for(model: str, device: str | None, dtype: str | None) -> Place:
     if dtype == AUTO:
         dtype = "bfloat16" if device.startswith("cuda") else "float32"
     told = f"{model} runs on {device} in {dtype}: {' and '.join(chosen)} choose otherwise"
-    return Place(device, dtype, told if chosen else "")
+    return Hardware(device, dtype, told if chosen else "")
 
 
 def _best_device() -> str:

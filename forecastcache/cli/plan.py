@@ -23,45 +23,54 @@ if TYPE_CHECKING:
 SHOWN = 20  # computed steps, at most, in the table
 
 
+CalibrationArgument = Annotated[
+    str,
+    argument(
+        help="What `forecastcache calibrate` has learned: a file, zoo:NAME or a hub id.",
+        autocompletion=completion.models,
+    ),
+]
+PlannedCountOption = Annotated[
+    int | None,
+    how(min=1, max=MOST["steps"], help="Number of steps that may be computed."),
+]
+TimesFewerOption = Annotated[float | None, how(min=1, help="Compute so many times fewer steps.")]
+LeastPsnrOption = Annotated[
+    float | None,
+    how(
+        metavar="DB",
+        help="Latent PSNR to the plain run that is to be reached, in dB, as it was rolled.",
+    ),
+]
+PictureOption = Annotated[
+    Path | None,
+    output(metavar="FILE", help="A PNG to draw of latent PSNR against computed steps."),
+]
+RowsOption = Annotated[
+    Path | None,
+    output(
+        metavar="FILE",
+        help="A PNG to draw of the rows of --computed, as weights and as differences.",
+    ),
+]
+RuleOption = Annotated[
+    str | None,
+    how(
+        metavar="RULE",
+        help="Plan the steps of --computed by the published rule of dpcache or meancache "
+        "(flow matching).",
+    ),
+]
+
+
 def plan_command(
-    calibration: Annotated[
-        str,
-        argument(
-            help="What `forecastcache calibrate` has learned: a file, zoo:NAME or a hub id.",
-            autocompletion=completion.models,
-        ),
-    ],
-    computed: Annotated[
-        int | None,
-        how(min=1, max=MOST["steps"], help="Number of steps that may be computed."),
-    ] = None,
-    speedup: Annotated[float | None, how(min=1, help="Compute so many times fewer steps.")] = None,
-    psnr: Annotated[
-        float | None,
-        how(
-            metavar="DB",
-            help="Latent PSNR to the plain run that is to be reached, in dB, as it was rolled.",
-        ),
-    ] = None,
-    picture: Annotated[
-        Path | None,
-        output(metavar="FILE", help="A PNG to draw of latent PSNR against computed steps."),
-    ] = None,
-    rows: Annotated[
-        Path | None,
-        output(
-            metavar="FILE",
-            help="A PNG to draw of the rows of --computed, as weights and as differences.",
-        ),
-    ] = None,
-    by: Annotated[
-        str | None,
-        how(
-            metavar="RULE",
-            help="Plan the steps of --computed by the published rule of dpcache or meancache "
-            "(flow matching).",
-        ),
-    ] = None,
+    calibration: CalibrationArgument,
+    computed: PlannedCountOption = None,
+    speedup: TimesFewerOption = None,
+    psnr: LeastPsnrOption = None,
+    picture: PictureOption = None,
+    rows: RowsOption = None,
+    by: RuleOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what each speed costs by a calibration, or the schedule for one speed."""

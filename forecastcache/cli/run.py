@@ -90,9 +90,9 @@ def run_command(
         calibration, speedup, computed, psnr,
     ).chosen(steps)  # fmt: skip
     shown = Shown(out / f"{_stem(model)}-{asked.name}.png", save_images, as_json)
-    further = {"negative_prompt": negative_prompt, "guidance_scale_2": guidance_scale_2}
     request = steps, seed, count, classes, prompts, guidance_scale, size
-    _measure_and_show(model, device, dtype, request_fields(*request, further), asked, shown)
+    fields = request_fields(*request, (negative_prompt, guidance_scale_2))
+    _measure_and_show(model, device, dtype, fields, asked, shown)
 
 
 @dataclass(frozen=True)

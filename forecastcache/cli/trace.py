@@ -28,20 +28,24 @@ from forecastcache.cli.outputs import require_folder
 from forecastcache.cli.panels import how, output, what
 from forecastcache.zoo import usual_steps
 
+ModuleOption = Annotated[
+    str | None,
+    how(
+        metavar="PATH",
+        help="Module whose outputs are traced, such as transformer_blocks.2.attn. Left out, "
+        "the model itself.",
+    ),
+]
+TracedCountOption = Annotated[int, what(min=1, max=MOST["samples"], help="Number of samples.")]
+TraceOutOption = Annotated[Path, output(metavar="FOLDER", help="Folder of pictures and data.")]
+
 
 def trace_command(
     model: ModelArgument,
-    module: Annotated[
-        str | None,
-        how(
-            metavar="PATH",
-            help="Module whose outputs are traced, such as transformer_blocks.2.attn. Left out, "
-            "the model itself.",
-        ),
-    ] = None,
+    module: ModuleOption = None,
     steps: StepsOption = None,
     seed: SeedOption = None,
-    count: Annotated[int, what(min=1, max=MOST["samples"], help="Number of samples.")] = 4,
+    count: TracedCountOption = 4,
     classes: ClassesOption = None,
     prompts: PromptsOption = None,
     negative_prompt: NegativePromptOption = None,
@@ -49,18 +53,15 @@ def trace_command(
     guidance_scale_2: SecondGuidanceOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
-    out: Annotated[Path, output(metavar="FOLDER", help="Folder of pictures and data.")] = Path(
-        "forecastcache-trace"
-    ),
+    out: TraceOutOption = Path("forecastcache-trace"),
     as_json: JsonOption = False,
 ) -> None:
     """Draw how the features of MODEL move from step to step of a plain run."""
     steps = steps or usual_steps(model)
     trajectories, projections, data = paths = _paths(out, model, module)
     require_folder("--out", out, *(path.name for path in paths))
-    further = {"negative_prompt": negative_prompt, "guidance_scale_2": guidance_scale_2}
-    request = steps, seed, count, classes, prompts, guidance_scale, None
-    fields = request_fields(*request, further)
+    wanted = steps, seed, count, classes, prompts, guidance_scale, None
+    fields = request_fields(*wanted, (negative_prompt, guidance_scale_2))
     # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
     from forecastcache.evaluation import charts
     from forecastcache.evaluation.trace import trace_features

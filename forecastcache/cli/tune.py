@@ -39,45 +39,51 @@ if TYPE_CHECKING:
 SEED = 1000  # of what is calibrated with, so that no picture shown is
 
 
+AdaptiveOption = Annotated[
+    str,
+    how(
+        metavar="SPEC",
+        help="The schedule that decides as it runs: teacache, magcache:in_a_row=5, ... "
+        "`forecastcache list` shows all.",
+        autocompletion=completion.schedules,
+    ),
+]
+MeanCountOption = Annotated[
+    float | None,
+    how(
+        min=1,
+        max=MOST["steps"],
+        help="Mean number of steps to compute, for which the threshold is solved. Left out, "
+        "the threshold stays as it is.",
+    ),
+]
+ForecasterOption = Annotated[
+    str,
+    how(
+        metavar="SPEC",
+        help="Predictor of the other steps.",
+        autocompletion=completion.predictors,
+    ),
+]
+TunedCountOption = Annotated[
+    int | None,
+    what(
+        min=1,
+        max=MOST["samples"],
+        help="Number of samples. Left out, all prompts of the file, else 4.",
+    ),
+]
+
+
 def tune_command(
     model: ModelArgument,
-    schedule: Annotated[
-        str,
-        how(
-            metavar="SPEC",
-            help="The schedule that decides as it runs: teacache, magcache:in_a_row=5, ... "
-            "`forecastcache list` shows all.",
-            autocompletion=completion.schedules,
-        ),
-    ],
-    computed: Annotated[
-        float | None,
-        how(
-            min=1,
-            max=MOST["steps"],
-            help="Mean number of steps to compute, for which the threshold is solved. Left out, "
-            "the threshold stays as it is.",
-        ),
-    ] = None,
-    predictor: Annotated[
-        str,
-        how(
-            metavar="SPEC",
-            help="Predictor of the other steps.",
-            autocompletion=completion.predictors,
-        ),
-    ] = "taylor",
+    schedule: AdaptiveOption,
+    computed: MeanCountOption = None,
+    predictor: ForecasterOption = "taylor",
     site: SiteOption = "output",
     steps: StepsOption = None,
     seed: CalibrationSeedOption = None,
-    count: Annotated[
-        int | None,
-        what(
-            min=1,
-            max=MOST["samples"],
-            help="Number of samples. Left out, all prompts of the file, else 4.",
-        ),
-    ] = None,
+    count: TunedCountOption = None,
     classes: ClassesOption = None,
     prompts: PromptsOption = None,
     size: SizeOption = None,
@@ -94,9 +100,8 @@ def tune_command(
     asked, forecaster = parse_schedule(schedule), parse_predictor(predictor)
     count = count or (None if classes or prompts else 4)
     seed = SEED if seed is None else seed
-    further = {"negative_prompt": negative_prompt, "guidance_scale_2": guidance_scale_2}
-    options = steps, seed, count, classes, prompts, guidance_scale, size
-    fields = request_fields(*options, further)
+    wanted = steps, seed, count, classes, prompts, guidance_scale, size
+    fields = request_fields(*wanted, (negative_prompt, guidance_scale_2))
     _require_solvable(asked, computed, steps)
     pipe, (request,) = load_and_ask(model, device, dtype, [fields], split="calibration")
     pipe.set_progress_bar_config(disable=True)
