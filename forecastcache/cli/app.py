@@ -16,6 +16,7 @@ from forecastcache.cli.boundary import in_one_line
 from forecastcache.cli.cache import cache_command
 from forecastcache.cli.calibrate import calibrate_command
 from forecastcache.cli.claims import claims_command
+from forecastcache.cli.completion import rejoin_words
 from forecastcache.cli.console import plainly_warned
 from forecastcache.cli.demo import demo_command
 from forecastcache.cli.evaluate import evaluate_command
@@ -101,6 +102,7 @@ def _for_all_commands(
 def run_app(arguments: list[str] | None = None) -> NoReturn:
     """Run and exit: 0 on success, 2 with one line on standard error for a mistake of the user."""
     try:
+        rejoin_words(os.environ)
         given = sys.argv[1:] if arguments is None else arguments
         require_legible(given)
         choose_verbosity("verbose" if "--verbose" in given else "usual")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, MutableMapping
 
 from forecastcache import zoo
 from forecastcache.granularity import GRANULARITIES
@@ -10,10 +11,40 @@ from forecastcache.registry import PREDICTORS, SCHEDULES, declared
 
 Completer = Callable[[str], list[str]]
 
+PROMISED, BASH = "_FORECASTCACHE_COMPLETE", "complete_bash"
+BEFORE = "_FORECASTCACHE_BEFORE"  # what stands before the colon of the word to complete
+
+
+def rejoin_words(environ: MutableMapping[str, str]) -> None:
+    """Put together what bash takes for several words: it breaks zoo:NAME at the colon.
+
+    Of the last word it replaces what follows the colon alone, so that only this is completed.
+
+    Args:
+        environ: environment in which bash asks for completion; any other is left as it is.
+    """
+    if environ.get(PROMISED) != BASH:
+        return
+    said = environ.get("COMP_WORDS", "")
+    words = said.split("\n" if "\n" in said else " ")
+    joined: list[str] = []
+    for word in words:
+        if joined and (word == ":" or joined[-1].endswith(":")):
+            joined[-1] += word
+        else:
+            joined.append(word)
+    if environ.get("COMP_CWORD") == str(len(words) - 1):  # the cursor is at the end
+        before, colon, last = joined[-1].rpartition(":")
+        environ[BEFORE] = before + colon
+        environ["COMP_WORDS"] = " ".join([*joined[:-1], last])
+        environ["COMP_CWORD"] = str(len(joined) - 1)
+
 
 def _offering(names: Callable[[], Iterable[str]]) -> Completer:
     def complete(incomplete: str) -> list[str]:
-        return [name for name in names() if name.startswith(incomplete)]
+        before = os.environ.get(BEFORE, "")
+        begun = before + incomplete
+        return [name.removeprefix(before) for name in names() if name.startswith(begun)]
 
     return complete
 

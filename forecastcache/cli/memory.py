@@ -87,7 +87,11 @@ PlannedSiteOption = Annotated[
 ]  # fmt: skip
 PlannedDtypeOption = Annotated[
     str | None,
-    how("--dtype", metavar="NAME", help=f"{', '.join(DTYPES)}. Left out, bfloat16."),
+    how(
+        "--dtype",
+        metavar="NAME",
+        help=f"Type of the weights: {', '.join(DTYPES)}. Left out, bfloat16.",
+    ),
 ]
 StorageOption = Annotated[
     str | None, how(metavar="NAME", help="Dtype of the features kept. Left out, that of --dtype.")

@@ -15,9 +15,10 @@ import torch
 import typer
 from PIL import Image
 
-from forecastcache.cli import place
+from forecastcache.cli import completion, place
 from forecastcache.cli.app import EXAMPLES, app
 from forecastcache.cli.panels import HOW, OUTPUT, WHAT
+from forecastcache.errors import OptionError
 
 from ..conftest import make_unconditional
 from ..test_docs import commands, options
@@ -53,7 +54,7 @@ def test_help_is_whole_at_any_width(forecastcache, monkeypatch, name, width):
     assert "forecastcache" in examples
     if name:
         known = options()[name]
-        assert {it for it in known if it not in out} == set()
+        assert {it for it in known if it not in out and it.upper() not in out} == set()
 
 
 def test_what_an_option_says_is_a_sentence_in_its_panel():
@@ -61,7 +62,7 @@ def test_what_an_option_says_is_a_sentence_in_its_panel():
     for name, command in group.commands.items():
         for parameter in command.params:
             said = parameter.help or ""
-            assert re.match(r"[A-Z].*\.$|.*\.\.\.$", said, re.DOTALL), (name, parameter.name, said)
+            assert re.match(r"[A-Z].*\.$", said, re.DOTALL), (name, parameter.name, said)
             assert parameter.rich_help_panel in (WHAT, HOW, OUTPUT), (name, parameter.name)
 
 
@@ -89,6 +90,7 @@ def test_quiet_prints_results_and_verbose_what_libraries_say(forecastcache, tmp_
     assert "--verbose and --quiet contradict each other: leave one out" in err
 
 
+@pytest.mark.slow
 def test_nothing_but_the_command_speaks(tmp_path):
     """Libraries warn as they are imported, of what no user can change."""
     asked = ["run", *map(str, SMALL), "--out", str(tmp_path)]
@@ -110,20 +112,27 @@ def complete(*words: str) -> list[str]:
     return done.stdout.split()
 
 
+def test_the_shell_completes_names():
+    assert "taylor" in complete("run", DIT, "--predictor", "tay")
+    # As bash has it: the colon is a word, and what follows it is all that is replaced.
+    assert "flux-digits" in complete("run", "zoo", ":", "flux-d")
+
+
 @pytest.mark.parametrize(
-    ("words", "offered"),
+    ("kind", "begun", "offered"),
     [
-        (("run", "zoo:flux-d"), "zoo:flux-digits"),
-        (("run", DIT, "--predictor", "tay"), "taylor"),
-        (("run", DIT, "--schedule", "tea"), "teacache"),
-        (("run", DIT, "--site", "mod"), "module"),
-        (("evaluate", DIT, "--baseline", "ste"), "steps"),
-        (("evaluate", DIT, "--metrics", "cl"), "clip"),
-        (("eval",), "evaluate"),
+        ("models", "zoo:flux-d", "zoo:flux-digits"),
+        ("schedules", "tea", "teacache"),
+        ("sites", "mod", "module"),
+        ("devices", "", "auto"),
+        ("baselines", "ste", "steps"),
+        ("metrics", "cl", "clip"),
     ],
 )
-def test_the_shell_completes_names(words, offered):
-    assert offered in complete(*words)
+def test_names_are_offered_by_their_beginning(kind, begun, offered):
+    found = getattr(completion, kind)(begun)
+    assert offered in found
+    assert all(name.startswith(begun) for name in found)
 
 
 def test_a_model_that_is_not_the_zoos_runs_on_the_best_device(
@@ -185,15 +194,23 @@ def test_samples_are_saved_one_by_one(forecastcache, tmp_path):
     assert "give a folder" in err
 
 
-def test_a_negative_prompt_reaches_the_pipeline_or_is_refused(forecastcache, tmp_path):
-    def psnr(*further: object) -> float:
-        _, out, err = forecastcache(
-            "run", "zoo:qwen-digits", "--steps", 4, "--count", 1, "--schedule", "0,2",
-            "--out", tmp_path, "--json", *further,
-        )  # fmt: skip
-        return json.loads(out)["latent_psnr_db"], err
+def test_a_negative_prompt_is_said_once_and_reaches_the_call(tmp_path):
+    from forecastcache.cli.args import request_fields
+    from forecastcache.sampling.request import Request
 
-    assert psnr()[0] != psnr("--negative-prompt", "a red seven")[0]
+    fields = request_fields(4, None, None, None, None, None, None, ("a red seven", 3.0))
+    assert fields["call"] == {"negative_prompt": "a red seven", "guidance_scale_2": 3.0}
+    # Over that of the zoo.
+    assert Request.of("zoo:qwen-digits", **fields).call["negative_prompt"] == "a red seven"
+    prompts = tmp_path / "p.jsonl"
+    prompts.write_text('{"prompt": "a two", "negative_prompt": "blue"}')
+    with pytest.raises(
+        OptionError, match="--negative-prompt is given, and the prompt 'a two' sets"
+    ):
+        request_fields(4, None, None, None, prompts, None, None, ("red", None))
+
+
+def test_a_negative_prompt_without_effect_is_refused(forecastcache, tmp_path):
     for model, complaint in (
         (DIT, "DiTPipeline takes no negative_prompt: leave it out"),
         ("zoo:flux-digits", "has no effect on FluxPipeline at true_cfg_scale 1: leave it out"),
@@ -259,7 +276,7 @@ def test_a_narrow_terminal_without_colour_loses_nothing(
         "evaluate": "  latent PSNR, dB: identical",
         "plan": "  times fewer: 5.0",
         "memory": "  bytes a branch: 1,075,838,976",
-        "list": "\n  The order of Taylor's series",
+        "list": "\nbands\n  `low` forecasts the low spatial",
     }
     plain = re.sub(r"\x1b\[[\d;]*m", "", printed)
     assert words[command] in plain
