@@ -36,18 +36,17 @@ def load_and_ask(
     # Imported here: diffusers takes seconds that a refused option need not wait for.
     import torch
 
-    from forecastcache.sampling.loading import load, source_of
+    from forecastcache.sampling.loading import load
     from forecastcache.sampling.request import Request
 
     quiet_libraries()
     place = place_for(model, device, dtype)
     with plainly_warned():
         requests = [Request.of(model, **split, **each) for each in fields]
-    source_of(model)  # refuses a name that nothing has
-    if place.told and (group is None or group.is_main):
-        note(place.told)
     where = place.device if group is None else group.device(place.device)
     pipe = load(model, where, getattr(torch, place.dtype))
+    if place.told and (group is None or group.is_main):
+        note(place.told)  # not before: a model that is refused gets one line
     for request, each in zip(requests, fields):
         _require_effect(pipe, request, each)
     return pipe, requests

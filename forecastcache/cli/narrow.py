@@ -80,7 +80,9 @@ def _set_widths(width: int, table: Table) -> bool:
     spare = width - borders - sum(least)
     if spare < 0:
         return False
-    lacks = [max(map(cell_len, _texts(it))) - needed for it, needed in zip(table.columns, least)]
+    # Of the cells: titles may break at their words.
+    longest = [max(map(cell_len, [*_texts(it)[1:], ""])) for it in table.columns]
+    lacks = [most - needed for most, needed in zip(longest, least)]
     for lack, place in sorted((lack, place) for place, lack in enumerate(lacks)):
         more = max(0, min(spare, lack))  # those that lack least first
         table.columns[place].width = least[place] + more
