@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, NoReturn
@@ -38,7 +39,7 @@ app = typer.Typer(
     "A model, plain and five times faster: forecastcache run zoo:flux-digits --speedup 5\n"
     "All of a command: forecastcache COMMAND --help",
 )
-EXAMPLES = {
+EXAMPLES: dict[Callable[..., None], str] = {
     run_command: "run zoo:flux-digits --speedup 5",
     calibrate_command: "calibrate zoo:flux-digits --out flux.cal",
     plan_command: "plan zoo:flux-digits --speedup 5",

@@ -90,7 +90,7 @@ class CLIPScore(Metric):
                 "the CLIP score needs transformers: pip install transformers"
             ) from None
         try:
-            model = CLIPModel.from_pretrained(self.weights, dtype=torch.float32)
+            model: Any = CLIPModel.from_pretrained(self.weights, dtype=torch.float32)
             return model.eval(), AutoTokenizer.from_pretrained(self.weights)
         except Exception as error:  # of every kind, from bad JSON to missing tensors
             said = (str(error).strip().splitlines() or [""])[0]

@@ -90,6 +90,9 @@ class PerceptualDistance(nn.Module):
         OptionError: they are of something else.
     """
 
+    shift: Tensor
+    scale: Tensor
+
     def __init__(self, backbone: dict[str, Tensor]) -> None:
         super().__init__()
         self.features = alexnet_features()

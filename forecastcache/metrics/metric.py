@@ -164,7 +164,8 @@ def _parsed(text: str) -> tuple[str, Metric]:
         return name.strip(), kind()
     if "weights" not in kind.model_fields:
         raise OptionError(f"the metric {name} takes no weights: write {name} alone")
-    return name.strip(), kind(weights=Path(weights).expanduser())
+    options: dict[str, Any] = {"weights": Path(weights).expanduser()}
+    return name.strip(), kind(**options)
 
 
 def _kind_of(name: str, function: MetricFunction) -> type[Metric]:

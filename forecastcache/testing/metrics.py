@@ -77,6 +77,7 @@ def _clips() -> Compared:
 def _random(draw: Callable[[torch.Generator], Tensor]) -> Compared:
     generator = torch.Generator().manual_seed(0)
     plain, noise = draw(generator), draw(generator)
-    latents = torch.randn(2, SAMPLES, 4, 8, 8, generator=generator)
+    latents, plain_latents = torch.randn(2, SAMPLES, 4, 8, 8, generator=generator)
     samples = 0.9 * plain + 0.1 * noise
-    return Compared(samples, plain, *latents, prompts=("a red seven", "a blue two"))
+    prompts = ("a red seven", "a blue two")
+    return Compared(samples, plain, latents, plain_latents, prompts)
