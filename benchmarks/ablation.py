@@ -18,7 +18,8 @@ from diffusers.utils import logging
 from measure import RESULTS, record
 
 import forecastcache as fc
-from forecastcache.evaluation.metrics import psnr, ssim
+from forecastcache.metrics.psnr import psnr
+from forecastcache.metrics.ssim import ssim
 from forecastcache.sampling.loading import load
 from forecastcache.sampling.request import Request
 from forecastcache.zoo.scores import scorer_of

@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from forecastcache.evaluation.method import Applied
     from forecastcache.evaluation.sweep import Sweep
     from forecastcache.memory.plan import MemoryPlan, SiteMemory, plan_memory
+    from forecastcache.metrics.metric import Compared, Metric, register_metric
     from forecastcache.sampling.loading import load
     from forecastcache.sampling.request import Request
 
@@ -80,9 +81,11 @@ _LAZY = {
     "Applied": "evaluation.method",
     "Baseline": "baselines.baseline",
     "Calibration": "calibration.calibration",
+    "Compared": "metrics.metric",
     "Evaluation": "evaluation.evaluate",
     "Measurement": "evaluation.measurement",
     "MemoryPlan": "memory.plan",
+    "Metric": "metrics.metric",
     "Offer": "calibration.offers",
     "Request": "sampling.request",
     "SiteMemory": "memory.plan",
@@ -95,6 +98,7 @@ _LAZY = {
     "plan_memory": "memory.plan",
     "process_group": "calibration.distributed",
     "register_baseline": "baselines.baseline",
+    "register_metric": "metrics.metric",
     "solve_threshold": "calibration.thresholds",
 }
 
@@ -112,6 +116,7 @@ __all__ = [
     "Blocks",
     "Calibration",
     "CallRecord",
+    "Compared",
     "Config",
     "Drift",
     "EasyCache",
@@ -132,6 +137,7 @@ __all__ = [
     "MeanVelocity",
     "Measurement",
     "MemoryPlan",
+    "Metric",
     "Newton",
     "Offer",
     "Predictor",
@@ -173,6 +179,7 @@ __all__ = [
     "process_group",
     "register_adapter",
     "register_baseline",
+    "register_metric",
     "register_predictor",
     "register_schedule",
     "solve_threshold",

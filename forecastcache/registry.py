@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from types import FunctionType
 from typing import Any, Generic, TypeVar
 
 from torch import nn
@@ -140,7 +141,7 @@ def _owner(point: EntryPoint) -> str:
 
 
 def _place(thing: Any) -> str:
-    if isinstance(thing, type):
+    if isinstance(thing, (type, FunctionType)):
         return f"{thing.__module__}.{thing.__qualname__}"
     return repr(thing)
 

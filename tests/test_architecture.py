@@ -40,7 +40,7 @@ FLOORS = (
     ("adapter", "engine.streams"),
     ("registry", "engine.stand_ins", "memory.twin"),
     ("engine.taps",),
-    ("spec", "memory.dry_run", "engine.probe"),
+    ("spec", "memory.dry_run", "engine.probe", "metrics.metric"),
     ("predictors", "adapters", "schedules"),
     ("memory.budget", "engine.call", "engine.report"),
     ("memory.accountant", "config"),
@@ -51,14 +51,14 @@ FLOORS = (
     ("calibration", "testing"),
     ("accelerated",),
     ("evaluation.method",),
-    ("baselines",),
+    ("baselines", "metrics"),
     ("evaluation",),
     ("cli", "zoo.train"),
     ("__init__", "__main__"),
 )
 NAME_PLUGINS = (
-    "__init__", "__main__", "accelerated", "cli", "evaluation", "baselines", "schedules",
-    "testing", "zoo",
+    "__init__", "__main__", "accelerated", "cli", "evaluation", "baselines", "metrics",
+    "schedules", "testing", "zoo",
 )  # fmt: skip
 REGISTERED = ("predictors", "adapters", "schedules")  # found by name
 LONGEST_FILE, LONGEST_FUNCTION = 300, 40  # lines; those of a docstring do not count in a function

@@ -77,6 +77,11 @@ class Unguided(fc.Baseline):
         yield fc.Applied({"guidance_scale": self.scale})
 '''
 
+METRIC = '''def contrast(samples, plain):
+    """Standard deviation of the samples by that of the plain ones."""
+    return samples.std() / plain.std()
+'''
+
 PROJECT = """[build-system]
 requires = ["setuptools>=77"]
 build-backend = "setuptools.build_meta"
@@ -94,8 +99,11 @@ first-block = "outsider_schedule:FirstBlock"
 [project.entry-points."forecastcache.baselines"]
 unguided = "outsider_baseline:Unguided"
 
+[project.entry-points."forecastcache.metrics"]
+contrast = "outsider_metric:contrast"
+
 [tool.setuptools]
-py-modules = ["outsider", "outsider_schedule", "outsider_baseline"]
+py-modules = ["outsider", "outsider_schedule", "outsider_baseline", "outsider_metric"]
 """
 
 # Answers one command a line: its exit code, standard output and errors.
@@ -120,6 +128,7 @@ def python(tmp_path_factory) -> Path:
     (root / "outsider.py").write_text(MODULE)
     (root / "outsider_schedule.py").write_text(SCHEDULE)
     (root / "outsider_baseline.py").write_text(BASELINE)
+    (root / "outsider_metric.py").write_text(METRIC)
     (root / "pyproject.toml").write_text(PROJECT)
     venv.create(root / "fresh", with_pip=False, symlinks=True)
     python = root / "fresh" / "bin" / "python"
@@ -181,6 +190,7 @@ def test_a_schedule_runs_by_its_name(command, tmp_path):
     code, out, err = command(
         "evaluate", *common, *asked, "--predictor", "taylor",
         "--baseline", "unguided", "--baseline", "unguided:1.5", "--out", tmp_path,
+        "--metrics", "contrast",
     )  # fmt: skip
     assert code == 0, err
     _, forecast, *unguided = json.loads(out)["rows"]
@@ -188,6 +198,7 @@ def test_a_schedule_runs_by_its_name(command, tmp_path):
     assert forecast["computed"] == run["computed"]
     assert [row["kind"] for row in unguided] == ["baseline"] * 2
     assert unguided[0]["flops_ratio"] > 1.8
+    assert forecast["metrics"]["contrast"] == pytest.approx(1, abs=0.3)
 
 
 RUN = ("run", "zoo:dit-digits")
@@ -229,6 +240,7 @@ def test_it_is_listed_explained_and_checked(python, command, monkeypatch):
     assert listed["predictors"]["mine"].startswith("The mean of the newest computed features.")
     assert listed["schedules"]["first-block"].startswith("Computes once the first block adds")
     assert listed["baselines"]["unguided"].startswith("The model without guidance")
+    assert listed["metrics"]["contrast"].startswith("Standard deviation of the samples")
     _, explained, _ = command("explain", "mine", "--computed", "0,1,2", "--target", 4, "--json")
     assert json.loads(explained)["row"] == [0.0, 0.5, 0.5]
     monkeypatch.syspath_prepend(python.parents[2])

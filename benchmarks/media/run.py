@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from measure import RESULTS, record
 
 import forecastcache as fc
-from forecastcache.evaluation.metrics import psnr
+from forecastcache.metrics.psnr import psnr
 from forecastcache.zoo.training import fit
 
 ROOT = Path(__file__).parents[2]

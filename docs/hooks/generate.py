@@ -198,9 +198,9 @@ def commands() -> str:
             names = ", ".join(f"`{it}`" for it in (*parameter.opts, *parameter.secondary_opts))
             text = getattr(parameter, "help", None) or ""
             if parameter.required:
-                text += " (required)"
+                text += " Required."
             elif parameter.default is not False and parameter.default not in (None, (), []):
-                text += f" [{parameter.default}]"
+                text += f" Default: {parameter.default}."
             lines.append(f"| {names} | {_one_line(text)} |")
         lines.append("")
     return "\n".join(lines)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from forecastcache.bounds import require_at_most, shortened, whole_number
-from forecastcache.cli.console import plainly_warned, quiet_libraries
 from forecastcache.cli.prompts import Prompt, read_prompts, require_said_once
 from forecastcache.errors import OptionError, UnknownNameError
 from forecastcache.granularity import Granularity, as_site
@@ -17,8 +16,8 @@ from forecastcache.schedule import Every, Schedule
 from forecastcache.spec import assignment, build, once, parse_predictor, parse_schedule
 from forecastcache.step import Step
 
-if TYPE_CHECKING:
-    from forecastcache.sampling.request import Request
+# Arguments of a pipeline's call that options of the same names give.
+FURTHER = ("negative_prompt", "guidance_scale_2")
 
 
 def choose(option: str, value: str, known: dict[str, Any]) -> Any:
@@ -108,10 +107,12 @@ def requests_fields(
     guidance_scales: Sequence[float],
     sizes: Sequence[str] = (),
     usual_seed: int = 0,
+    further: Sequence[Any] = (),
 ) -> list[dict[str, Any]]:
     """The fields of a `Request`, from options of the same names, for each size or scale asked for.
 
-    Prompts that are to be called alike go into one request.
+    Prompts that are to be called alike go into one request. `further` are the values of `FURTHER`,
+    None where they are not given.
 
     Raises:
         OptionError: two options, or an option and a line of the prompts, say different things.
@@ -126,9 +127,10 @@ def requests_fields(
             "or at several guidance scales, not both"
         )
     lines = read_prompts(prompts) if prompts else []
-    require_said_once(
-        lines, {"--size": sizes, "--seed": seed, "--guidance-scale": guidance_scales}
-    )
+    given = {name: value for name, value in zip(FURTHER, further) if value is not None}
+    options = {"--size": sizes, "--seed": seed, "--guidance-scale": guidance_scales}
+    options |= {f"--{name.replace('_', '-')}": value for name, value in given.items()}
+    require_said_once(lines, options)
     common: dict[str, Any] = {
         "steps": steps,
         "seed": usual_seed if seed is None else seed,
@@ -138,7 +140,7 @@ def requests_fields(
     calls = [_size(text) for text in sizes] or [{}]
     scales = guidance_scales or (None,)
     return [
-        {**common, **asked, "call": {**asked["call"], **call}, "guidance_scale": scale}
+        {**common, **asked, "call": {**asked["call"], **given, **call}, "guidance_scale": scale}
         for asked in (_alike(lines) if lines else [{"call": {}}])
         for call in calls
         for scale in scales
@@ -153,33 +155,20 @@ def request_fields(
     prompts: Path | None,
     guidance_scale: float | None,
     size: str | None = None,
+    further: Sequence[Any] = (),
 ) -> dict[str, Any]:
     """The fields of the one `Request` that all prompts make together."""
     sizes = [size] if size else []
     scales = [] if guidance_scale is None else [guidance_scale]
-    fields, *others = requests_fields(steps, seed, count, classes, prompts, scales, sizes)
+    fields, *others = requests_fields(
+        steps, seed, count, classes, prompts, scales, sizes, further=further
+    )
     if others:
         raise OptionError(
             f"--prompts {prompts} asks for {1 + len(others)} kinds of call, and one can be had "
             "here: give every line the same arguments"
         )
     return fields
-
-
-def load_and_ask(
-    model: str, device: str, dtype: str, fields: Sequence[dict[str, Any]], **split: Any
-) -> tuple[Any, list[Request]]:
-    """The pipeline and its requests; a warning about what is asked gets one line."""
-    # Imported here: diffusers takes seconds that a refused option need not wait for.
-    import torch
-
-    from forecastcache.sampling.loading import load
-    from forecastcache.sampling.request import Request
-
-    quiet_libraries()
-    with plainly_warned():
-        requests = [Request.of(model, **split, **each) for each in fields]
-    return load(model, device, getattr(torch, dtype)), requests
 
 
 def _alike(prompts: Sequence[Prompt]) -> list[dict[str, Any]]:

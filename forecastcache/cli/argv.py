@@ -8,6 +8,15 @@ from collections.abc import Sequence
 from forecastcache.bounds import MOST, shortened
 from forecastcache.errors import OptionError
 
+MAY_BE_EMPTY = ("--negative-prompt",)  # for many models that is the usual one
+OF_THE_APP = ("--verbose", "--quiet")
+
+
+def with_app_options_first(arguments: Sequence[str]) -> list[str]:
+    """The arguments with those of all commands before the command, wherever they were."""
+    first = [it for it in arguments if it in OF_THE_APP]
+    return [*first, *(it for it in arguments if it not in OF_THE_APP)]
+
 
 def require_legible(arguments: Sequence[str]) -> None:
     """Refuse arguments that are empty, not UTF-8, or hold a number that nobody writes.
@@ -17,7 +26,7 @@ def require_legible(arguments: Sequence[str]) -> None:
     """
     for before, argument in zip(["", *arguments], arguments):
         option, text = _parted(before, argument)
-        if not text.strip():
+        if not text.strip() and option not in MAY_BE_EMPTY:
             raise OptionError(f"{option} is empty: give it a value, or leave it out")
         try:
             text.encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import Any
 
 from forecastcache._util.out_of_memory import is_out_of_memory
 from forecastcache.bounds import shortened
@@ -35,7 +36,7 @@ def _said(error: BaseException) -> str | None:
         return str(error)
     # A mistake in the arguments; typer's own classes for it moved between its versions.
     if hasattr(error, "format_message"):
-        return str(error.format_message())
+        return _of_the_arguments(error)
     if is_out_of_memory(error):
         return (
             "memory ran out: ask for a smaller --size, --count or --micro-batch, or for another "
@@ -48,6 +49,18 @@ def _said(error: BaseException) -> str | None:
     if isinstance(error, OverflowError):
         return f"a number is too large ({error}): write a smaller one"
     return _of_the_system(error) if isinstance(error, OSError) else None
+
+
+def _of_the_arguments(error: Any) -> str:
+    said, context = str(error.format_message()), getattr(error, "ctx", None)
+    if context is None:
+        return said
+    missing = getattr(error, "param", None)
+    if type(error).__name__ == "MissingParameter" and missing is not None:
+        argument = missing.param_type_name == "argument"
+        name = missing.metavar or missing.name.upper() if argument else missing.opts[0]
+        said = f"{name} is missing"
+    return f"{said.removesuffix('.')}: {context.command_path} --help shows what to write"
 
 
 def _of_the_system(error: OSError) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from forecastcache.cli.console import format_decibels, print_calibration, print_rows
+from forecastcache.cli.console import format_decibels, print_calibration
+from forecastcache.cli.narrow import print_rows
 from forecastcache.cli.options import JsonOption
+from forecastcache.cli.panels import argument, what
 from forecastcache.errors import OptionError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -23,10 +23,22 @@ TITLES = (
     "age",
 )  # fmt: skip
 
-ActionArgument = Annotated[str, typer.Argument(help=", ".join(ACTIONS))]
-NameArgument = Annotated[str | None, typer.Argument(help="a name that list prints")]
+ActionArgument = Annotated[
+    str,
+    argument(
+        help="What to do: list what is kept, show one in full, or clear.",
+        autocompletion=lambda: list(ACTIONS),
+    ),
+]
+NameArgument = Annotated[
+    str | None, argument(help="A name that `forecastcache cache list` prints.")
+]
 FolderOption = Annotated[
-    Path | None, typer.Option(help="folder that is looked at (FORECASTCACHE_HOME, or the user's)")
+    Path | None,
+    what(
+        metavar="FOLDER",
+        help="Folder to look at. Left out, that of FORECASTCACHE_HOME, or the user's cache.",
+    ),
 ]
 
 
@@ -36,7 +48,7 @@ def cache_command(
     folder: FolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List what accelerated pipelines have learned and kept, show one in full, or remove them."""
+    """Show what accelerated pipelines have learned and kept, or remove it."""
     if action not in ACTIONS:
         raise UnknownNameError(f"cache {action} is not known: write one of {', '.join(ACTIONS)}")
     if action == "list" and name is not None:

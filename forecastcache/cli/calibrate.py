@@ -8,31 +8,36 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forecastcache.cli.args import choose, load_and_ask, requests_fields
+from forecastcache.cli.args import requests_fields
+from forecastcache.cli.asking import load_and_ask
 from forecastcache.cli.console import print_calibration, print_expected, progress_bars
+from forecastcache.cli.method_options import (
+    DryRunOption,
+    ElementsOption,
+    EvaluationsOption,
+    MicroBatchOption,
+    RefineOption,
+    TargetsOption,
+    TriesOption,
+)
 from forecastcache.cli.options import (
-    DTYPES,
     CalibrationOutOption,
     CalibrationSeedOption,
     ClassesOption,
     DeviceOption,
-    DryRunOption,
     DtypeOption,
-    ElementsOption,
-    EvaluationsOption,
     GuidanceScalesOption,
     JsonOption,
-    MicroBatchOption,
     ModelArgument,
+    NegativePromptOption,
     PromptCountOption,
     PromptsOption,
-    RefineOption,
+    SecondGuidanceOption,
     SizesOption,
     StepsOption,
-    TargetsOption,
-    TriesOption,
 )
 from forecastcache.cli.outputs import require_file
+from forecastcache.cli.verbosity import is_quiet
 from forecastcache.errors import OptionError
 from forecastcache.zoo import usual_steps
 
@@ -58,25 +63,24 @@ def calibrate_command(
     micro_batch: MicroBatchOption = 8,
     steps: StepsOption = None,
     seed: CalibrationSeedOption = None,
+    negative_prompt: NegativePromptOption = None,
     size: SizesOption = [],  # noqa: B006
     guidance_scale: GuidanceScalesOption = [],  # noqa: B006
-    device: DeviceOption = "cpu",
-    dtype: DtypeOption = "float32",
+    guidance_scale_2: SecondGuidanceOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Record plain runs of MODEL and fit what any speed needs, into one small file."""
+    """Learn from plain runs of MODEL what serves any speed, and write it to a small file."""
     steps = steps or usual_steps(model)
-    from forecastcache.calibration.targets import Effort
-
-    model_options = (model, device, choose("dtype", dtype, DTYPES))
-    targets = _targets(schedule, steps)
+    model_options, targets = (model, device, dtype), _targets(schedule, steps)
     require_file("--out", out)
     asked = steps, seed, count, classes, prompts, guidance_scale, size
-    fields = requests_fields(*asked, usual_seed=SEED)
+    fields = requests_fields(*asked, usual_seed=SEED, further=(negative_prompt, guidance_scale_2))
     samples = [it["count"] or len(it.get("prompts", ())) or COUNT for it in fields]
     fields = [{**it, "count": count} for it, count in zip(fields, samples)]
-    effort = Effort.within(samples, steps, targets, tries, refine, evaluations)
+    effort = _effort(samples, steps, targets, tries, refine, evaluations)
     options = {
         "micro_batch": micro_batch, "tries": tries, "refine": refine,
         "evaluations": evaluations, "elements": elements,
@@ -85,6 +89,12 @@ def calibrate_command(
         _show_expected(model_options, fields, effort, micro_batch, elements, as_json)
     else:
         _calibrate_and_show(model_options, fields, out, effort, options, as_json)
+
+
+def _effort(*asked: Any) -> Effort:
+    from forecastcache.calibration.targets import Effort
+
+    return Effort.within(*asked)
 
 
 def _targets(schedules: Sequence[str], steps: int) -> list[FitTarget]:
@@ -99,7 +109,7 @@ def _targets(schedules: Sequence[str], steps: int) -> list[FitTarget]:
 
 
 def _show_expected(
-    model_options: tuple[str, str, str],
+    model_options: tuple[str, str | None, str | None],
     fields: Sequence[dict[str, Any]],
     effort: Effort,
     micro_batch: int,
@@ -119,7 +129,7 @@ def _show_expected(
 
 
 def _calibrate_and_show(
-    model_options: tuple[str, str, str],
+    model_options: tuple[str, str | None, str | None],
     fields: Sequence[dict[str, Any]],
     out: Path,
     effort: Effort,
@@ -132,16 +142,14 @@ def _calibrate_and_show(
 
     model, device, dtype = model_options
     with process_group() as group:
-        quiet = as_json or not group.is_main
+        quiet = as_json or is_quiet() or not group.is_main
         if not quiet:
             print(
                 f"{sum(effort.samples)} prompts: {effort.record:,} evaluations of the network to "
                 f"record, {effort.total - effort.record:,} at most to search, fit and refine; "
                 f"together as many as {effort.plain_runs:.0f} plain runs of each"
             )
-        pipe, requests = load_and_ask(
-            model, group.device(device), dtype, fields, split="calibration"
-        )
+        pipe, requests = load_and_ask(model, device, dtype, fields, group, split="calibration")
         pipe.set_progress_bar_config(disable=True)
         with progress_bars(quiet) as progress:
             made = calibrate(

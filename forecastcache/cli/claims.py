@@ -6,19 +6,21 @@ import json
 from dataclasses import asdict
 from typing import Annotated
 
-import typer
-
 from forecastcache.cli.options import JsonOption
+from forecastcache.cli.panels import argument, what
 
 
 def claims_command(
     names: Annotated[
-        list[str] | None, typer.Argument(help="claims to measure, all of them by --all")
+        list[str] | None,
+        argument(help="Names of the claims to measure. Left out, they are listed."),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="measure all, some ten minutes")] = False,
+    every: Annotated[
+        bool, what("--all", help="Measure all of them, which takes some ten minutes.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure what papers say of their methods on the zoo again; without NAMES, list it."""
+    """List what papers say of their methods, or measure it again on the zoo."""
     # Imported here: diffusers takes seconds that a list need not wait for.
     from forecastcache.evaluation.claims import CLAIMS, claim
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,8 @@ from rich.progress import (
 from rich.table import Table
 
 from forecastcache.calibration.offers import Offer
+from forecastcache.cli.narrow import print_table
+from forecastcache.cli.verbosity import is_quiet, is_verbose, warn_once
 from forecastcache.memory.budget import in_mebibytes
 
 if TYPE_CHECKING:
@@ -30,12 +31,15 @@ if TYPE_CHECKING:
     from forecastcache.calibration.targets import Effort
     from forecastcache.evaluation.measurement import Measurement
 
-WIDE = 1000  # columns
 FEW = 64  # samples below which a Fréchet distance says nothing
 
 
 def print_measurement(
-    model: str, row: Measurement, guidance: float | None, learned: Mapping[str, Any]
+    model: str,
+    row: Measurement,
+    guidance: float | None,
+    learned: Mapping[str, Any],
+    seeds: Sequence[int],
 ) -> None:
     """One forecast run beside the plain one, and beside what was learned for it, if anything."""
     console = Console()
@@ -43,6 +47,7 @@ def print_measurement(
         f"{model}, site {row.site}: {row.predictor}, {row.schedule}",
         f"{row.steps} steps, {row.count} computed: {' '.join(map(str, row.computed or ()))}"
         + ("" if guidance is None else f"; guidance {guidance:g}"),
+        _with_seeds(seeds),
     ]
     console.print(*lines, sep="\n", highlight=False)
     table = Table("", "plain", "forecast", "")
@@ -50,7 +55,16 @@ def print_measurement(
         column.justify = "right"
     for cells in (*_cost(row), *_quality(row, learned), *_memory(row)):
         table.add_row(*cells)
-    console.print(table)
+    print_table(console, table)
+
+
+def _with_seeds(seeds: Sequence[int]) -> str:
+    first, count = seeds[0], len(seeds)
+    if count == 1:
+        return f"1 sample, seed {first}"
+    if list(seeds) == list(range(first, first + count)):
+        return f"{count} samples, seeds {first} to {seeds[-1]}"
+    return f"{count} samples, seeds {', '.join(map(str, seeds))}"
 
 
 def _cost(row: Measurement) -> Iterator[tuple[str, ...]]:
@@ -68,12 +82,12 @@ def _quality(row: Measurement, learned: Mapping[str, Any]) -> Iterator[tuple[str
             real = "to real ones, in the judge's features"
             yield "Fréchet distance", f"{row.frechet_plain:.1f}", f"{row.frechet:.1f}", real
     rolled = learned.get("latent_psnr_db")
-    expected = "" if rolled is None else f"{rolled:.1f} dB expected, as rolled"
+    expected = "before decoding" if rolled is None else f"{rolled:.1f} dB expected, as rolled"
     yield "latent PSNR", "", format_decibels(row.latent_psnr_db), expected
     if learned.get("drift"):
         worst = max(learned["drift"].values())
         yield "forecasts missed", "", f"{worst:.1f} times", "what was expected, at most"
-    yield "PSNR of samples", "", format_decibels(row.psnr_db)
+    yield "PSNR of samples", "", format_decibels(row.psnr_db), "after decoding"
     yield "SSIM of samples", "", f"{row.ssim:.4f}"
 
 
@@ -114,7 +128,7 @@ def print_expected(found: Expected, effort: Effort) -> None:
     for stage in ("record", "search", "fit", "refine", "total"):
         table.add_row(stage, f"{getattr(effort, stage):,}")
     console = Console()
-    console.print(table)
+    print_table(console, table)
     counts = [it.count for it in effort.targets]
     refined = f"{effort.refined} of {len(counts)} schedules refined" if counts else "no fits"
     console.print(
@@ -140,7 +154,7 @@ def print_offers(offers: Sequence[Offer], steps: int) -> None:
         count = len(offer.computed)
         figures = [str(count), f"{steps / count:.1f}", *_rolled_and_foretold(offer)]
         table.add_row(*figures[: len(titles)], offer.loop, " ".join(map(str, offer.computed)))
-    Console().print(table)
+    print_table(Console(), table)
 
 
 def _rolled_and_foretold(offer: Offer) -> tuple[str, str]:
@@ -154,34 +168,27 @@ def _rolled_and_foretold(offer: Offer) -> tuple[str, str]:
     return "", f"{low:.1f} to {high:.1f} dB"
 
 
-def print_rows(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-    """The rows of an evaluation."""
-    table = Table(*titles)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for line in lines:
-        table.add_row(*map(escape, line))
-    console = Console()
-    if not console.is_terminal:  # a file or a pipe has no edge to break lines at
-        console = Console(width=WIDE)
-    console.print(table)
-
-
 @contextmanager
 def progress_bars(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     """A bar a stage, with the time left; yields what to call with (stage, done, of)."""
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     )  # fmt: skip
-    with Progress(*columns, disable=quiet, console=Console(stderr=True)) as bars:
-        tasks: dict[str, TaskID] = {}
+    bars = Progress(*columns, disable=quiet or is_quiet(), console=Console(stderr=True))
+    tasks: dict[str, TaskID] = {}
 
-        def tell(stage: str, done: int, of: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=of)
-            bars.update(tasks[stage], completed=done)
+    def tell(stage: str, done: int, of: int) -> None:
+        if not tasks:  # not before: what is refused at once leaves no empty line
+            bars.start()
+        if stage not in tasks:
+            tasks[stage] = bars.add_task(stage, total=of)
+        bars.update(tasks[stage], completed=done)
 
+    try:
         yield tell
+    finally:
+        if tasks:
+            bars.stop()
 
 
 def format_decibels(value: float | None) -> str:
@@ -196,11 +203,14 @@ def print_list(found: dict[str, dict[str, str]]) -> None:
         table = Table(title=kind, title_justify="left", show_header=False, box=None)
         for name, about in entries.items():
             table.add_row(f"[bold]{name}[/bold]", escape(about))
-        console.print(table, "")
+        print_table(console, table)
+        console.print()
 
 
 def quiet_libraries() -> None:
-    """Let diffusers and transformers print errors alone, and draw no bars."""
+    """Let diffusers and transformers print errors alone, and draw no bars, unless --verbose."""
+    if is_verbose():
+        return
     for library in ("diffusers", "transformers"):
         if find_spec(library):
             logging: Any = import_module(f"{library}.utils.logging")
@@ -210,11 +220,14 @@ def quiet_libraries() -> None:
 
 @contextmanager
 def plainly_warned() -> Iterator[None]:
-    """Print at the end what was warned of: a line each, without the place in the code."""
+    """Print at the end what was warned of: once, a line each, without the place in the code."""
+    if is_verbose():
+        yield
+        return
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         for kind in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
             warnings.simplefilter("ignore", kind)  # for the authors of what is below us
         yield
     for text in dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught):
-        print(f"forecastcache: {text}", file=sys.stderr)
+        warn_once(text)

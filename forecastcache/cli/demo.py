@@ -8,13 +8,12 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from forecastcache.bounds import MOST
-from forecastcache.cli.args import load_and_ask
+from forecastcache.cli.asking import load_and_ask
 from forecastcache.cli.console import plainly_warned
 from forecastcache.cli.options import RunOutOption
 from forecastcache.cli.outputs import require_folder
+from forecastcache.cli.panels import what
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,9 +26,11 @@ LEARNED = 4  # pictures
 
 ShownOption = Annotated[
     int,
-    typer.Option(min=1, max=MOST["samples"], help="pictures after the first four"),
+    what(min=1, max=MOST["samples"], help="Number of pictures after the first four."),
 ]
-StepsOfDemoOption = Annotated[int, typer.Option(min=10, max=MOST["steps"], help="of a trajectory")]
+StepsOfDemoOption = Annotated[
+    int, what(min=10, max=MOST["steps"], help="Number of denoising steps.")
+]
 
 
 def demo_command(
@@ -37,7 +38,7 @@ def demo_command(
     steps: StepsOfDemoOption = 50,
     out: RunOutOption = Path("forecastcache-demo"),
 ) -> None:
-    """Show what one line does, on a small FLUX: fc.accelerate(pipe, speedup=5)."""
+    """Show what fc.accelerate(pipe, speedup=5) does, on a small FLUX."""
     sheet = out / "demo.png"
     require_folder("--out", out, sheet.name)
     from forecastcache.sampling.request import Request
@@ -51,8 +52,8 @@ def demo_command(
 def _tell(pipe: Any, learned: Request, shown: Request, sheet: Path) -> None:
     # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
     from forecastcache.accelerated.accelerate import accelerate
-    from forecastcache.evaluation.metrics import psnr
     from forecastcache.evaluation.pictures import contact_sheet
+    from forecastcache.metrics.psnr import psnr
 
     with TemporaryDirectory() as folder, plainly_warned():
         print(f"pipe = fc.load({MODEL!r})\nfast = fc.accelerate(pipe, speedup={SPEEDUP})")

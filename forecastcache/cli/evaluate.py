@@ -3,43 +3,49 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from forecastcache.cli.args import (
-    choose,
-    load_and_ask,
-    numbers_from,
-    request_fields,
-)
-from forecastcache.cli.console import plainly_warned, print_rows, progress_bars
-from forecastcache.cli.options import (
-    DTYPES,
+from forecastcache.cli.args import numbers_from, request_fields
+from forecastcache.cli.asking import load_and_ask
+from forecastcache.cli.console import plainly_warned, progress_bars
+from forecastcache.cli.method_options import (
     BaselinesOption,
-    ClassesOption,
     CountsOption,
+    IntervalsOption,
+    PredictorsOption,
+    RowsOfOption,
+    SchedulesOption,
+    SitesOption,
+    SweepOption,
+)
+from forecastcache.cli.narrow import print_rows
+from forecastcache.cli.options import (
+    ClassesOption,
     DeviceOption,
     DtypeOption,
     GuidanceOption,
-    IntervalsOption,
     JsonOption,
     MeasuredCountOption,
+    MetricsOption,
     ModelArgument,
-    PredictorsOption,
+    NegativePromptOption,
     PromptsOption,
-    RowsOfOption,
-    SchedulesOption,
+    SecondGuidanceOption,
     SeedOption,
-    SitesOption,
     SizeOption,
     StepsOption,
-    SweepOption,
     TableOutOption,
 )
 from forecastcache.cli.outputs import require_folder
 from forecastcache.errors import OptionError
 from forecastcache.granularity import sites_in
 from forecastcache.zoo import usual_steps
+
+if TYPE_CHECKING:
+    from forecastcache.evaluation.evaluate import Evaluation
 
 COUNT = 16  # samples where nothing says how many
 
@@ -59,16 +65,18 @@ def evaluate_command(
     count: MeasuredCountOption = None,
     classes: ClassesOption = None,
     prompts: PromptsOption = None,
+    negative_prompt: NegativePromptOption = None,
     size: SizeOption = None,
     guidance_scale: GuidanceOption = None,
-    device: DeviceOption = "cpu",
-    dtype: DtypeOption = "float32",
+    guidance_scale_2: SecondGuidanceOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    metrics: MetricsOption = [],  # noqa: B006
     out: TableOutOption = Path("forecastcache-evaluate"),
     as_json: JsonOption = False,
 ) -> None:
-    """Sample MODEL in many ways and hold each against the plain run, a row each."""
+    """Compare many ways of sampling MODEL with the plain run, in one table."""
     steps = steps or usual_steps(model)
-    chosen_dtype = choose("dtype", dtype, DTYPES)
     asked: dict[str, Any] = {
         "predictors": predictor,
         "schedules": [*schedule, *(f"every:{n}" for n in numbers_from("interval", interval))],
@@ -77,21 +85,42 @@ def evaluate_command(
         "counts": numbers_from("computed", computed),
         **({} if site is None else {"sites": sites_in(site)}),
     }
-    require_folder("--out", out)
-    fields = request_fields(steps, seed, count, classes, prompts, guidance_scale, size)
+    shown = Tables([it for text in metrics for it in text.split(",")], out, as_json)
+    wanted = steps, seed, count, classes, prompts, guidance_scale, size
+    fields = request_fields(*wanted, (negative_prompt, guidance_scale_2))
     fields["count"] = count or len(fields.get("prompts", ())) or COUNT
-    _evaluate_and_show(model, device, chosen_dtype, fields, asked, sweep, out, as_json)
+    _evaluate_and_show(model, device, dtype, fields, asked, sweep, shown)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What an evaluation measures beside the usual, writes and prints.
+
+    Attributes:
+        metrics: further metrics.
+        out: folder of tables and pictures.
+        as_json: whether one JSON object is printed.
+
+    Raises:
+        OptionError: the folder cannot be written.
+    """
+
+    metrics: Sequence[str]
+    out: Path
+    as_json: bool
+
+    def __post_init__(self) -> None:
+        require_folder("--out", self.out)
 
 
 def _evaluate_and_show(
     model: str,
-    device: str,
-    dtype: str,
+    device: str | None,
+    dtype: str | None,
     fields: dict[str, Any],
     asked: dict[str, Any],
     sweep: Path | None,
-    out: Path,
-    as_json: bool,
+    shown: Tables,
 ) -> None:
     if sweep is not None and any(asked.values()):
         raise OptionError(
@@ -100,24 +129,35 @@ def _evaluate_and_show(
         )
     # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
     from forecastcache.calibration.distributed import process_group
-    from forecastcache.evaluation import tables
     from forecastcache.evaluation.evaluate import evaluate
     from forecastcache.evaluation.sweep import Sweep
+    from forecastcache.metrics.metric import metrics_of
 
     chosen = Sweep.read(sweep) if sweep else Sweep.of("the options", asked)
     with plainly_warned():
         methods = chosen.methods(fields["steps"])
+        metrics_of(shown.metrics)  # refuses before a model is loaded
     with process_group() as group:
-        quiet = as_json or not group.is_main
-        pipe, (request,) = load_and_ask(model, group.device(device), dtype, [fields])
+        quiet = shown.as_json or not group.is_main
+        pipe, (request,) = load_and_ask(model, device, dtype, [fields], group)
         pipe.set_progress_bar_config(disable=True)
         with progress_bars(quiet) as progress, plainly_warned():
-            found = evaluate(pipe, request, methods, model, out, progress, group)
+            found = evaluate(
+                pipe, request, methods, model, shown.out, progress, group, shown.metrics
+            )
     if not group.is_main:
         return
-    saved = found.save(out)
-    if as_json:
-        print(json.dumps(found.figures(), indent=2))
+    _show(found, shown)
+
+
+def _show(found: Evaluation, shown: Tables) -> None:
+    from forecastcache.evaluation import tables
+
+    saved = found.save(shown.out)
+    measured = len(found.rows) - found.kept
+    if shown.as_json:
+        print(json.dumps({**found.figures(), "kept": found.kept, "measured": measured}, indent=2))
     else:
         print_rows(*tables.cells(found.rows))
+        print(f"Rows: {found.kept} kept from before, {measured} measured.")
         print(*tables.remarks(found.rows), *saved, sep="\n")

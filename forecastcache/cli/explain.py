@@ -5,26 +5,39 @@ from __future__ import annotations
 import json
 from typing import Annotated
 
-import typer
-
 from forecastcache.bounds import MOST
+from forecastcache.cli import completion
 from forecastcache.cli.args import predictor_from, steps_from, with_times
-from forecastcache.cli.options import JsonOption, OrderOption, SetOption
+from forecastcache.cli.method_options import OrderOption, SetOption
+from forecastcache.cli.options import JsonOption
+from forecastcache.cli.panels import argument, how
 from forecastcache.predictors.explanation import explain
 
 
 def explain_command(
-    predictor: Annotated[str, typer.Argument(help="a name, or name:option=value,...")],
-    computed: Annotated[str, typer.Option(help="steps in the history: 0,1,2,8")],
-    target: Annotated[int, typer.Option(max=MOST["steps"], help="step to forecast")],
+    predictor: Annotated[
+        str,
+        argument(
+            help="A linear predictor: a name, or name:option=value,...",
+            autocompletion=completion.predictors,
+        ),
+    ],
+    computed: Annotated[
+        str, how(metavar="LIST", help="The computed steps in the history: 0,1,2,8.")
+    ],
+    target: Annotated[int, how(max=MOST["steps"], help="The step to forecast.")],
     order: OrderOption = None,
     settings: SetOption = [],  # noqa: B006  # typer copies it
     times: Annotated[
-        str | None, typer.Option(help="of these steps and the target, for coordinate=time")
+        str | None,
+        how(
+            metavar="LIST",
+            help="Times of these steps and of the target, for predictors with coordinate=time.",
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the row of weights that a linear PREDICTOR gives the computed steps."""
+    """Show the weights that a linear PREDICTOR gives the computed steps."""
     steps = steps_from("--computed", computed)
     *history, goal = with_times([*steps, target], times)
     explanation = explain(predictor_from(predictor, order, settings), history, goal)

@@ -13,15 +13,17 @@ from forecastcache.registry import ADAPTERS, PREDICTORS, SCHEDULES
 
 
 def list_command(as_json: JsonOption = False) -> None:
-    """Show what is installed: predictors, schedules, adapters, baselines, zoo models."""
+    """Show what is installed: predictors, schedules, adapters, baselines, metrics, zoo models."""
     # Imported here: diffusers takes seconds that the other commands need not wait for.
     from forecastcache.baselines.baseline import BASELINES
+    from forecastcache.metrics.metric import METRICS, metric_kind
 
     found = {
         "predictors": {name: _summary(kind) for name, kind in PREDICTORS.items()},
         "schedules": {name: _summary(kind) for name, kind in SCHEDULES.items()},
         "adapters": {name: _serves(adapter) for name, adapter in ADAPTERS.items()},
         "baselines": {name: _summary(kind) for name, kind in BASELINES.items()},
+        "metrics": {name: _summary(metric_kind(name)) for name, _ in METRICS.items()},
         "zoo": {zoo.PREFIX + name: it.about for name, it in zoo.MODELS.items()},
     }
     if as_json:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from forecastcache.bounds import MOST, shortened
+from forecastcache.cli import completion
 from forecastcache.cli.args import choose, site_from
 from forecastcache.cli.console import quiet_libraries
 from forecastcache.cli.depth import Depth, DepthOptions
 from forecastcache.cli.memory_table import print_footprint, print_plan
-from forecastcache.cli.options import DTYPES, CalibrationOption, JsonOption, OrderOption, SetOption
+from forecastcache.cli.method_options import SITES, CalibrationOption, OrderOption, SetOption
+from forecastcache.cli.options import DTYPES, JsonOption
+from forecastcache.cli.panels import argument, how, what
 from forecastcache.errors import BudgetError, OptionError
-from forecastcache.granularity import FORMS, Granularity
+from forecastcache.granularity import Granularity
 from forecastcache.memory.budget import parse_budget
 from forecastcache.memory.footprint import Footprint, footprint
 from forecastcache.memory.input_size import InputSize
@@ -24,40 +25,81 @@ if TYPE_CHECKING:
     import torch
 
 PlannedArgument = Annotated[
-    str, typer.Argument(help=f"zoo:NAME, a folder, a hub id, {', '.join(published_names())}")
+    str,
+    argument(
+        help="The model: zoo:NAME, a folder, a hub id (owner/name), or a published configuration: "
+        f"{', '.join(published_names())}.",
+        autocompletion=lambda: [*completion.models(""), *published_names()],
+    ),
 ]
 PixelsOption = Annotated[
-    int | None, typer.Option(min=1, max=MOST["pixels"], help="pixels (the model's usual)")
+    int | None,
+    what(min=1, max=MOST["pixels"], help="Side in pixels. Left out, the model's usual."),
 ]
-FramesOption = Annotated[int | None, typer.Option(min=1, max=MOST["frames"], help="of a video")]
+FramesOption = Annotated[
+    int | None, what(min=1, max=MOST["frames"], help="Number of frames of a video.")
+]
 BatchOption = Annotated[
-    int | None, typer.Option(min=1, max=MOST["samples"], help="pictures or videos at once (1)")
+    int | None, what(min=1, max=MOST["samples"], help="Pictures or videos at once. Left out, 1.")
 ]
 TextTokensOption = Annotated[
-    int | None, typer.Option(min=1, max=MOST["text tokens"], help="with padding")
+    int | None,
+    what(min=1, max=MOST["text tokens"], help="Number of tokens of the prompt, with padding."),
 ]
 GuidedOption = Annotated[
     bool | None,
-    typer.Option("--guidance/--no-guidance", help="an unconditional half (model's habit)"),
+    what(
+        "--guidance/--no-guidance",
+        help="Whether there is an unconditional half, whose features are kept as well. Left out, "
+        "the model's habit.",
+    ),
 ]
-SpecOption = Annotated[str | None, typer.Option(help="a name, or name:option=value,... (taylor)")]
+SpecOption = Annotated[
+    str | None,
+    how(
+        metavar="SPEC",
+        help="Predictor whose features are kept: a name, or name:option=value,... Left out, "
+        "taylor.",
+        autocompletion=completion.predictors,
+    ),
+]
 DepthOption = Annotated[
     int | None,
-    typer.Option(min=1, max=MOST["steps"], help="features kept, instead of the predictor's"),
+    how(
+        min=1,
+        max=MOST["steps"],
+        help="Number of features kept at each site, instead of what the predictor keeps.",
+    ),
 ]
 CountOption = Annotated[
     int | None,
-    typer.Option(
+    how(
         "--computed", min=1, max=MOST["steps"],
-        help="number of computed steps, by the calibration (a fifth)",
+        help="Number of computed steps, by the calibration. Left out, a fifth.",
     ),
 ]  # fmt: skip
-PlannedSiteOption = Annotated[str | None, typer.Option("--site", help=f"{', '.join(FORMS)} (all)")]
+PlannedSiteOption = Annotated[
+    str | None,
+    how(
+        "--site", metavar="SITE", help=f"{SITES} Left out, all are shown.",
+        autocompletion=completion.sites,
+    ),
+]  # fmt: skip
 PlannedDtypeOption = Annotated[
-    str | None, typer.Option("--dtype", help=f"{', '.join(DTYPES)} (bfloat16)")
+    str | None,
+    how(
+        "--dtype",
+        metavar="NAME",
+        help=f"Type of the weights: {', '.join(DTYPES)}. Left out, bfloat16.",
+    ),
 ]
-StorageOption = Annotated[str | None, typer.Option(help="of the histories (dtype)")]
-GpuOption = Annotated[str | None, typer.Option(help="memory of the GPU, such as 24GiB")]
+StorageOption = Annotated[
+    str | None, how(metavar="NAME", help="Dtype of the features kept. Left out, that of --dtype.")
+]
+GpuOption = Annotated[
+    str | None,
+    how(metavar="SIZE", help="Memory of a GPU, such as 24GiB: says what fits beside the model."),
+]
 
 
 def memory_command(
@@ -80,7 +122,7 @@ def memory_command(
     gpu: GpuOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what a cache of MODEL will hold beside it, from configurations alone."""
+    """Say how much memory a cache takes beside MODEL, from configurations alone."""
     given = {
         "height": height, "width": width, "frames": frames, "batch": batch,
         "text_tokens": text_tokens, "guidance": guidance, "dtype": dtype,

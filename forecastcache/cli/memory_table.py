@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
+from forecastcache.cli.narrow import print_table
 from forecastcache.memory.budget import in_mebibytes
 from forecastcache.memory.footprint import Footprint, TakenAs
 from forecastcache.memory.plan import MemoryPlan
@@ -38,7 +39,7 @@ def print_footprint(found: Footprint, predictor: str | None) -> None:
     lines += [f"activations of a computed step: {in_mebibytes(found.activations)}"]
     lines += [f"not counted: {'; '.join(found.uncounted)}"]
     console.print(*lines, sep="\n", highlight=False, markup=False)
-    console.print(_sites(found))
+    print_table(console, _sites(found))
     for line in _remedies(found):
         console.print(line, highlight=False, markup=False)
 
@@ -58,7 +59,7 @@ def print_plan(plan: MemoryPlan) -> None:
     for pattern, count, site in plan.groups():
         shapes = " and ".join(" x ".join(map(str, shape)) for shape in site.shapes)
         table.add_row(pattern or "the model", str(count), shapes, f"{count * site.bytes:,}")
-    console.print(table)
+    print_table(console, table)
     total = plan.total_bytes
     exact, brief = f"{total:,} bytes", in_mebibytes(total)
     console.print(f"in all {exact}" + (f", {brief}" if brief != exact else ""), highlight=False)

@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from forecastcache.bounds import MOST
+from forecastcache.cli import completion
 from forecastcache.cli.console import print_offers
 from forecastcache.cli.options import JsonOption
 from forecastcache.cli.outputs import require_file
+from forecastcache.cli.panels import argument, how, output
 from forecastcache.errors import OptionError
 
 if TYPE_CHECKING:
@@ -23,25 +23,57 @@ if TYPE_CHECKING:
 SHOWN = 20  # computed steps, at most, in the table
 
 
+CalibrationArgument = Annotated[
+    str,
+    argument(
+        help="What `forecastcache calibrate` has learned: a file, zoo:NAME or a hub id.",
+        autocompletion=completion.models,
+    ),
+]
+PlannedCountOption = Annotated[
+    int | None,
+    how(min=1, max=MOST["steps"], help="Number of steps that may be computed."),
+]
+TimesFewerOption = Annotated[float | None, how(min=1, help="Compute so many times fewer steps.")]
+LeastPsnrOption = Annotated[
+    float | None,
+    how(
+        metavar="DB",
+        help="Latent PSNR to the plain run that is to be reached, in dB, as it was rolled.",
+    ),
+]
+PictureOption = Annotated[
+    Path | None,
+    output(metavar="FILE", help="A PNG to draw of latent PSNR against computed steps."),
+]
+RowsOption = Annotated[
+    Path | None,
+    output(
+        metavar="FILE",
+        help="A PNG to draw of the rows of --computed, as weights and as differences.",
+    ),
+]
+RuleOption = Annotated[
+    str | None,
+    how(
+        metavar="RULE",
+        help="Plan the steps of --computed by the published rule of dpcache or meancache "
+        "(flow matching).",
+    ),
+]
+
+
 def plan_command(
-    calibration: Annotated[str, typer.Argument(help="file, zoo:NAME or hub id")],
-    computed: Annotated[
-        int | None, typer.Option(min=1, max=MOST["steps"], help="steps that may be computed")
-    ] = None,
-    speedup: Annotated[float | None, typer.Option(min=1, help="times fewer steps")] = None,
-    psnr: Annotated[
-        float | None, typer.Option(help="latent PSNR to the plain run, as rolled; dB, at least")
-    ] = None,
-    picture: Annotated[Path | None, typer.Option(help="PNG of latent PSNR against steps")] = None,
-    rows: Annotated[
-        Path | None, typer.Option(help="PNG of the rows of --computed, as weights and differences")
-    ] = None,
-    by: Annotated[
-        str | None, typer.Option(help="plan --computed by dpcache, or meancache (flow matching)")
-    ] = None,
+    calibration: CalibrationArgument,
+    computed: PlannedCountOption = None,
+    speedup: TimesFewerOption = None,
+    psnr: LeastPsnrOption = None,
+    picture: PictureOption = None,
+    rows: RowsOption = None,
+    by: RuleOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Choose a schedule by its count of computed steps, its speed or its nearness, or show all."""
+    """Show what each speed costs by a calibration, or the schedule for one speed."""
     _require_one_of(computed, speedup, psnr)
     _require_drawable(picture, rows, computed, by)
     from forecastcache.calibration.calibration import Calibration

@@ -31,6 +31,8 @@ OPTIONS = {
     "--size": {"height", "width"},
     "--seed": {"seed"},
     "--guidance-scale": {"guidance_scale", "true_cfg_scale"},
+    "--guidance-scale-2": {"guidance_scale_2"},
+    "--negative-prompt": {"negative_prompt"},
 }
 # Arguments that are whole numbers from 1 on, and their bounds.
 SIZES = {

@@ -3,42 +3,49 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecastcache import zoo
-from forecastcache.cli.args import choose, load_and_ask, request_fields
+from forecastcache.cli.args import request_fields
+from forecastcache.cli.asking import load_and_ask, show_sampling
 from forecastcache.cli.chosen import Chosen, Said, Wanted, prepared
 from forecastcache.cli.console import format_decibels, plainly_warned, print_measurement
-from forecastcache.cli.options import (
-    DTYPES,
+from forecastcache.cli.method_options import (
     CalibrationOption,
-    ClassesOption,
     ComputedOption,
     ConfigOption,
-    DeviceOption,
-    DtypeOption,
     FirstOption,
-    GuidanceOption,
     IntervalOption,
-    JsonOption,
-    ModelArgument,
     OrderOption,
     PredictorOption,
-    PromptsOption,
     PsnrOption,
-    RunOutOption,
-    SampleCountOption,
     ScheduleOption,
-    SeedOption,
     SetOption,
     SiteOfRunOption,
-    SizeOption,
     SpeedupOption,
+)
+from forecastcache.cli.options import (
+    ClassesOption,
+    DeviceOption,
+    DtypeOption,
+    GuidanceOption,
+    JsonOption,
+    ModelArgument,
+    NegativePromptOption,
+    PromptsOption,
+    RunOutOption,
+    SampleCountOption,
+    SaveImagesOption,
+    SecondGuidanceOption,
+    SeedOption,
+    SizeOption,
     StepsOption,
 )
 from forecastcache.cli.outputs import require_folder
+from forecastcache.cli.verbosity import is_quiet
 from forecastcache.errors import OptionError
 from forecastcache.zoo import usual_steps
 
@@ -67,63 +74,76 @@ def run_command(
     count: SampleCountOption = None,
     classes: ClassesOption = None,
     prompts: PromptsOption = None,
+    negative_prompt: NegativePromptOption = None,
     size: SizeOption = None,
     guidance_scale: GuidanceOption = None,
-    device: DeviceOption = "cpu",
-    dtype: DtypeOption = "float32",
+    guidance_scale_2: SecondGuidanceOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
     out: RunOutOption = Path("forecastcache-run"),
+    save_images: SaveImagesOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Sample MODEL plainly and with forecasting, side by side, with the figures."""
+    """Sample MODEL plainly and with forecasting, and show both with their figures."""
     steps = steps or usual_steps(model)
-    chosen_dtype = choose("dtype", dtype, DTYPES)
     asked = Said(
         predictor, order, settings, interval, first, schedule, site, config,
         calibration, speedup, computed, psnr,
     ).chosen(steps)  # fmt: skip
-    sheet = out / f"{_stem(model)}-{asked.name}.png"
-    require_folder("--out", out, sheet.name)
-    fields = request_fields(steps, seed, count, classes, prompts, guidance_scale, size)
-    _measure_and_show(model, device, chosen_dtype, fields, asked, sheet, as_json)
+    shown = Shown(out / f"{_stem(model)}-{asked.name}.png", save_images, as_json)
+    request = steps, seed, count, classes, prompts, guidance_scale, size
+    fields = request_fields(*request, (negative_prompt, guidance_scale_2))
+    _measure_and_show(model, device, dtype, fields, asked, shown)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a run writes and prints.
+
+    Attributes:
+        sheet: path of the picture of all samples.
+        images: folder of the samples one by one; None to write none.
+        as_json: whether one JSON object is printed.
+
+    Raises:
+        OptionError: the picture or the samples cannot be written.
+    """
+
+    sheet: Path
+    images: Path | None
+    as_json: bool
+
+    def __post_init__(self) -> None:
+        require_folder("--out", self.sheet.parent, self.sheet.name)
+        if self.images is not None:
+            require_folder("--save-images", self.images)
 
 
 def _measure_and_show(
     model: str,
-    device: str,
-    dtype: str,
+    device: str | None,
+    dtype: str | None,
     fields: dict[str, Any],
     asked: Chosen | Wanted,
-    sheet: Path,
-    as_json: bool,
+    shown: Shown,
 ) -> None:
     # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
     from forecastcache.calibration.distributed import process_group
 
     with process_group() as group:
-        quiet = as_json or not group.is_main
-        pipe, (request,) = load_and_ask(model, group.device(device), dtype, [fields])
+        quiet = shown.as_json or is_quiet() or not group.is_main
+        pipe, (request,) = load_and_ask(model, device, dtype, [fields], group)
         request.arguments(pipe)  # refuses before the first run
-        pipe.set_progress_bar_config(disable=quiet)
+        show_sampling(pipe, quiet)
         if group.size > 1:
             _require_same(group, pipe, request, model, asked)
         with group.main_first():
             chosen = prepared(asked, model, pipe, request, fields, quiet)
         found = _measured(model, pipe, request, chosen, group)
         drifts = group.gather(dict(chosen.drift))
-    if not group.is_main:
-        return
-    worst = {step: max(it.get(step, 0.0) for it in drifts) for it in drifts for step in it}
-    told = replace(chosen, drift=worst).told()
-    guidance = request.guidance(pipe)
-    saved = _drawn(model, found, sheet)
-    if as_json:
-        about = {"model": model, "seed": fields["seed"], "guidance_scale": guidance}
-        learned = {} if chosen.learned is None else {"learned": told}
-        paths = {kind: str(path) for kind, path in saved.items()}
-        print(json.dumps({**about, **learned, **found.row.figures(), **paths}, indent=2))
-    else:
-        print_measurement(model, found.row, guidance, told)
-        print(*saved.values(), sep="\n")
+    if group.is_main:
+        worst = {step: max(it.get(step, 0.0) for it in drifts) for it in drifts for step in it}
+        _show(model, request, pipe, found, replace(chosen, drift=worst), shown)
 
 
 def _require_same(
@@ -153,7 +173,36 @@ def _measured(
             pass  # refuses before the first run
         arguments = request.arguments(pipe)
         scorer = scorer_of(model, arguments) if model.startswith(zoo.PREFIX) else None
-        return Measure(pipe, mine, scorer, group)(method)
+        return Measure(pipe, mine, scorer, group=group)(method)
+
+
+def _show(
+    model: str, request: Request, pipe: Any, found: Measured, chosen: Chosen, shown: Shown
+) -> None:
+    seeds = [generator.initial_seed() for generator in request.keywords(pipe)["generator"]]
+    images = _saved_images(found, seeds, shown.images)
+    saved = _drawn(model, found, shown.sheet)
+    guidance = request.guidance(pipe)
+    if shown.as_json:
+        about = {"model": model, "seed": seeds[0], "guidance_scale": guidance}
+        learned = {} if chosen.learned is None else {"learned": chosen.told()}
+        paths: dict[str, Any] = {kind: str(path) for kind, path in saved.items()}
+        paths |= {"images": [str(path) for path in images]} if images else {}
+        print(json.dumps({**about, **learned, **found.row.figures(), **paths}, indent=2))
+    else:
+        print_measurement(model, found.row, guidance, chosen.told(), seeds)
+        if images:
+            print(f"{len(images)} images in {shown.images}")
+        print(*saved.values(), sep="\n")
+
+
+def _saved_images(found: Measured, seeds: Sequence[int], folder: Path | None) -> list[Path]:
+    if folder is None:
+        return []
+    from forecastcache.cli.images import save_each
+
+    of_kinds = {"plain": found.plain, "forecast": found.samples}
+    return [it for kind, of in of_kinds.items() for it in save_each(of, seeds, kind, folder)]
 
 
 def _drawn(model: str, found: Measured, sheet: Path) -> dict[str, Path]:
@@ -168,7 +217,8 @@ def _drawn(model: str, found: Measured, sheet: Path) -> dict[str, Path]:
             title=f"{model}: {row.steps} steps, {row.count} computed, {row.predictor} at "
             f"{row.site}",
             caption=f"{row.speedup:.2f} times as fast (ceiling {row.ceiling:.2f}), samples: "
-            f"PSNR {format_decibels(row.psnr_db)}, SSIM {row.ssim:.4f}; "
+            f"PSNR {format_decibels(row.psnr_db)}, SSIM {row.ssim:.4f}, "
+            f"latent PSNR {format_decibels(row.latent_psnr_db)}; "
             f"cache {row.cache_bytes:,} bytes",
             path=sheet,
         )

@@ -6,58 +6,68 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from forecastcache import zoo
 from forecastcache._util.atomic_write import atomic_write
 from forecastcache.bounds import MOST
-from forecastcache.cli.args import choose, load_and_ask, request_fields
+from forecastcache.cli.args import request_fields
+from forecastcache.cli.asking import load_and_ask, show_sampling
 from forecastcache.cli.options import (
-    DTYPES,
     ClassesOption,
     DeviceOption,
     DtypeOption,
     GuidanceOption,
     JsonOption,
     ModelArgument,
+    NegativePromptOption,
     PromptsOption,
+    SecondGuidanceOption,
     SeedOption,
     StepsOption,
 )
 from forecastcache.cli.outputs import require_folder
+from forecastcache.cli.panels import how, output, what
 from forecastcache.zoo import usual_steps
+
+ModuleOption = Annotated[
+    str | None,
+    how(
+        metavar="PATH",
+        help="Module whose outputs are traced, such as transformer_blocks.2.attn. Left out, "
+        "the model itself.",
+    ),
+]
+TracedCountOption = Annotated[int, what(min=1, max=MOST["samples"], help="Number of samples.")]
+TraceOutOption = Annotated[Path, output(metavar="FOLDER", help="Folder of pictures and data.")]
 
 
 def trace_command(
     model: ModelArgument,
-    module: Annotated[
-        str | None,
-        typer.Option(help="whose outputs are traced: transformer_blocks.2.attn (the model's)"),
-    ] = None,
+    module: ModuleOption = None,
     steps: StepsOption = None,
     seed: SeedOption = None,
-    count: Annotated[int, typer.Option(min=1, max=MOST["samples"], help="samples")] = 4,
+    count: TracedCountOption = 4,
     classes: ClassesOption = None,
     prompts: PromptsOption = None,
+    negative_prompt: NegativePromptOption = None,
     guidance_scale: GuidanceOption = None,
-    device: DeviceOption = "cpu",
-    dtype: DtypeOption = "float32",
-    out: Annotated[Path, typer.Option(help="folder of pictures and data")] = Path(
-        "forecastcache-trace"
-    ),
+    guidance_scale_2: SecondGuidanceOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    out: TraceOutOption = Path("forecastcache-trace"),
     as_json: JsonOption = False,
 ) -> None:
-    """Sample MODEL plainly and draw how its features move from step to step."""
+    """Draw how the features of MODEL move from step to step of a plain run."""
     steps = steps or usual_steps(model)
-    chosen_dtype = choose("dtype", dtype, DTYPES)
     trajectories, projections, data = paths = _paths(out, model, module)
     require_folder("--out", out, *(path.name for path in paths))
-    fields = request_fields(steps, seed, count, classes, prompts, guidance_scale)
+    wanted = steps, seed, count, classes, prompts, guidance_scale, None
+    fields = request_fields(*wanted, (negative_prompt, guidance_scale_2))
     # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
     from forecastcache.evaluation import charts
     from forecastcache.evaluation.trace import trace_features
 
-    pipe, (request,) = load_and_ask(model, device, chosen_dtype, [fields])
+    pipe, (request,) = load_and_ask(model, device, dtype, [fields])
+    show_sampling(pipe, as_json)
     seen = trace_features(pipe, request, module)
     charts.trajectories(seen, trajectories)
     charts.projections(seen, projections)

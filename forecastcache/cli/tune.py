@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from forecastcache._util.progress import Progress
 from forecastcache.bounds import MOST
-from forecastcache.cli.args import choose, load_and_ask, request_fields
+from forecastcache.cli import completion
+from forecastcache.cli.args import choose, request_fields
+from forecastcache.cli.asking import load_and_ask
 from forecastcache.cli.console import plainly_warned, progress_bars
+from forecastcache.cli.method_options import SiteOption
 from forecastcache.cli.options import (
-    DTYPES,
     CalibrationSeedOption,
     ClassesOption,
     DeviceOption,
@@ -20,11 +20,13 @@ from forecastcache.cli.options import (
     GuidanceOption,
     JsonOption,
     ModelArgument,
+    NegativePromptOption,
     PromptsOption,
-    SiteOption,
+    SecondGuidanceOption,
     SizeOption,
     StepsOption,
 )
+from forecastcache.cli.panels import how, what
 from forecastcache.granularity import GRANULARITIES, Granularity
 from forecastcache.predictor import Predictor
 from forecastcache.schedule import Schedule
@@ -37,41 +39,71 @@ if TYPE_CHECKING:
 SEED = 1000  # of what is calibrated with, so that no picture shown is
 
 
+AdaptiveOption = Annotated[
+    str,
+    how(
+        metavar="SPEC",
+        help="The schedule that decides as it runs: teacache, magcache:in_a_row=5, ... "
+        "`forecastcache list` shows all.",
+        autocompletion=completion.schedules,
+    ),
+]
+MeanCountOption = Annotated[
+    float | None,
+    how(
+        min=1,
+        max=MOST["steps"],
+        help="Mean number of steps to compute, for which the threshold is solved. Left out, "
+        "the threshold stays as it is.",
+    ),
+]
+ForecasterOption = Annotated[
+    str,
+    how(
+        metavar="SPEC",
+        help="Predictor of the other steps.",
+        autocompletion=completion.predictors,
+    ),
+]
+TunedCountOption = Annotated[
+    int | None,
+    what(
+        min=1,
+        max=MOST["samples"],
+        help="Number of samples. Left out, all prompts of the file, else 4.",
+    ),
+]
+
+
 def tune_command(
     model: ModelArgument,
-    schedule: Annotated[str, typer.Option(help="teacache, magcache:in_a_row=5, ...; see list")],
-    computed: Annotated[
-        float | None,
-        typer.Option(
-            min=1, max=MOST["steps"], help="mean number of computed steps (the threshold as it is)"
-        ),
-    ] = None,
-    predictor: Annotated[str, typer.Option(help="forecaster of the other steps")] = "taylor",
+    schedule: AdaptiveOption,
+    computed: MeanCountOption = None,
+    predictor: ForecasterOption = "taylor",
     site: SiteOption = "output",
     steps: StepsOption = None,
     seed: CalibrationSeedOption = None,
-    count: Annotated[
-        int | None,
-        typer.Option(min=1, max=MOST["samples"], help="samples (all of the file, or 4)"),
-    ] = None,
+    count: TunedCountOption = None,
     classes: ClassesOption = None,
     prompts: PromptsOption = None,
     size: SizeOption = None,
+    negative_prompt: NegativePromptOption = None,
     guidance_scale: GuidanceOption = None,
-    device: DeviceOption = "cpu",
-    dtype: DtypeOption = "float32",
+    guidance_scale_2: SecondGuidanceOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit SCHEDULE to MODEL, solve its threshold for a number of computed steps, and print it."""
+    """Fit a schedule that decides as it runs to MODEL, and print it with its threshold."""
     steps = steps or usual_steps(model)
-    chosen_dtype = choose("dtype", dtype, DTYPES)
     chosen_site = choose("site", site, dict(zip(GRANULARITIES, GRANULARITIES)))
     asked, forecaster = parse_schedule(schedule), parse_predictor(predictor)
     count = count or (None if classes or prompts else 4)
     seed = SEED if seed is None else seed
-    fields = request_fields(steps, seed, count, classes, prompts, guidance_scale, size)
+    wanted = steps, seed, count, classes, prompts, guidance_scale, size
+    fields = request_fields(*wanted, (negative_prompt, guidance_scale_2))
     _require_solvable(asked, computed, steps)
-    pipe, (request,) = load_and_ask(model, device, chosen_dtype, [fields], split="calibration")
+    pipe, (request,) = load_and_ask(model, device, dtype, [fields], split="calibration")
     pipe.set_progress_bar_config(disable=True)
     with progress_bars(as_json) as progress, plainly_warned():
         found = _tuned(pipe, request, asked, computed, forecaster, chosen_site, progress)

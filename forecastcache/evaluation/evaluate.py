@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +12,22 @@ from typing import Any
 
 from forecastcache import zoo
 from forecastcache._util.atomic_write import atomic_write
+from forecastcache._util.fingerprint import digest
 from forecastcache._util.progress import Progress, silent
 from forecastcache.calibration.distributed import ProcessGroup
 from forecastcache.errors import ForecastCacheError, OptionError
 from forecastcache.evaluation import charts, pictures, tables
+from forecastcache.evaluation.chosen_metrics import ChosenMetrics
 from forecastcache.evaluation.compare import COSTS, lead, with_fidelity
 from forecastcache.evaluation.measure import Measure
 from forecastcache.evaluation.measurement import Measurement
 from forecastcache.evaluation.method import Method
+from forecastcache.evaluation.metric_charts import chart_name, save_metric_charts
 from forecastcache.evaluation.provenance import provenance, to_agree_on
-from forecastcache.evaluation.store import ROWS, Store, key_of
+from forecastcache.evaluation.store import ROWS, Store, code_of, key_of
 from forecastcache.evaluation.sweep import Sweep, require_names_of_their_own
+from forecastcache.metrics.metric import Metric, metrics_of
+from forecastcache.metrics.weights import fingerprint_of_files
 from forecastcache.sampling.request import Request
 from forecastcache.zoo.scores import Scorer, scorer_of
 
@@ -45,11 +50,13 @@ class Evaluation:
         provenance: model, request and versions that the rows are of, ready for JSON.
         rows: figures of each method.
         strips: pictures of samples by the name of their row, where they were kept.
+        kept: number of rows that an earlier call had left, which were not measured again.
     """
 
     provenance: dict[str, Any]
     rows: list[Measurement]
     strips: dict[str, Path]
+    kept: int = 0
 
     def __repr__(self) -> str:
         return f"Evaluation of {len(self.rows)} rows"
@@ -83,6 +90,7 @@ class Evaluation:
         for draw in CHARTS:
             saved.append(folder / _name_of(draw))
             draw(self.rows, saved[-1])
+        saved += save_metric_charts(self.rows, folder)
         if self.strips:
             saved.append(folder / SHEET)
             pictures.sheet(self.strips, saved[-1])
@@ -97,6 +105,7 @@ def evaluate(
     out: str | Path | None = None,
     progress: Progress = silent,
     group: ProcessGroup = ProcessGroup(),  # noqa: B008  # frozen
+    metrics: Sequence[str | Metric] = (),
 ) -> Evaluation:
     """Sample a request in many ways and hold each against the plain run beside it.
 
@@ -110,42 +119,59 @@ def evaluate(
         progress: called with (stage, done, of) after every row.
         group: processes that share the rows; every one finds all of them, and the main one should
             save them.
+        metrics: further metrics of the samples, a column each: names, such as `lpips`, names with
+            a folder of weights, such as `clip=FOLDER`, or objects.
 
     Raises:
         CalibrationError: another process has ended or was asked for something else.
-        ForecastCacheError: a forecast row cannot be, two rows have one name, or `out` holds tables
-            of something else, before anything is measured; or a forecast row failed. A baseline
-            that fails has its error in its row.
+        ForecastCacheError: a forecast row cannot be, a metric lacks something, two rows have one
+            name, or `out` holds tables of something else, before anything is measured; or a
+            forecast row or a metric failed. A baseline that fails has its error in its row.
     """
     if isinstance(methods, Sweep):
         methods = methods.methods(request.steps)
     require_names_of_their_own(methods)
+    asked = metrics_of(metrics)
     if out is not None:
-        _require_own(Path(out))
+        _require_own(Path(out), asked)
     arguments = request.arguments(pipe)  # refuses before the first run
+    chosen = ChosenMetrics(asked)
+    chosen.prepare(arguments.get("prompt", ()))
     for method in methods:
         _refuse(pipe, request, method)
-    of = provenance(pipe, request, model)
+    of = {**provenance(pipe, request, model), **_provenance_of(asked)}
     group.require_same(to_agree_on(of, [key_of(method) for method in methods]))
     scorer = scorer_of(model, arguments) if model.startswith(zoo.PREFIX) else None
     store = Store(None if out is None else Path(out), of, group.rank)
     mine = methods[group.rank :: group.size]
-    own = _rows(pipe, request, mine, store, scorer, progress)
+    kept = sum(store.get(method) is not None for method in methods)
+    own = _rows(pipe, request, mine, store, chosen, scorer, progress)
     names = [method.name for method in methods]
     rows = [row for part in group.gather(own) for row in part]
     rows.sort(key=lambda row: names.index(row.name))
-    return Evaluation(of, _with_leads(rows), store.strips(methods))
+    return Evaluation(of, _with_leads(rows), store.strips(methods), kept)
 
 
 def _name_of(draw: Callable[..., None]) -> str:
     return f"{draw.__name__.replace('_', '-')}.png"
 
 
-def _require_own(folder: Path) -> None:
+def _provenance_of(metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    """What the metrics are, their code and weights included; nothing where none is asked for."""
+    found = {
+        name: digest(
+            repr((it, code_of(type(it)), fingerprint_of_files(getattr(it, "weights", None))))
+        )
+        for name, it in metrics.items()
+    }
+    return {"metrics": found} if found else {}
+
+
+def _require_own(folder: Path, metrics: Iterable[str]) -> None:
     """Refuse a folder with files of the names that are written, but without rows of ours."""
     if any(folder.glob(ROWS)):
         return
-    for name in (*TABLES, *map(_name_of, CHARTS), SHEET):
+    for name in (*TABLES, *map(_name_of, CHARTS), *map(chart_name, metrics), SHEET):
         if (folder / name).exists():
             raise OptionError(
                 f"{folder} has a {name} that no evaluation has written there: give another --out"
@@ -172,6 +198,7 @@ def _rows(
     request: Request,
     methods: Sequence[Method],
     store: Store,
+    metrics: ChosenMetrics,
     scorer: Scorer | None,
     progress: Progress,
 ) -> list[Measurement]:
@@ -181,7 +208,7 @@ def _rows(
     logger.info("evaluation: %d rows kept, %d to measure", len(rows), len(rest))
     if not rest:
         return rows
-    measure = Measure(pipe, request, scorer)
+    measure = Measure(pipe, request, scorer, metrics)
     for method in rest:
         samples = None
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import dataclass
 from functools import partial
@@ -14,13 +13,14 @@ from torch import Tensor
 
 from forecastcache._moved import name_new_places
 from forecastcache.calibration.distributed import ProcessGroup
-from forecastcache.calibration.fits import RANGE
-from forecastcache.errors import ForecastCacheWarning, RequestError
+from forecastcache.errors import ForecastCacheWarning
+from forecastcache.evaluation.chosen_metrics import ChosenMetrics
 from forecastcache.evaluation.flops import Flops, counted
 from forecastcache.evaluation.measurement import Measurement
 from forecastcache.evaluation.method import Applied, Method
-from forecastcache.evaluation.metrics import Perceptual, psnr, ssim
 from forecastcache.evaluation.peak import Peak
+from forecastcache.metrics.latent_psnr import latent_psnr
+from forecastcache.metrics.metric import Compared
 from forecastcache.sampling.request import Request
 from forecastcache.sampling.trajectory import trajectory_of
 from forecastcache.zoo.scores import Scorer
@@ -120,6 +120,7 @@ class Measure:
         pipe: a diffusers pipeline with nothing attached.
         request: the samples to ask the pipeline for.
         scorer: scorer of the samples, where there is one; of those of all processes.
+        metrics: metrics of the samples; None for those of every row.
         group: processes with a share of the samples each. Every one must ask for the same, and
             finds the figures of all samples: the seconds of the slowest and the bytes of the
             fullest process, operations of all.
@@ -130,10 +131,13 @@ class Measure:
         pipe: Any,
         request: Request,
         scorer: Scorer | None = None,
+        metrics: ChosenMetrics | None = None,
         group: ProcessGroup = ProcessGroup(),  # noqa: B008  # frozen
     ) -> None:
         self._pipe, self._request, self._scorer, self._group = pipe, request, scorer, group
-        self._perceptual = Perceptual()
+        self._metrics = ChosenMetrics() if metrics is None else metrics
+        mine = tuple(request.arguments(pipe).get("prompt", ()))
+        self._prompts = tuple(it for every in group.gather(mine) for it in every)
         self._plain = CountedRun.of(pipe, request, Applied()).together(group)
         # The decoder's are the same, whatever came before it: two steps make it quick to count
         # (of one alone, Qwen-Image's scheduler makes NaN).
@@ -202,17 +206,10 @@ class Measure:
         )
 
     def _nearness(self, samples: Tensor, plain: Tensor, latents: list[Tensor]) -> dict[str, Any]:
-        near = psnr(samples, plain)
         alike = len(latents) == len(self._plain.latents)
         along = map(latent_psnr, latents, self._plain.latents) if alike else ()
-        return {
-            "latent_psnr_db": latent_psnr(latents[-1], self._plain.latents[-1]),
-            "latent_psnr_by_step": tuple(along),
-            "psnr_db": near if math.isfinite(near) else None,
-            "ssim": ssim(samples, plain),
-            "lpips": self._perceptual(samples, plain),
-            "lpips_missing": self._perceptual.missing,
-        }
+        compared = Compared(samples, plain, latents[-1], self._plain.latents[-1], self._prompts)
+        return {"latent_psnr_by_step": tuple(along), **self._metrics.figures(compared)}
 
     def _scores(self, samples: Tensor, plain: Tensor) -> dict[str, Any]:
         if self._scorer is None or not self._scorer.legible(samples):
@@ -241,20 +238,3 @@ def _of_all(group: ProcessGroup, mine: dict[str, Any]) -> dict[str, Any]:
     fullest = max(every, key=lambda it: it["cache_bytes"])
     bytes_held = ("cache_bytes", "cache_bytes_planned", "unplanned")
     return {**every[0], **{name: fullest[name] for name in bytes_held}}
-
-
-def latent_psnr(latents: Tensor, plain: Tensor) -> float | None:
-    """PSNR in dB with a data range of 2, mean over samples that differ; None if none does.
-
-    Args:
-        latents: latents of the method, `(n, ...)`.
-        plain: latents of the plain run, `(n, ...)`.
-
-    Raises:
-        RequestError: they hold NaN or infinity.
-    """
-    errors = (latents - plain).double().square().flatten(1).mean(1)
-    if not errors.isfinite().all():
-        raise RequestError("the latents hold NaN or infinity: change what is asked")
-    differing = errors[errors > 0]
-    return float((10 * torch.log10(RANGE**2 / differing)).mean()) if len(differing) else None

@@ -49,6 +49,7 @@ class Measurement(BaseModel):
         ssim: structural similarity of the decoded samples.
         lpips: perceptual distance of the decoded samples.
         lpips_missing: reason why there is no LPIPS.
+        metrics: figures of further metrics that were asked for, by name.
         judged: share of the samples that are what was asked for (zoo models).
         judged_plain: the same share of the plain samples.
         frechet: Frechet distance of the samples to real ones (zoo models).
@@ -88,6 +89,7 @@ class Measurement(BaseModel):
     ssim: float | None = None
     lpips: float | None = None
     lpips_missing: str | None = None
+    metrics: dict[str, float | None] = {}
     judged: float | None = None
     judged_plain: float | None = None
     frechet: float | None = None

@@ -85,7 +85,7 @@ def key_of(method: Method) -> str:
     class calls outside itself is not seen.
     """
     at_work = [method, *_options_in(getattr(method, "__dict__", method))]
-    return digest(repr(method) + repr([_code_of(type(each)) for each in at_work]))
+    return digest(repr(method) + repr([code_of(type(each)) for each in at_work]))
 
 
 def _options_in(thing: Any) -> Iterator[Options]:
@@ -106,8 +106,8 @@ def _within(thing: Any) -> Iterable[Any]:
     return [getattr(thing, name) for name in names]
 
 
-def _code_of(kind: type) -> list[Any]:
-    """What its methods do; unlike their source, a notebook has that too."""
+def code_of(kind: type) -> list[Any]:
+    """What the methods of a class do; unlike their source, a notebook has that too."""
     return [
         (name, _as_data(code))
         for base in kind.__mro__

@@ -9,7 +9,9 @@ from typing import Any
 
 from forecastcache._moved import name_new_places
 from forecastcache._util.atomic_write import atomic_write
+from forecastcache.errors import ForecastCacheError
 from forecastcache.evaluation.measurement import Measurement
+from forecastcache.metrics.metric import METRICS, Metric, metric_kind
 
 name_new_places(__name__)
 
@@ -38,8 +40,8 @@ def cells(rows: Sequence[Measurement]) -> tuple[list[str], list[list[str]]]:
     """Titles and cells; a row that failed says why behind its name."""
     used = {
         key: column
-        for key, column in COLUMNS.items()
-        if any(getattr(row, key) is not None for row in rows)
+        for key, column in _columns(rows).items()
+        if any(_value(row, key) is not None for row in rows)
     }
     lines = []
     for row in rows:
@@ -51,10 +53,58 @@ def cells(rows: Sequence[Measurement]) -> tuple[list[str], list[list[str]]]:
 
 
 def _cell(row: Measurement, key: str, form: Callable[[Any], str]) -> str:
-    value = getattr(row, key)
+    value = _value(row, key)
     if value is None:
         return "identical" if key in RATIOS else ""
     return form(value)
+
+
+def metric_names(rows: Sequence[Measurement]) -> list[str]:
+    """Names of the further metrics of these rows."""
+    return list(dict.fromkeys(name for row in rows for name in row.metrics))
+
+
+def metric_title(name: str) -> str:
+    """Title of the column of a metric."""
+    kind = _kind(name)
+    return name if kind is None else kind.title
+
+
+def _columns(rows: Sequence[Measurement]) -> dict[str, tuple[str, Callable[[Any], str]]]:
+    """All columns, in their order; further metrics come after LPIPS."""
+    found = {}
+    for key, column in COLUMNS.items():
+        found[key] = column
+        if key == "lpips":
+            found |= {it: (metric_title(it), _form(it)) for it in metric_names(rows)}
+    return found
+
+
+def _form(metric: str) -> Callable[[Any], str]:
+    return getattr(_kind(metric), "form", Metric.form).format
+
+
+def _kind(metric: str) -> type[Metric] | None:
+    """Its class; None where rows are of a metric that this process does not know by name."""
+    try:
+        return metric_kind(metric) if metric in METRICS.names() else None
+    except ForecastCacheError:
+        return None
+
+
+def _remark(metric: str) -> str:
+    kind = _kind(metric)
+    about = "" if kind is None else (kind.__doc__ or "").strip().partition("\n")[0]
+    return about and f"{metric_title(metric)}: {about} {metric_better(metric)}"
+
+
+def metric_better(name: str) -> str:
+    """Which way a metric is better, as a sentence."""
+    return f"{getattr(_kind(name), 'better', 'more').capitalize()} is better."
+
+
+def _value(row: Measurement, key: str) -> Any:
+    return row.metrics[key] if key in row.metrics else getattr(row, key, None)
 
 
 def remarks(rows: Sequence[Measurement]) -> list[str]:
@@ -64,6 +114,7 @@ def remarks(rows: Sequence[Measurement]) -> list[str]:
     return [
         *[LEAD] * leads,
         *(f"No LPIPS: {reason}" for reason in missing),
+        *filter(None, map(_remark, metric_names(rows))),
     ]
 
 
@@ -88,11 +139,13 @@ def text(rows: Sequence[Measurement]) -> str:
 
 def save_csv(rows: Sequence[Measurement], path: Path) -> None:
     """Write every figure of one number, a line a row."""
-    lines = [row.figures() for row in rows]
+    lines = [{**row.figures(), **row.metrics} for row in rows]
     names = list(
         dict.fromkeys(key for line in lines for key, it in line.items() if it is not None)
     )
-    short = [name for name in names if not any(isinstance(it.get(name), list) for it in lines)]
+    short = [
+        name for name in names if not any(isinstance(it.get(name), (list, dict)) for it in lines)
+    ]
     with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, short, extrasaction="ignore")
         writer.writeheader()

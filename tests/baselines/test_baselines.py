@@ -11,7 +11,7 @@ from diffusers import TaylorSeerCacheConfig
 from forecastcache.baselines.baseline import BASELINES, baseline_method
 from forecastcache.errors import ForecastCacheError, OptionError
 from forecastcache.evaluation.flops import counted
-from forecastcache.evaluation.metrics import psnr
+from forecastcache.metrics.psnr import psnr
 from forecastcache.sampling.loading import load
 from forecastcache.sampling.request import Request
 

@@ -20,11 +20,11 @@ from forecastcache.evaluation.flops import Flops, counted
 from forecastcache.evaluation.measure import Measure, latent_psnr
 from forecastcache.evaluation.measurement import Measurement
 from forecastcache.evaluation.method import Forecast, Plain
-from forecastcache.evaluation.metrics import Perceptual
 from forecastcache.evaluation.peak import Peak
 from forecastcache.evaluation.pictures import save_strip
 from forecastcache.evaluation.provenance import provenance
 from forecastcache.evaluation.sweep import Sweep
+from forecastcache.metrics.metric import METRICS
 from forecastcache.sampling.loading import load
 from forecastcache.sampling.request import Request
 
@@ -124,16 +124,50 @@ def test_a_peak_is_of_its_own_stretch_of_work():
     assert with_both - after == pytest.approx(600e6, rel=0.1)
 
 
-def test_lpips_is_measured_or_said_to_be_missing():
-    perceptual = Perceptual()
-    pictures = torch.rand(2, 3, 64, 64)
-    distance = perceptual(pictures, pictures.flip(0))
-    assert (distance is None) == (perceptual.missing is not None)
-    if distance is None:
-        rows = [Measurement.of(Plain(), lpips_missing=perceptual.missing)]
-        assert tables.markdown(rows).endswith(f"\nNo LPIPS: {perceptual.missing}\n")
-    else:
-        assert distance > perceptual(pictures, pictures) == pytest.approx(0, abs=1e-6)
+def test_lpips_is_measured_or_said_to_be_missing(measure):
+    row = measure(ours(fc.Every(2))).row
+    assert (row.lpips is None) == (row.lpips_missing is not None)
+    if row.lpips is None:
+        assert f"\nNo LPIPS: {row.lpips_missing}\n" in tables.markdown([row])
+        assert "--metrics lpips=FOLDER" in row.lpips_missing
+
+
+def mean_error(samples, plain):
+    """Mean absolute error of the samples."""
+    return (samples - plain).abs().mean()
+
+
+def test_a_metric_of_ones_own_is_a_column_a_figure_and_a_chart(small, tmp_path):
+    before = dict(METRICS._added)
+    fc.register_metric("mean-error")(mean_error)
+    try:
+        methods = [Plain(), ours(fc.Every(2))]
+        found = evaluate(*small, methods, out=tmp_path, metrics=["mean-error"])
+        plain, mine = found.rows
+        assert (plain.metrics["mean-error"], mine.metrics["mean-error"] > 0) == (0, True)
+        table = found.markdown()
+        assert "| SSIM of samples | mean error |" in table
+        assert f"| {mine.metrics['mean-error']:.4f} |" in table
+        assert "mean error: Mean absolute error of the samples. More is better." in table
+        saved = found.save(tmp_path)
+        assert tmp_path / "mean-error-against-speed.png" in saved
+        with (tmp_path / "rows.csv").open() as file:
+            assert next(float(row["mean-error"]) for row in csv.DictReader(file)) == 0
+        rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+        assert rows[1]["metrics"] == mine.metrics
+        # Rows that were measured without it are measured again, those with it are kept.
+        assert evaluate(*small, methods, out=tmp_path, metrics=["mean-error"]).kept == 2
+        assert evaluate(*small, methods, out=tmp_path).kept == 0
+    finally:
+        METRICS._added.clear()
+        METRICS._added.update(before)
+
+
+def test_a_metric_that_lacks_something_is_refused_before_anything_is_sampled(small):
+    heard = []
+    with pytest.raises(OptionError, match="the CLIP score needs prompts"):
+        evaluate(*small, [Plain()], metrics=["clip"], progress=lambda *it: heard.append(it))
+    assert not heard
 
 
 def test_an_interrupted_evaluation_goes_on(small, tmp_path):

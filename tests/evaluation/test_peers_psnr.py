@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from forecastcache.evaluation.metrics import psnr
+from forecastcache.metrics.psnr import psnr
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""Metrics: figures of samples beside the plain ones, one a file. `metric` has the contract."""
