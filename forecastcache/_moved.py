@@ -74,6 +74,8 @@ MOVED = {
     "evaluation.comparison.Comparison": "evaluation.measure.Measured",
     "evaluation.comparison.compare": "evaluation.measure.Measure",
     "evaluation.charts.Row": "evaluation.measurement.Measurement",
+    "evaluation.charts.projections": "evaluation.trace_charts.projections",
+    "evaluation.charts.trajectories": "evaluation.trace_charts.trajectories",
     "evaluation.entries": "evaluation.method",
     "evaluation.evaluation": "evaluation.evaluate",
     "evaluation.evaluation.Tell": "_util.progress.Progress",

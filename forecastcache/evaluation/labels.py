@@ -1,0 +1,162 @@
+"""Labels: names beside what they name, so that a chart needs no legend."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.text import Annotation, Text
+from matplotlib.transforms import Bbox
+
+from forecastcache.evaluation.style import DPI, Theme, clipped
+
+POINT = DPI / 72  # pixels
+REACHES = (8.5, 16, 27, 40)  # points from a point to its label
+ANGLES = (0, 180, 45, 315, 135, 225, 90, 270)  # degrees, the best place first
+LONGEST = 34  # letters of a label
+
+
+@dataclass(frozen=True)
+class Label:
+    """A name at a point.
+
+    Attributes:
+        x: place in the units of the x axis.
+        y: place in those of the y axis.
+        text: name.
+        hue: hue of the letters.
+        bold: whether it stands out.
+    """
+
+    x: float
+    y: float
+    text: str
+    hue: str
+    bold: bool = False
+
+
+def label_ends(axes: Axes, labels: Sequence[Label], theme: Theme) -> None:
+    """Write names right of the axes, each at the height of its line's end, none over another.
+
+    The room is that which `drawing` keeps free at the right.
+    """
+    figure = axes.figure
+    figure.draw_without_rendering()  # type: ignore[union-attr]  # settles the layout
+    apart, box = 11.5 * POINT, axes.get_window_extent()
+    wanted = [float(axes.transData.transform((it.x, it.y))[1]) for it in labels]
+    order = sorted(range(len(labels)), key=lambda i: wanted[i])
+    heights = _spread([wanted[i] for i in order], apart, box.y0, box.y1)
+    invert = figure.transFigure.inverted()  # type: ignore[union-attr]
+    for place, i in enumerate(order):
+        label = labels[i]
+        at = invert.transform((box.x1 + 12 * POINT, heights[place]))
+        axes.annotate(
+            clipped(label.text, LONGEST), (label.x, label.y), xytext=tuple(at),
+            textcoords="figure fraction", fontsize=8, va="center", annotation_clip=False,
+            color=theme.text(label.hue), fontweight="bold" if label.bold else "normal",
+            arrowprops={
+                "arrowstyle": "-", "color": theme.muted, "linewidth": 0.6, "shrinkB": 3,
+                "linestyle": ":", "relpos": (0, 0.5),
+            },
+        ).set_in_layout(False)  # fmt: skip
+
+
+def _spread(heights: Sequence[float], apart: float, low: float, high: float) -> list[float]:
+    """Heights, in rising order, moved so that neighbours are `apart`; about where they were."""
+    placed: list[
+        list[float]
+    ] = []  # groups that touch: first height, number, sum of what is wanted
+    for height in heights:
+        placed.append([height, 1, height])
+        while len(placed) > 1 and placed[-2][0] + placed[-2][1] * apart > placed[-1][0]:
+            _, number, total = placed.pop()
+            placed[-1][1] += number
+            placed[-1][2] += total
+            count = placed[-1][1]
+            placed[-1][0] = placed[-1][2] / count - apart * (count - 1) / 2
+    found = [start + apart * i for start, number, _ in placed for i in range(int(number))]
+    if found and found[-1] > high:
+        found = [it - (found[-1] - high) for it in found]
+    if found and found[0] < low:
+        found = [it + (low - found[0]) for it in found]
+    return found
+
+
+def label_points(
+    axes: Axes,
+    labels: Sequence[Label],
+    lines: Sequence[Sequence[tuple[float, float]]],
+    theme: Theme,
+) -> list[Label]:
+    """Write names near their points, over no point, no line and no other name.
+
+    Args:
+        axes: axes with everything else drawn.
+        labels: names, those first that matter most.
+        lines: points of each line, in its order.
+        theme: colours.
+
+    Returns:
+        The names that found no place.
+    """
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr]
+    inside = axes.get_window_extent()
+    taken = [box for line in lines for box in _around(axes, line)]
+    left = []
+    for label in labels:
+        box = _placed(axes, label, taken, inside, theme)
+        if box is None:
+            left.append(label)
+        else:
+            taken.append(box)
+    return left
+
+
+def _around(axes: Axes, line: Sequence[tuple[float, float]]) -> list[Bbox]:
+    """Boxes that cover a line's points, and smaller ones between them."""
+    places = axes.transData.transform(np.array(line))
+    found = [_square(*place, 3.5) for place in places]
+    for start, end in zip(places, places[1:]):
+        count = int(np.hypot(*(end - start)) / (4 * POINT))
+        found += [_square(*(start + (end - start) * i / count), 1) for i in range(1, count)]
+    return found
+
+
+def _square(x: float, y: float, half: float) -> Bbox:
+    return Bbox.from_extents(
+        x - half * POINT, y - half * POINT, x + half * POINT, y + half * POINT
+    )
+
+
+def _placed(
+    axes: Axes, label: Label, taken: Sequence[Bbox], inside: Bbox, theme: Theme
+) -> Bbox | None:
+    """Write one name at the first free place; gives what it covers."""
+    for reach in REACHES:
+        for angle in ANGLES:
+            text = _written(axes, label, reach, angle, theme)
+            text.update_positions(axes.figure.canvas.get_renderer())
+            box = Text.get_window_extent(text).padded(1.5 * POINT)  # without the leader
+            free = not any(box.overlaps(other) for other in taken)
+            within = inside.x0 <= box.x0 and box.x1 <= inside.x1
+            if free and within and inside.y0 <= box.y0 and box.y1 <= inside.y1:
+                text.set_in_layout(False)
+                return box
+            text.remove()
+    return None
+
+
+def _written(axes: Axes, label: Label, reach: float, angle: float, theme: Theme) -> Annotation:
+    across, up = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    side = "left" if across > 0.1 else "right" if across < -0.1 else "center"
+    level = "bottom" if up > 0.1 else "top" if up < -0.1 else "center"
+    leader = {"arrowstyle": "-", "color": theme.muted, "linewidth": 0.6, "shrinkB": 3}
+    return axes.annotate(
+        clipped(label.text, LONGEST), (label.x, label.y), xytext=(reach * across, reach * up),
+        textcoords="offset points", fontsize=8, ha=side, va=level, color=theme.text(label.hue),
+        fontweight="bold" if label.bold else "normal",
+        arrowprops=leader if reach > REACHES[0] else None,
+    )  # fmt: skip
