@@ -87,6 +87,8 @@ MOVED = {
     "evaluation.kept.Row": "evaluation.measurement.Measurement",
     "evaluation.measure.Call": "evaluation.measure.TimedCall",
     "evaluation.measure.Inside": "evaluation.measure.CountedRun",
+    "evaluation.pictures.frontier": "evaluation.plan_charts.frontier",
+    "evaluation.pictures.row_map": "evaluation.plan_charts.row_map",
     "evaluation.standing": "evaluation.compare",
     "evaluation.standing.Row": "evaluation.measurement.Measurement",
     "evaluation.standing.measured": "evaluation.compare.with_fidelity",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ from forecastcache.cli.console import quiet_libraries
 from forecastcache.cli.depth import Depth, DepthOptions
 from forecastcache.cli.memory_table import print_footprint, print_plan
 from forecastcache.cli.options import DTYPES, CalibrationOption, JsonOption, OrderOption, SetOption
+from forecastcache.cli.outputs import require_file
 from forecastcache.errors import BudgetError, OptionError
 from forecastcache.granularity import FORMS, Granularity
 from forecastcache.memory.budget import parse_budget
@@ -59,6 +61,10 @@ PlannedDtypeOption = Annotated[
 StorageOption = Annotated[str | None, typer.Option(help="of the histories (dtype)")]
 GpuOption = Annotated[str | None, typer.Option(help="memory of the GPU, such as 24GiB")]
 
+ChartOption = Annotated[
+    Path | None, typer.Option(help="PNG or SVG of the memory at each site, as stacked bars")
+]
+
 
 def memory_command(
     model: PlannedArgument,
@@ -78,6 +84,7 @@ def memory_command(
     dtype: PlannedDtypeOption = None,
     storage_dtype: StorageOption = None,
     gpu: GpuOption = None,
+    chart: ChartOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what a cache of MODEL will hold beside it, from configurations alone."""
@@ -92,15 +99,23 @@ def memory_command(
         "gpu": _bytes(gpu),
         "given": {name for name, value in given.items() if value is not None},
     }
+    if chart is not None:
+        require_file("--chart", chart)
     size = InputSize(height, width, frames, batch or 1, text_tokens)
     kept = DepthOptions(depth, predictor, order, settings, calibration, computed, site).read()
     found = _planned(model, size, kept, guidance=guidance, **options)
+    if chart is not None:
+        from forecastcache.evaluation.memory_chart import memory_by_site
+
+        memory_by_site(found, chart)
     if as_json:
         print(json.dumps({**found.figures(), "predictor": kept.of}, indent=2))
         return
     print_footprint(found, kept.of)
     if site is not None:
         print_plan(found.cache(found.shown[0]))
+    if chart is not None:
+        print(chart)
 
 
 def _planned(name: str, size: InputSize, kept: Depth, **options: Any) -> Footprint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ from forecastcache.errors import OptionError
 from forecastcache.zoo import usual_steps
 
 if TYPE_CHECKING:
+    from forecastcache.evaluation.captions import Caption
     from forecastcache.evaluation.measure import Measured
 
 
@@ -94,6 +96,7 @@ def _measure_and_show(
     as_json: bool,
 ) -> None:
     # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
+    from forecastcache.evaluation.captions import captions
     from forecastcache.evaluation.measure import Measure
     from forecastcache.evaluation.method import Forecast
     from forecastcache.zoo.scores import scorer_of
@@ -112,7 +115,7 @@ def _measure_and_show(
         scorer = scorer_of(model, arguments) if model.startswith(zoo.PREFIX) else None
         found = Measure(pipe, request, scorer)(method)
     guidance = request.guidance(pipe)
-    saved = _drawn(model, found, sheet)
+    saved = _drawn(model, found, sheet, captions(pipe, request))
     if as_json:
         about = {"model": model, "seed": fields["seed"], "guidance_scale": guidance}
         learned = {} if chosen.learned is None else {"learned": chosen.told()}
@@ -123,7 +126,7 @@ def _measure_and_show(
         print(*saved.values(), sep="\n")
 
 
-def _drawn(model: str, found: Measured, sheet: Path) -> dict[str, Path]:
+def _drawn(model: str, found: Measured, sheet: Path, asked: Sequence[Caption]) -> dict[str, Path]:
     """Pictures of both runs, by kind."""
     from forecastcache.evaluation.pictures import contact_sheet, film
 
@@ -132,12 +135,11 @@ def _drawn(model: str, found: Measured, sheet: Path) -> dict[str, Path]:
         contact_sheet(
             found.plain,
             found.samples,
-            title=f"{model}: {row.steps} steps, {row.count} computed, {row.predictor} at "
-            f"{row.site}",
-            caption=f"{row.speedup:.2f} times as fast (ceiling {row.ceiling:.2f}), samples: "
-            f"PSNR {format_decibels(row.psnr_db)}, SSIM {row.ssim:.4f}; "
-            f"cache {row.cache_bytes:,} bytes",
+            title=f"{model}: {row.count} of {row.steps} steps computed",
+            caption=f"{row.predictor} at {row.site}; {row.speedup:.2f} times as fast, PSNR of "
+            f"samples {format_decibels(row.psnr_db)}, cache {row.cache_bytes:,} bytes",
             path=sheet,
+            captions=asked,
         )
         if found.plain.dim() == 5:
             saved["film"] = sheet.with_suffix(".gif")

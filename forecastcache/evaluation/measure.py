@@ -17,7 +17,7 @@ from forecastcache.errors import RequestError
 from forecastcache.evaluation.flops import Flops, counted
 from forecastcache.evaluation.measurement import Measurement
 from forecastcache.evaluation.method import Applied, Method
-from forecastcache.evaluation.metrics import Perceptual, psnr, ssim
+from forecastcache.evaluation.metrics import Perceptual, psnr, psnr_of_each, ssim
 from forecastcache.evaluation.peak import Peak
 from forecastcache.sampling.request import Request
 from forecastcache.sampling.trajectory import trajectory_of
@@ -172,6 +172,7 @@ class Measure:
             "latent_psnr_db": latent_psnr(latents[-1], self._plain.latents[-1]),
             "latent_psnr_by_step": tuple(along),
             "psnr_db": near if math.isfinite(near) else None,
+            "psnr_db_by_sample": tuple(psnr_of_each(samples, plain)),
             "ssim": ssim(samples, plain),
             "lpips": self._perceptual(samples, plain),
             "lpips_missing": self._perceptual.missing,

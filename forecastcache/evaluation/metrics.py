@@ -36,6 +36,12 @@ def psnr(pictures: Tensor, reference: Tensor) -> float:
     return float(ratio)
 
 
+def psnr_of_each(pictures: Tensor, reference: Tensor) -> list[float | None]:
+    """PSNR of each sample to its reference in dB, as `psnr`; None for one that is identical."""
+    errors = (pictures - reference).double().square().flatten(1).mean(1).tolist()
+    return [-10 * math.log10(error) if error else None for error in errors]
+
+
 def ssim(pictures: Tensor, reference: Tensor) -> float:
     """Structural similarity (Wang et al., 2004), mean over pictures or frames `(..., 3, h, w)`."""
     similarity = structural_similarity_index_measure(

@@ -240,7 +240,7 @@ def powers_of_ten(axis: Axis) -> None:
 def power_of_ten(value: float) -> str:
     """A power of ten in the letters that any font has; other numbers as they are."""
     exponent = math.log10(abs(value)) if value else 0.5
-    if exponent != round(exponent):
+    if exponent in (0, 1) or exponent != round(exponent):
         return f"{value:g}"
     sign = "−" if value < 0 else ""
     return sign + "10" + str(round(exponent)).translate(RAISED)
