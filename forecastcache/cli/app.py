@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from forecastcache.cli.argv import require_legible
+from forecastcache.cli.argv import TYPED, require_legible
 from forecastcache.cli.boundary import in_one_line
 from forecastcache.cli.cache import cache_command
 from forecastcache.cli.calibrate import calibrate_command
@@ -49,7 +49,8 @@ for command in (
 def run_app(arguments: list[str] | None = None) -> NoReturn:
     """Run and exit: 0 on success, 2 with one line on standard error for a mistake of the user."""
     try:
-        require_legible(sys.argv[1:] if arguments is None else arguments)
+        TYPED.set(sys.argv[1:] if arguments is None else arguments)
+        require_legible(TYPED.get())
         code = app(arguments, standalone_mode=False) or 0
         sys.stdout.flush()  # else a full disk is noticed after the exit code is settled
     except (typer.Abort, KeyboardInterrupt):

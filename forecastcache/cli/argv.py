@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from collections.abc import Sequence
+from contextvars import ContextVar
 
 from forecastcache.bounds import MOST, shortened
 from forecastcache.errors import OptionError
+
+TYPED: ContextVar[Sequence[str]] = ContextVar("TYPED")  # arguments of the command that runs
 
 
 def require_legible(arguments: Sequence[str]) -> None:
@@ -30,6 +35,11 @@ def require_legible(arguments: Sequence[str]) -> None:
                 f"{option} {shortened(text, 60)} has a number of more than {most} digits: "
                 "write a shorter one"
             )
+
+
+def as_typed() -> str:
+    """The command line as it was given, for a shell."""
+    return shlex.join(["forecastcache", *TYPED.get(sys.argv[1:])])
 
 
 def _parted(before: str, argument: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from forecastcache.cli.args import (
     numbers_from,
     request_fields,
 )
+from forecastcache.cli.argv import as_typed
 from forecastcache.cli.console import plainly_warned, print_rows, progress_bars
 from forecastcache.cli.options import (
     DTYPES,
@@ -21,6 +22,7 @@ from forecastcache.cli.options import (
     DeviceOption,
     DtypeOption,
     GuidanceOption,
+    HtmlOption,
     IntervalsOption,
     JsonOption,
     MeasuredCountOption,
@@ -64,6 +66,7 @@ def evaluate_command(
     device: DeviceOption = "cpu",
     dtype: DtypeOption = "float32",
     out: TableOutOption = Path("forecastcache-evaluate"),
+    html: HtmlOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Sample MODEL in many ways and hold each against the plain run, a row each."""
@@ -80,7 +83,7 @@ def evaluate_command(
     require_folder("--out", out)
     fields = request_fields(steps, seed, count, classes, prompts, guidance_scale, size)
     fields["count"] = count or len(fields.get("prompts", ())) or COUNT
-    _evaluate_and_show(model, device, chosen_dtype, fields, asked, sweep, out, as_json)
+    _evaluate_and_show(model, device, chosen_dtype, fields, asked, sweep, out, html, as_json)
 
 
 def _evaluate_and_show(
@@ -91,6 +94,7 @@ def _evaluate_and_show(
     asked: dict[str, Any],
     sweep: Path | None,
     out: Path,
+    html: bool,
     as_json: bool,
 ) -> None:
     if sweep is not None and any(asked.values()):
@@ -115,7 +119,7 @@ def _evaluate_and_show(
             found = evaluate(pipe, request, methods, model, out, progress, group)
     if not group.is_main:
         return
-    saved = found.save(out)
+    saved = found.save(out, html, as_typed())
     if as_json:
         print(json.dumps(found.figures(), indent=2))
     else:

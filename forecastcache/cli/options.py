@@ -130,6 +130,9 @@ CountsOption = Annotated[
 SweepOption = Annotated[
     Path | None, typer.Option(help="YAML or JSON: predictors, schedules, sites, calibration, ...")
 ]
+HtmlOption = Annotated[
+    bool, typer.Option("--html", help="one page of all of it besides: report.html")
+]
 TableOutOption = Annotated[Path, typer.Option(help="folder of tables and pictures")]
 
 CalibrationOutOption = Annotated[Path, typer.Option(help="the calibration file")]

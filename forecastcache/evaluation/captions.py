@@ -22,6 +22,10 @@ class Caption(NamedTuple):
     def __str__(self) -> str:
         return f"{self.text}, seed {self.seed}" if self.text else f"seed {self.seed}"
 
+    def in_lines(self) -> str:
+        """The seed in a line of its own."""
+        return f"{self.text}\nseed {self.seed}" if self.text else str(self)
+
 
 def captions(pipe: Any, request: Request) -> Sequence[Caption]:
     """The caption of each sample of a request, in order."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
 
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from forecastcache.evaluation.style import Theme, drawing
@@ -75,7 +76,7 @@ def draw_rows(
 
 def wrapped(text: str, letters: int, most: int = 3) -> str:
     """A text in lines of at most so many letters, its end cut off beyond so many lines."""
-    lines = wrap(text, letters, break_long_words=True) or [""]
+    lines = [line for part in text.split("\n") for line in wrap(part, letters)] or [""]
     return "\n".join(lines if len(lines) <= most else [*lines[: most - 1], lines[most - 1] + "…"])
 
 
@@ -84,22 +85,22 @@ def _height(row: Row) -> float:
     return tall + 0.05 + (LINE + 0.05) * (any(row.under) + bool(row.above))
 
 
-def _draw(figure: object, row: Row, level: float, size: tuple[float, float], theme: Theme) -> None:
+def _draw(figure: Figure, row: Row, level: float, size: tuple[float, float], theme: Theme) -> None:
     """One row, its lower edge at a level in inches."""
     width, height = size
     tall = INCH * 0.96 * row.pictures.shape[-2] / row.pictures.shape[-1]
     bottom = level + (LINE + 0.05) * any(row.under)
-    figure.text(  # type: ignore[attr-defined]
+    figure.text(
         (BESIDE - 0.08) / width, (bottom + tall / 2) / height, row.name, ha="right", va="center",
         fontsize=8, linespacing=1.3,
     )  # fmt: skip
     if row.above:
-        figure.text(  # type: ignore[attr-defined]
+        figure.text(
             BESIDE / width, (bottom + tall + 0.04) / height, row.above, fontsize=7, va="bottom"
         )
     for column, picture in enumerate(row.pictures):
         place = ((BESIDE + column * INCH) / width, bottom / height, 0.96 * INCH / width)
-        axes = figure.add_axes((*place, tall / height))  # type: ignore[attr-defined]
+        axes = figure.add_axes((*place, tall / height))
         axes.imshow(picture.expand(3, -1, -1).permute(1, 2, 0).numpy(), interpolation="nearest")
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set(color=theme.muted, linewidth=0.5)

@@ -16,11 +16,13 @@ from forecastcache._util.progress import Progress, silent
 from forecastcache.calibration.distributed import ProcessGroup
 from forecastcache.errors import ForecastCacheError, OptionError
 from forecastcache.evaluation import charts, pictures, tables
+from forecastcache.evaluation.captions import Caption, captions
 from forecastcache.evaluation.compare import COSTS, lead, with_fidelity
 from forecastcache.evaluation.measure import Measure
 from forecastcache.evaluation.measurement import Measurement
 from forecastcache.evaluation.method import Method
 from forecastcache.evaluation.provenance import provenance
+from forecastcache.evaluation.report import report
 from forecastcache.evaluation.store import ROWS, Store
 from forecastcache.evaluation.sweep import Sweep, require_names_of_their_own
 from forecastcache.sampling.request import Request
@@ -28,7 +30,8 @@ from forecastcache.zoo.scores import Scorer, scorer_of
 
 logger = logging.getLogger("forecastcache")
 TABLES = ("rows.csv", "table.md", "rows.json")
-SHEET = "samples.png"
+SHEET, PAGE = "samples.png", "report.html"
+SHOWN = 6  # rows on the sheet
 CHARTS = (
     charts.fidelity_against_speed,
     charts.error_against_interval,
@@ -45,11 +48,15 @@ class Evaluation:
         provenance: model, request and versions that the rows are of, ready for JSON.
         rows: figures of each method.
         strips: pictures of samples by the name of their row, where they were kept.
+        plain_strip: picture of the plain run's samples, where it was kept.
+        captions: what each sample was asked as.
     """
 
     provenance: dict[str, Any]
     rows: list[Measurement]
     strips: dict[str, Path]
+    plain_strip: Path | None = None
+    captions: Sequence[Caption] = ()
 
     def __repr__(self) -> str:
         return f"Evaluation of {len(self.rows)} rows"
@@ -67,8 +74,14 @@ class Evaluation:
         """Everything, ready for JSON."""
         return {**self.provenance, "rows": [row.figures() for row in self.rows]}
 
-    def save(self, folder: str | Path) -> list[Path]:
-        """Write tables and pictures; gives their paths."""
+    def save(self, folder: str | Path, html: bool = False, command: str = "") -> list[Path]:
+        """Write tables and pictures; gives their paths.
+
+        Args:
+            folder: folder of the files.
+            html: whether to write all of it as one page, too.
+            command: command to show on the page.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         csv, table, data = (folder / name for name in TABLES)
@@ -80,12 +93,20 @@ class Evaluation:
             with atomic_write(path) as partial:
                 partial.write_text(text, encoding="utf-8")
         saved = [csv, table, data]
+        model = str(self.provenance["model"])
         for draw in CHARTS:
             saved.append(folder / _name_of(draw))
-            draw(self.rows, saved[-1])
+            draw(self.rows, saved[-1], model)
         if self.strips:
             saved.append(folder / SHEET)
-            pictures.sheet(self.strips, saved[-1])
+            with_samples = [row for row in self.rows if row.name in self.strips]
+            pictures.sheet(
+                charts.best([row for row in with_samples if row.kind != "plain"], SHOWN),
+                self.strips, saved[-1], self.plain_strip, self.captions, model,
+            )  # fmt: skip
+        if html:
+            saved.append(folder / PAGE)
+            report(self, CHARTS, command).save(saved[-1])
         return saved
 
 
@@ -131,7 +152,8 @@ def evaluate(
     names = [method.name for method in methods]
     rows = [row for part in group.gather(own) for row in part]
     rows.sort(key=lambda row: names.index(row.name))
-    return Evaluation(of, _with_leads(rows), store.strips(methods))
+    asked = captions(pipe, request)
+    return Evaluation(of, _with_leads(rows), store.strips(methods), store.plain_strip(), asked)
 
 
 def _name_of(draw: Callable[..., None]) -> str:
@@ -142,7 +164,7 @@ def _require_own(folder: Path) -> None:
     """Refuse a folder with files of the names that are written, but without rows of ours."""
     if any(folder.glob(ROWS)):
         return
-    for name in (*TABLES, *map(_name_of, CHARTS), SHEET):
+    for name in (*TABLES, *map(_name_of, CHARTS), SHEET, PAGE):
         if (folder / name).exists():
             raise OptionError(
                 f"{folder} has a {name} that no evaluation has written there: give another --out"
@@ -180,17 +202,17 @@ def _rows(
         return rows
     measure = Measure(pipe, request, scorer)
     for method in rest:
-        samples = None
+        samples, plain = None, None
         try:
             found = measure(method)
-            row, samples = found.row, found.samples
+            row, samples, plain = found.row, found.samples, found.plain
         except Exception as error:  # a baseline may fail in any way: the table shows it
             if method.kind != "baseline":
                 with _named(method):
                     raise
             said = " ".join(str(error).split()) or type(error).__name__
             row = Measurement.of(method, error=said)
-        store.add(method, row, samples)
+        store.add(method, row, samples, plain)
         rows.append(row)
         progress("rows", len(rows), len(methods))
     return rows

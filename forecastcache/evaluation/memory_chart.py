@@ -8,6 +8,7 @@ from forecastcache.memory.footprint import Footprint
 
 PARTS = {"weights": "grey", "activations": "sky", "cache": "vermillion"}  # and their hues
 GIB = 2**30
+LETTER = 0.012  # width of a letter, as a share of the axes
 
 
 def memory_by_site(found: Footprint, target: Target, theme: Theme = LIGHT) -> None:
@@ -21,13 +22,15 @@ def memory_by_site(found: Footprint, target: Target, theme: Theme = LIGHT) -> No
     shown = [it for it in found.caches if it.site in found.shown]
     most = max([found.gpu or 0, *(found.needed(it) for it in shown)])
     unit, name = (GIB, "GiB") if most >= GIB else (2**20, "MiB")
-    sizes = ", ".join(f"{it.name.replace('_', ' ')} {it.value}" for it in found.taken())
-    note = f"{found.model}; {shown[0].depth} features a site; {sizes}"
+    sizes = ", ".join(f"{it.name.replace('_', ' ')} {it.value}" for it in found.sizes)
+    dtype = str(found.dtype).removeprefix("torch.")
+    note = f"{found.model}, {dtype}, {sizes}; {shown[0].depth} features a site"
     size = (7.6, 0.55 * len(shown) + 1.7)
     title = "Memory while denoising, by site of the cache"
     with drawing(target, size, clipped(title, 80), note, theme, right=1.3) as figure:
         axes = named_axes(figure.add_subplot(), f"memory ({name})", "site of the cache")
         axes.grid(False, axis="y")
+        named = 0.0  # where the next part's name may begin
         for place, cache in enumerate(shown):
             start = 0.0
             parts = (found.weights, found.activations, cache.total_bytes)
@@ -36,11 +39,10 @@ def memory_by_site(found: Footprint, target: Target, theme: Theme = LIGHT) -> No
                     place, count / unit, left=start, height=0.62, color=theme.colour(hue),
                     edgecolor=theme.ground, linewidth=0.5,
                 )  # fmt: skip
-                if place == 0 and part != "cache" and count > most / 12:
-                    axes.text(
-                        start + count / unit / 2, -0.42, part, ha="center", va="bottom",
-                        fontsize=8, color=theme.text(hue),
-                    )  # fmt: skip
+                if place == 0 and part != "cache":
+                    named = max(start, named)
+                    axes.text(named, -0.4, part, va="bottom", fontsize=8, color=theme.text(hue))
+                    named += most / unit * LETTER * (len(part) + 2)
                 start += count / unit
             over = found.gpu is not None and found.needed(cache) > found.gpu
             said = f"cache {in_bytes(cache.total_bytes)}" + "\ndoes not fit" * over

@@ -88,7 +88,7 @@ def side_by_side(
             rows.append(Row(name + (f"\n{said[which]}" if clips else ""), own[:MOST]))
             differing = ((own - first).abs() * gain).clamp(0, 1)[:MOST]
             rows.append(Row(f"difference\n×{gain}", differing, under=under))
-    below = [] if clips else [str(it) for it in captions[:MOST]]
+    below = [] if clips else [it.in_lines() for it in captions[:MOST]]
     draw_rows(rows, below, title, note, path, theme)
 
 
@@ -144,7 +144,7 @@ def sheet(
             differing = ((found[row.name] - reference).abs() * gain).clamp(0, 1)
             said = [decibels(it) for it in row.psnr_db_by_sample]
             rows.append(Row(f"difference\n×{gain}", differing, under=said))
-    below = list(map(str, captions[:count]))
+    below = [it.in_lines() for it in captions[:count]]
     draw_rows(rows, below, "Samples and their PSNR to the plain run", note, path, theme)
 
 
