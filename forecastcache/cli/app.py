@@ -14,6 +14,7 @@ from forecastcache.cli.boundary import in_one_line
 from forecastcache.cli.cache import cache_command
 from forecastcache.cli.calibrate import calibrate_command
 from forecastcache.cli.claims import claims_command
+from forecastcache.cli.compare import compare_command
 from forecastcache.cli.demo import demo_command
 from forecastcache.cli.evaluate import evaluate_command
 from forecastcache.cli.explain import explain_command
@@ -34,6 +35,7 @@ for command in (
     calibrate_command,
     plan_command,
     evaluate_command,
+    compare_command,
     tune_command,
     trace_command,
     explain_command,

@@ -14,7 +14,7 @@ from forecastcache.evaluation.style import Theme, drawing
 
 INCH = 1.1  # a picture's edge on the sheet
 LINE = 0.135  # inches of a line of small letters
-BESIDE = 1.5  # inches for the names of rows
+BESIDE = 1.6  # inches for the names of rows
 WRAPPED = 17  # letters of a line below a picture
 LINES = 4  # below a picture
 

@@ -26,7 +26,7 @@ CLIPS = 4  # on a sheet
 MILLISECONDS = 120  # that a frame is shown
 ENLARGED = 192  # pixels, about: the height of a clip that was made small
 STRIP = 8  # samples side by side
-NARROW = 20  # letters of a line beside a row
+NARROW = 22  # letters of a line beside a row
 
 
 def contact_sheet(
@@ -77,7 +77,7 @@ def side_by_side(
     clips = plain.dim() == 5
     samples = range(min(len(plain), CLIPS)) if clips else [slice(MOST)]
     rows: list[Row] = []
-    for which in samples:
+    for which in samples:  # a clip in turn, or all pictures at once
         first, under = plain[which], [""] * MOST
         above = str(captions[which]) if clips and which < len(captions) else ""
         rows.append(Row("plain", first[:MOST], above=above))
@@ -85,7 +85,8 @@ def side_by_side(
             own, near = made[which], psnr_of_each(made, plain)
             said = [decibels(it) for it in near]
             under = [""] * MOST if clips else said
-            rows.append(Row(name + (f"\n{said[which]}" if clips else ""), own[:MOST]))
+            told = f"\n{said[which]}" if clips else ""
+            rows.append(Row(wrapped(name, NARROW) + told, own[:MOST]))
             differing = ((own - first).abs() * gain).clamp(0, 1)[:MOST]
             rows.append(Row(f"difference\n×{gain}", differing, under=under))
     below = [] if clips else [it.in_lines() for it in captions[:MOST]]
