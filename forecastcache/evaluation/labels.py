@@ -78,11 +78,9 @@ def _spread(heights: Sequence[float], apart: float, low: float, high: float) -> 
             count = placed[-1][1]
             placed[-1][0] = placed[-1][2] / count - apart * (count - 1) / 2
     found = [start + apart * i for start, number, _ in placed for i in range(int(number))]
-    if found and found[-1] > high:
-        found = [it - (found[-1] - high) for it in found]
-    if found and found[0] < low:
-        found = [it + (low - found[0]) for it in found]
-    return found
+    last = len(found) - 1
+    below = [min(it, high - apart * (last - i)) for i, it in enumerate(found)]
+    return [max(it, low + apart * i) for i, it in enumerate(below)]
 
 
 def label_points(

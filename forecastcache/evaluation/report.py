@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from forecastcache.evaluation.evaluate import Evaluation
 
 METHODS = 8  # whose samples are shown
+EMPTY = (None, [], (), {})
 
 
 def report(found: Evaluation, draws: Sequence[Callable[..., None]], command: str) -> Page:
@@ -52,14 +53,20 @@ def report(found: Evaluation, draws: Sequence[Callable[..., None]], command: str
 
 def facts_of(provenance: Mapping[str, Any]) -> dict[str, str]:
     """Model, request and versions in words."""
-    request = {name: it for name, it in provenance["request"].items() if it not in (None, [], {})}
+    request = provenance["request"].items()
     return {
         "model": str(provenance["model"]),
         "weights": str(provenance["weights"]),
         "dtype and device": f"{provenance['dtype']}, {provenance['device']}",
-        **{name: str(value) for name, value in request.items()},
-        "versions": ", ".join(f"{name} {it}" for name, it in provenance["versions"].items()),
+        **{name.replace("_", " "): _in_words(it) for name, it in request if it not in EMPTY},
+        "versions": _in_words(provenance["versions"]),
     }
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {it}" for name, it in value.items())
+    return "; ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _drawn(draw: Callable[..., None], rows: Sequence[Any], model: str, target: Any) -> None:
