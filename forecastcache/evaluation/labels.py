@@ -14,7 +14,7 @@ from matplotlib.transforms import Bbox
 from forecastcache.evaluation.style import DPI, Theme, clipped
 
 POINT = DPI / 72  # pixels
-REACHES = (8.5, 16, 27, 40)  # points from a point to its label
+REACHES = (8.5, 16, 27, 36)  # points from a point to its label
 ANGLES = (0, 180, 45, 315, 135, 225, 90, 270)  # degrees, the best place first
 LONGEST = 34  # letters of a label
 
@@ -101,15 +101,15 @@ def label_points(
         The names that found no place.
     """
     axes.figure.draw_without_rendering()  # type: ignore[union-attr]
-    inside = axes.get_window_extent()
     taken = [box for line in lines for box in _around(axes, line)]
-    left = []
+    written, left = list[Bbox](), []
     for label in labels:
-        box = _placed(axes, label, taken, inside, theme)
-        if box is None:
-            left.append(label)
+        boxes = _placed(axes, label, taken, written, theme)
+        if boxes:
+            taken += boxes
+            written.append(boxes[0])
         else:
-            taken.append(box)
+            left.append(label)
     return left
 
 
@@ -117,10 +117,13 @@ def _around(axes: Axes, line: Sequence[tuple[float, float]]) -> list[Bbox]:
     """Boxes that cover a line's points, and smaller ones between them."""
     places = axes.transData.transform(np.array(line))
     found = [_square(*place, 3.5) for place in places]
-    for start, end in zip(places, places[1:]):
-        count = int(np.hypot(*(end - start)) / (4 * POINT))
-        found += [_square(*(start + (end - start) * i / count), 1) for i in range(1, count)]
-    return found
+    return found + [box for ends in zip(places, places[1:]) for box in _between(*ends)]
+
+
+def _between(start: np.ndarray, end: np.ndarray) -> list[Bbox]:
+    """Small boxes along a straight line, its ends left out."""
+    count = int(np.hypot(*(end - start)) / (4 * POINT))
+    return [_square(*(start + (end - start) * i / count), 1) for i in range(1, count)]
 
 
 def _square(x: float, y: float, half: float) -> Bbox:
@@ -130,21 +133,24 @@ def _square(x: float, y: float, half: float) -> Bbox:
 
 
 def _placed(
-    axes: Axes, label: Label, taken: Sequence[Bbox], inside: Bbox, theme: Theme
-) -> Bbox | None:
-    """Write one name at the first free place; gives what it covers."""
+    axes: Axes, label: Label, taken: Sequence[Bbox], written: Sequence[Bbox], theme: Theme
+) -> list[Bbox]:
+    """Write one name at the first free place; gives what it and its leader cover, if any is."""
+    inside, start = axes.get_window_extent(), axes.transData.transform((label.x, label.y))
     for reach in REACHES:
         for angle in ANGLES:
             text = _written(axes, label, reach, angle, theme)
             text.update_positions(axes.figure.canvas.get_renderer())
             box = Text.get_window_extent(text).padded(1.5 * POINT)  # without the leader
+            leader = _between(start, text.get_transform().transform(text.get_position()))
             free = not any(box.overlaps(other) for other in taken)
+            clear = not any(part.overlaps(other) for other in written for part in leader)
             within = inside.x0 <= box.x0 and box.x1 <= inside.x1
-            if free and within and inside.y0 <= box.y0 and box.y1 <= inside.y1:
+            if free and clear and within and inside.y0 <= box.y0 and box.y1 <= inside.y1:
                 text.set_in_layout(False)
-                return box
+                return [box, *(leader if reach > REACHES[0] else [])]
             text.remove()
-    return None
+    return []
 
 
 def _written(axes: Axes, label: Label, reach: float, angle: float, theme: Theme) -> Annotation:
