@@ -60,7 +60,6 @@ PlannedDtypeOption = Annotated[
 ]
 StorageOption = Annotated[str | None, typer.Option(help="of the histories (dtype)")]
 GpuOption = Annotated[str | None, typer.Option(help="memory of the GPU, such as 24GiB")]
-
 ChartOption = Annotated[
     Path | None, typer.Option(help="PNG or SVG of the memory at each site, as stacked bars")
 ]
@@ -104,14 +103,21 @@ def memory_command(
     size = InputSize(height, width, frames, batch or 1, text_tokens)
     kept = DepthOptions(depth, predictor, order, settings, calibration, computed, site).read()
     found = _planned(model, size, kept, guidance=guidance, **options)
+    _show(found, kept.of, site, chart, as_json)
+
+
+def _show(
+    found: Footprint, predictor: str | None, site: str | None, chart: Path | None, as_json: bool
+) -> None:
     if chart is not None:
+        # Imported here: matplotlib takes a second that plans without a chart need not wait for.
         from forecastcache.evaluation.memory_chart import memory_by_site
 
         memory_by_site(found, chart)
     if as_json:
-        print(json.dumps({**found.figures(), "predictor": kept.of}, indent=2))
+        print(json.dumps({**found.figures(), "predictor": predictor}, indent=2))
         return
-    print_footprint(found, kept.of)
+    print_footprint(found, predictor)
     if site is not None:
         print_plan(found.cache(found.shown[0]))
     if chart is not None:

@@ -54,15 +54,12 @@ def trace_command(
     require_folder("--out", out, *(path.name for path in paths))
     fields = request_fields(steps, seed, count, classes, prompts, guidance_scale)
     # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
-    from forecastcache.evaluation import trace_charts
-    from forecastcache.evaluation.style import about
     from forecastcache.evaluation.trace import trace_features
+    from forecastcache.evaluation.trace_charts import save_trace
 
     pipe, (request,) = load_and_ask(model, device, chosen_dtype, [fields])
     seen = trace_features(pipe, request, module)
-    note = about(model, steps, len(request)) + (f", outputs of {module}" if module else "")
-    trace_charts.trajectories(seen, trajectories, note)
-    trace_charts.projections(seen, projections, note)
+    save_trace(seen, trajectories, projections, model, steps, len(request), module)
     figures = {"model": model, "module": module, **seen.figures()}
     with atomic_write(data) as partial:
         partial.write_text(json.dumps(figures) + "\n")

@@ -20,7 +20,7 @@ LINES = 4  # below a picture
 
 
 @dataclass(frozen=True)
-class Row:
+class PictureRow:
     """A row of pictures.
 
     Attributes:
@@ -37,7 +37,7 @@ class Row:
 
 
 def draw_rows(
-    rows: Sequence[Row],
+    rows: Sequence[PictureRow],
     below: Sequence[str],
     title: str,
     note: str,
@@ -80,12 +80,14 @@ def wrapped(text: str, letters: int, most: int = 3) -> str:
     return "\n".join(lines if len(lines) <= most else [*lines[: most - 1], lines[most - 1] + "…"])
 
 
-def _height(row: Row) -> float:
+def _height(row: PictureRow) -> float:
     tall = INCH * 0.96 * row.pictures.shape[-2] / row.pictures.shape[-1]
     return tall + 0.05 + (LINE + 0.05) * (any(row.under) + bool(row.above))
 
 
-def _draw(figure: Figure, row: Row, level: float, size: tuple[float, float], theme: Theme) -> None:
+def _draw(
+    figure: Figure, row: PictureRow, level: float, size: tuple[float, float], theme: Theme
+) -> None:
     """One row, its lower edge at a level in inches."""
     width, height = size
     tall = INCH * 0.96 * row.pictures.shape[-2] / row.pictures.shape[-1]

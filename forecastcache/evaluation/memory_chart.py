@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+
 from forecastcache.evaluation.charts import in_bytes
-from forecastcache.evaluation.style import LIGHT, Target, Theme, clipped, drawing, named_axes
+from forecastcache.evaluation.style import LIGHT, Target, Theme, drawing, named_axes
 from forecastcache.memory.footprint import Footprint
+from forecastcache.memory.plan import MemoryPlan
 
 PARTS = {"weights": "grey", "activations": "sky", "cache": "vermillion"}  # and their hues
 GIB = 2**30
@@ -27,23 +32,13 @@ def memory_by_site(found: Footprint, target: Target, theme: Theme = LIGHT) -> No
     note = f"{found.model}, {dtype}, {sizes}; {shown[0].depth} features a site"
     size = (7.6, 0.55 * len(shown) + 1.7)
     title = "Memory while denoising, by site of the cache"
-    with drawing(target, size, clipped(title, 80), note, theme, right=1.3) as figure:
+    with drawing(target, size, title, note, theme, right=1.3) as figure:
         axes = named_axes(figure.add_subplot(), f"memory ({name})", "site of the cache")
         axes.grid(False, axis="y")
-        named = 0.0  # where the next part's name may begin
+        axes.set_ylim(len(shown) - 0.25, -0.75)
+        axes.set_xlim(0, most / unit * 1.02)
         for place, cache in enumerate(shown):
-            start = 0.0
-            parts = (found.weights, found.activations, cache.total_bytes)
-            for (part, hue), count in zip(PARTS.items(), parts):
-                axes.barh(
-                    place, count / unit, left=start, height=0.62, color=theme.colour(hue),
-                    edgecolor=theme.ground, linewidth=0.5,
-                )  # fmt: skip
-                if place == 0 and part != "cache":
-                    named = max(start, named)
-                    axes.text(named, -0.4, part, va="bottom", fontsize=8, color=theme.text(hue))
-                    named += most / unit * LETTER * (len(part) + 2)
-                start += count / unit
+            _bar(axes, place, [it / unit for it in _parts(found, cache)], theme)
             over = found.gpu is not None and found.needed(cache) > found.gpu
             said = f"cache {in_bytes(cache.total_bytes)}" + "\ndoes not fit" * over
             axes.annotate(
@@ -52,8 +47,6 @@ def memory_by_site(found: Footprint, target: Target, theme: Theme = LIGHT) -> No
                 color=theme.text("vermillion"), annotation_clip=False,
             ).set_in_layout(False)  # fmt: skip
         axes.set_yticks(range(len(shown)), [str(it.site) for it in shown])
-        axes.set_ylim(len(shown) - 0.5, -0.75)
-        axes.set_xlim(0, most / unit * 1.02)
         if found.gpu is not None:
             axes.axvline(found.gpu / unit, color=theme.ink, linewidth=1.2, linestyle="--")
             axes.annotate(
@@ -61,3 +54,22 @@ def memory_by_site(found: Footprint, target: Target, theme: Theme = LIGHT) -> No
                 xycoords=("data", "axes fraction"), textcoords="offset points", ha="right",
                 fontsize=8,
             )  # fmt: skip
+
+
+def _parts(found: Footprint, cache: MemoryPlan) -> tuple[int, int, int]:
+    return found.weights, found.activations, cache.total_bytes
+
+
+def _bar(axes: Axes, place: int, parts: Sequence[float], theme: Theme) -> None:
+    """A stacked bar; the parts of the topmost one are named above it."""
+    start, named = 0.0, 0.0  # where the next part, and its name, may begin
+    for (part, hue), length in zip(PARTS.items(), parts):
+        axes.barh(
+            place, length, left=start, height=0.62, color=theme.colour(hue),
+            edgecolor=theme.ground, linewidth=0.5,
+        )  # fmt: skip
+        if place == 0 and part != "cache":
+            named = max(start, named)
+            axes.text(named, -0.4, part, va="bottom", fontsize=8, color=theme.text(hue))
+            named += axes.get_xlim()[1] * LETTER * (len(part) + 2)
+        start += length

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from forecastcache._util.atomic_write import atomic_write
 from forecastcache.evaluation.captions import Caption
-from forecastcache.evaluation.pictures import MILLISECONDS, common_gain, decibels
+from forecastcache.evaluation.pictures import MILLISECONDS, common_gain, in_decibels
 from forecastcache.evaluation.style import DARK, LIGHT, Target
 
 HERE = Path(__file__).parent
@@ -217,7 +217,7 @@ def samples_of(
         views = [View("plain", _uri(reference, films))]
         for name, made in methods.items():
             said = list(near.get(name, ()))
-            words = decibels(said[place]) if place < len(said) else ""
+            words = in_decibels(said[place]) if place < len(said) else ""
             views.append(View(name, _uri(made[place], films), words))
         height, width = reference.shape[-2:]
         found.append(Sample(str(caption), width, height, views))

@@ -14,7 +14,7 @@ from torch import Tensor
 from forecastcache._moved import name_new_places
 from forecastcache._util.atomic_write import atomic_write
 from forecastcache.evaluation.captions import Caption
-from forecastcache.evaluation.contact import Row, draw_rows, wrapped
+from forecastcache.evaluation.contact import PictureRow, draw_rows, wrapped
 from forecastcache.evaluation.measurement import Measurement
 from forecastcache.evaluation.metrics import psnr_of_each
 from forecastcache.evaluation.style import LIGHT, Theme
@@ -76,19 +76,19 @@ def side_by_side(
     gain = common_gain(list(methods.values()), plain)
     clips = plain.dim() == 5
     samples = range(min(len(plain), CLIPS)) if clips else [slice(MOST)]
-    rows: list[Row] = []
+    rows: list[PictureRow] = []
     for which in samples:  # a clip in turn, or all pictures at once
         first, under = plain[which], [""] * MOST
         above = str(captions[which]) if clips and which < len(captions) else ""
-        rows.append(Row("plain", first[:MOST], above=above))
+        rows.append(PictureRow("plain", first[:MOST], above=above))
         for name, made in methods.items():
             own, near = made[which], psnr_of_each(made, plain)
-            said = [decibels(it) for it in near]
+            said = [in_decibels(it) for it in near]
             under = [""] * MOST if clips else said
             told = f"\n{said[which]}" if clips else ""
-            rows.append(Row(wrapped(name, NARROW) + told, own[:MOST]))
+            rows.append(PictureRow(wrapped(name, NARROW) + told, own[:MOST]))
             differing = ((own - first).abs() * gain).clamp(0, 1)[:MOST]
-            rows.append(Row(f"difference\n×{gain}", differing, under=under))
+            rows.append(PictureRow(f"difference\n×{gain}", differing, under=under))
     below = [] if clips else [it.in_lines() for it in captions[:MOST]]
     draw_rows(rows, below, title, note, path, theme)
 
@@ -135,16 +135,16 @@ def sheet(
     reference = None if plain is None else pieces(plain, count)
     found = {row.name: pieces(strips[row.name], count) for row in shown if row.name in strips}
     gain = 1 if reference is None else common_gain(list(found.values()), reference)
-    rows = [] if reference is None else [Row("plain", reference)]
+    rows = [] if reference is None else [PictureRow("plain", reference)]
     for row in shown:
         if row.name not in found:
             continue
-        near = f"\n{decibels(row.psnr_db)}"
-        rows.append(Row(wrapped(row.name, NARROW) + near, found[row.name]))
+        near = f"\n{in_decibels(row.psnr_db)}"
+        rows.append(PictureRow(wrapped(row.name, NARROW) + near, found[row.name]))
         if reference is not None:
             differing = ((found[row.name] - reference).abs() * gain).clamp(0, 1)
-            said = [decibels(it) for it in row.psnr_db_by_sample]
-            rows.append(Row(f"difference\n×{gain}", differing, under=said))
+            said = [in_decibels(it) for it in row.psnr_db_by_sample]
+            rows.append(PictureRow(f"difference\n×{gain}", differing, under=said))
     below = [it.in_lines() for it in captions[:count]]
     draw_rows(rows, below, "Samples and their PSNR to the plain run", note, path, theme)
 
@@ -176,7 +176,7 @@ def film(plain: Tensor, forecast: Tensor, path: Path) -> None:
         )
 
 
-def decibels(value: float | None) -> str:
+def in_decibels(value: float | None) -> str:
     """A PSNR; None is that of equal samples."""
     return "identical" if value is None else f"{value:.1f} dB"
 

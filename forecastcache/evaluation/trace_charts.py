@@ -2,15 +2,50 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from forecastcache.evaluation.style import LIGHT, Target, Theme, drawing, named_axes, powers_of_ten
+from forecastcache.evaluation.style import (
+    LIGHT,
+    Target,
+    Theme,
+    about,
+    drawing,
+    named_axes,
+    powers_of_ten,
+)
 from forecastcache.evaluation.trace import Trace
 
 TINY = 1e-16
 COLUMNS = 3
 STEPS = "viridis"  # colours of the steps
+
+
+def save_trace(
+    seen: Trace,
+    paths: Path,
+    spans: Path,
+    model: str,
+    steps: int,
+    samples: int,
+    module: str | None = None,
+) -> None:
+    """Save both charts of a trace.
+
+    Args:
+        seen: the trace.
+        paths: path of the picture of the features' paths.
+        spans: path of the picture of projections and spectrum.
+        model: name of the model.
+        steps: number of steps of the trajectory.
+        samples: number of samples.
+        module: module whose outputs the features are; None for the model's.
+    """
+    note = about(model, steps, samples) + (f", outputs of {module}" if module else "")
+    trajectories(seen, paths, note)
+    projections(seen, spans, note)
 
 
 def trajectories(seen: Trace, target: Target, note: str = "", theme: Theme = LIGHT) -> None:
