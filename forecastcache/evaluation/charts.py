@@ -148,7 +148,7 @@ def _lines_with_ends(
     with drawing(target, WIDE, title, note, theme, right=2.2) as figure:
         axes = named_axes(figure.add_subplot(), across, up)
         if log:
-            powers_of_ten(axes.yaxis)
+            powers_of_ten(axes)
         ends, site = list[Label](), _site_of([row for _, _, row in points])
         for line, look in _looks([row for _, _, row in points]).items():
             own = sorted((x, y) for x, y, row in points if row.line == line)
@@ -191,7 +191,7 @@ def _panels(
                 clipped(row.name.removesuffix(site), 30), fontsize=8, color=theme.text(look.hue)
             )
             if log:
-                powers_of_ten(axes.yaxis)
+                powers_of_ten(axes)
         for axes in list(grid.flat)[len(shown) :]:
             axes.set_visible(False)
         figure.supxlabel("step (ticks at the bottom: computed steps)", fontsize=9)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
@@ -44,12 +46,13 @@ def label_ends(axes: Axes, labels: Sequence[Label], theme: Theme) -> None:
     The room is that which `drawing` keeps free at the right.
     """
     figure = axes.figure
-    figure.draw_without_rendering()  # type: ignore[union-attr]  # settles the layout
+    assert isinstance(figure, Figure)
+    figure.draw_without_rendering()  # settles the layout
     apart, box = 11.5 * POINT, axes.get_window_extent()
     wanted = [float(axes.transData.transform((it.x, it.y))[1]) for it in labels]
     order = sorted(range(len(labels)), key=lambda i: wanted[i])
     heights = _spread([wanted[i] for i in order], apart, box.y0, box.y1)
-    invert = figure.transFigure.inverted()  # type: ignore[union-attr]
+    invert = figure.transFigure.inverted()
     for place, i in enumerate(order):
         label = labels[i]
         at = invert.transform((box.x1 + 12 * POINT, heights[place]))
@@ -100,7 +103,8 @@ def label_points(
     Returns:
         The names that found no place.
     """
-    axes.figure.draw_without_rendering()  # type: ignore[union-attr]
+    assert isinstance(axes.figure, Figure)
+    axes.figure.draw_without_rendering()
     taken = [box for line in lines for box in _around(axes, line)]
     written, left = list[Bbox](), []
     for label in labels:
@@ -116,20 +120,18 @@ def label_points(
 def _around(axes: Axes, line: Sequence[tuple[float, float]]) -> list[Bbox]:
     """Boxes that cover a line's points, and smaller ones between them."""
     places = axes.transData.transform(np.array(line))
-    found = [_square(*place, 3.5) for place in places]
+    found = [_square(place, 3.5) for place in places]
     return found + [box for ends in zip(places, places[1:]) for box in _between(*ends)]
 
 
 def _between(start: np.ndarray, end: np.ndarray) -> list[Bbox]:
     """Small boxes along a straight line, its ends left out."""
     count = int(np.hypot(*(end - start)) / (4 * POINT))
-    return [_square(*(start + (end - start) * i / count), 1) for i in range(1, count)]
+    return [_square(start + (end - start) * i / count, 1) for i in range(1, count)]
 
 
-def _square(x: float, y: float, half: float) -> Bbox:
-    return Bbox.from_extents(
-        x - half * POINT, y - half * POINT, x + half * POINT, y + half * POINT
-    )
+def _square(place: np.ndarray, half: float) -> Bbox:
+    return Bbox([place - half * POINT, place + half * POINT])
 
 
 def _placed(
@@ -137,10 +139,12 @@ def _placed(
 ) -> list[Bbox]:
     """Write one name at the first free place; gives what it and its leader cover, if any is."""
     inside, start = axes.get_window_extent(), axes.transData.transform((label.x, label.y))
+    assert isinstance(axes.figure.canvas, FigureCanvasAgg)  # as `drawing` makes it
+    renderer = axes.figure.canvas.get_renderer()  # type: ignore[no-untyped-call]
     for reach in REACHES:
         for angle in ANGLES:
             text = _written(axes, label, reach, angle, theme)
-            text.update_positions(axes.figure.canvas.get_renderer())
+            text.update_positions(renderer)
             box = Text.get_window_extent(text).padded(1.5 * POINT)  # without the leader
             leader = _between(start, text.get_transform().transform(text.get_position()))
             free = not any(box.overlaps(other) for other in taken)

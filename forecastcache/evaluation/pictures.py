@@ -73,24 +73,39 @@ def side_by_side(
         captions: what each sample was asked as.
         theme: colours.
     """
-    gain = common_gain(list(methods.values()), plain)
-    clips = plain.dim() == 5
-    samples = range(min(len(plain), CLIPS)) if clips else [slice(MOST)]
-    rows: list[PictureRow] = []
-    for which in samples:  # a clip in turn, or all pictures at once
-        first, under = plain[which], [""] * MOST
-        above = str(captions[which]) if clips and which < len(captions) else ""
-        rows.append(PictureRow("plain", first[:MOST], above=above))
-        for name, made in methods.items():
-            own, near = made[which], psnr_of_each(made, plain)
-            said = [in_decibels(it) for it in near]
-            under = [""] * MOST if clips else said
-            told = f"\n{said[which]}" if clips else ""
-            rows.append(PictureRow(wrapped(name, NARROW) + told, own[:MOST]))
-            differing = ((own - first).abs() * gain).clamp(0, 1)[:MOST]
-            rows.append(PictureRow(f"difference\n×{gain}", differing, under=under))
-    below = [] if clips else [it.in_lines() for it in captions[:MOST]]
-    draw_rows(rows, below, title, note, path, theme)
+    gain, clips = common_gain(list(methods.values()), plain), plain.dim() == 5
+    near = {
+        name: [in_decibels(it) for it in psnr_of_each(made, plain)]
+        for name, made in methods.items()
+    }
+    if not clips:
+        rows = _compared(plain, methods, near, gain)
+        draw_rows(rows, [it.in_lines() for it in captions[:MOST]], title, note, path, theme)
+        return
+    rows = []
+    for place, reference in enumerate(plain[:CLIPS]):
+        named = {f"{wrapped(name, NARROW)}\n{near[name][place]}": name for name in methods}
+        frames = {text: methods[name][place] for text, name in named.items()}
+        above = str(captions[place]) if place < len(captions) else ""
+        rows += _compared(reference, frames, {}, gain, above)
+    draw_rows(rows, [], title, note, path, theme)
+
+
+def _compared(
+    plain: Tensor,
+    methods: Mapping[str, Tensor],
+    near: Mapping[str, Sequence[str]],
+    gain: int,
+    above: str = "",
+) -> list[PictureRow]:
+    """Rows of pictures `(n, 3, h, w)`: plain ones, then each method's and what differs."""
+    rows = [PictureRow("plain", plain[:MOST], above=above)]
+    for name, made in methods.items():
+        differing = ((made - plain).abs() * gain).clamp(0, 1)[:MOST]
+        said = near.get(name, ())
+        rows.append(PictureRow(wrapped(name, NARROW, 4), made[:MOST]))
+        rows.append(PictureRow(f"difference\n×{gain}", differing, under=said))
+    return rows
 
 
 def save_strip(samples: Tensor, path: Path) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from forecastcache.evaluation.evaluate import Evaluation
 
 METHODS = 8  # whose samples are shown
-EMPTY = (None, [], (), {})
+EMPTY: tuple[Any, ...] = (None, [], (), {})
 
 
 def report(found: Evaluation, draws: Sequence[Callable[..., None]], command: str) -> Page:

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
@@ -82,7 +82,8 @@ class Theme:
         if hue not in self.hues:
             return self.colour(hue)
         pairs = zip(to_rgb(self.hues[hue]), to_rgb(self.ink))
-        return str(to_hex(tuple(0.6 * own + 0.4 * ink for own, ink in pairs)))
+        red, green, blue = (0.6 * own + 0.4 * ink for own, ink in pairs)
+        return str(to_hex((red, green, blue)))
 
     def variables(self) -> dict[str, str]:
         """Every colour by a name, for a page that changes them with its reader's theme."""
@@ -229,12 +230,12 @@ def named_axes(axes: Axes, across: str, up: str) -> Axes:
     return axes
 
 
-def powers_of_ten(axis: Axis) -> None:
-    """Make an axis logarithmic, its ticks powers of ten."""
-    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
-    axis.set_major_locator(LogLocator(numticks=8))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
-    axis.set_minor_formatter(NullFormatter())
+def powers_of_ten(axes: Axes) -> None:
+    """Make the y axis logarithmic, its ticks powers of ten."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(numticks=8))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def power_of_ten(value: float) -> str:
@@ -255,7 +256,7 @@ def plain_ticks(axes: Axes, ticks: Sequence[float], labels: Sequence[str]) -> No
     axes.minorticks_off()
 
 
-def _settings(theme: Theme) -> dict[str, object]:
+def _settings(theme: Theme) -> dict[Any, Any]:
     return {
         "font.family": FONT,
         "font.size": 9,

@@ -105,4 +105,4 @@ def projections(seen: Trace, target: Target, note: str = "", theme: Theme = LIGH
             color=theme.colour("green"),
         )  # fmt: skip
         for axes in (left, right):
-            powers_of_ten(axes.yaxis)
+            powers_of_ten(axes)
