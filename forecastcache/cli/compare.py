@@ -16,6 +16,7 @@ from forecastcache.cli.argv import as_typed
 from forecastcache.cli.console import plainly_warned, print_rows, progress_bars
 from forecastcache.cli.options import (
     DTYPES,
+    THEME_NAMES,
     ClassesOption,
     DeviceOption,
     DtypeOption,
@@ -27,6 +28,7 @@ from forecastcache.cli.options import (
     SiteOption,
     SizeOption,
     StepsOption,
+    ThemeOption,
 )
 from forecastcache.cli.outputs import require_folder
 from forecastcache.zoo import usual_steps
@@ -81,11 +83,13 @@ def compare_command(
     out: Annotated[Path, typer.Option(help="folder of the picture and the page")] = Path(
         "forecastcache-compare"
     ),
+    theme: ThemeOption = "light",
     as_json: JsonOption = False,
 ) -> None:
     """Put methods side by side with the plain run of MODEL: a picture, and a page with sliders."""
     steps = steps or usual_steps(model)
     chosen_dtype = choose("dtype", dtype, DTYPES)
+    chosen_theme = choose("theme", theme, THEME_NAMES)
     stem = model.removeprefix(zoo.PREFIX).strip("/").replace("/", "-")
     picture, page = out / f"{stem}-compare.png", out / f"{stem}-compare.html"
     require_folder("--out", out, picture.name, page.name)
@@ -93,7 +97,9 @@ def compare_command(
     fields["count"] = count or len(fields.get("prompts", ())) or COUNT
     said = [it for it in (a, b, c, d) if it is not None]
     methods = _methods(said, model, steps, computed, schedule, str(site_from(site)))
-    _compare_and_show(model, device, chosen_dtype, fields, methods, picture, page, as_json)
+    _compare_and_show(
+        model, device, chosen_dtype, fields, methods, picture, page, chosen_theme, as_json
+    )
 
 
 def _methods(
@@ -125,6 +131,7 @@ def _compare_and_show(
     methods: Sequence[Method],
     picture: Path,
     page: Path,
+    theme: str,
     as_json: bool,
 ) -> None:
     # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
@@ -149,7 +156,7 @@ def _compare_and_show(
             found.append(measure(method))
             progress("methods", len(found), len(methods))
     of = provenance(pipe, request, model)
-    save_side_by_side(found, captions(pipe, request), of, as_typed(), picture, page)
+    save_side_by_side(found, captions(pipe, request), of, as_typed(), picture, page, theme)
     rows = [it.row for it in found]
     if as_json:
         paths = {"picture": str(picture), "page": str(page)}

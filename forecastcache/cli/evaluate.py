@@ -16,6 +16,7 @@ from forecastcache.cli.argv import as_typed
 from forecastcache.cli.console import plainly_warned, print_rows, progress_bars
 from forecastcache.cli.options import (
     DTYPES,
+    THEME_NAMES,
     BaselinesOption,
     ClassesOption,
     CountsOption,
@@ -37,6 +38,7 @@ from forecastcache.cli.options import (
     StepsOption,
     SweepOption,
     TableOutOption,
+    ThemeOption,
 )
 from forecastcache.cli.outputs import require_folder
 from forecastcache.errors import OptionError
@@ -67,11 +69,13 @@ def evaluate_command(
     dtype: DtypeOption = "float32",
     out: TableOutOption = Path("forecastcache-evaluate"),
     html: HtmlOption = False,
+    theme: ThemeOption = "light",
     as_json: JsonOption = False,
 ) -> None:
     """Sample MODEL in many ways and hold each against the plain run, a row each."""
     steps = steps or usual_steps(model)
     chosen_dtype = choose("dtype", dtype, DTYPES)
+    chosen_theme = choose("theme", theme, THEME_NAMES)
     asked: dict[str, Any] = {
         "predictors": predictor,
         "schedules": [*schedule, *(f"every:{n}" for n in numbers_from("interval", interval))],
@@ -83,7 +87,9 @@ def evaluate_command(
     require_folder("--out", out)
     fields = request_fields(steps, seed, count, classes, prompts, guidance_scale, size)
     fields["count"] = count or len(fields.get("prompts", ())) or COUNT
-    _evaluate_and_show(model, device, chosen_dtype, fields, asked, sweep, out, html, as_json)
+    _evaluate_and_show(
+        model, device, chosen_dtype, fields, asked, sweep, out, html, chosen_theme, as_json
+    )
 
 
 def _evaluate_and_show(
@@ -95,6 +101,7 @@ def _evaluate_and_show(
     sweep: Path | None,
     out: Path,
     html: bool,
+    theme: str,
     as_json: bool,
 ) -> None:
     if sweep is not None and any(asked.values()):
@@ -119,7 +126,7 @@ def _evaluate_and_show(
             found = evaluate(pipe, request, methods, model, out, progress, group)
     if not group.is_main:
         return
-    saved = found.save(out, html, as_typed())
+    saved = found.save(out, html, as_typed(), theme)
     if as_json:
         print(json.dumps(found.figures(), indent=2))
     else:

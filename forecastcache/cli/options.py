@@ -12,6 +12,7 @@ from forecastcache.granularity import FORMS
 
 DTYPES = {"float32": "float32", "bfloat16": "bfloat16", "float16": "float16"}
 DTYPES |= {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+THEME_NAMES = {"light": "light", "dark": "dark"}
 
 Texts = list[str]  # of an option that may be repeated
 
@@ -130,6 +131,7 @@ CountsOption = Annotated[
 SweepOption = Annotated[
     Path | None, typer.Option(help="YAML or JSON: predictors, schedules, sites, calibration, ...")
 ]
+ThemeOption = Annotated[str, typer.Option(help=f"of pictures: {', '.join(THEME_NAMES)}")]
 HtmlOption = Annotated[
     bool, typer.Option("--html", help="one page of all of it besides: report.html")
 ]

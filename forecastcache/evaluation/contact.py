@@ -16,7 +16,7 @@ INCH = 1.1  # a picture's edge on the sheet
 LINE = 0.135  # inches of a line of small letters
 BESIDE = 1.6  # inches for the names of rows
 WRAPPED = 17  # letters of a line below a picture
-LINES = 4  # below a picture
+LINES = 5  # below a picture
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from forecastcache.evaluation.method import Method
 from forecastcache.evaluation.provenance import provenance
 from forecastcache.evaluation.report import report
 from forecastcache.evaluation.store import ROWS, Store
+from forecastcache.evaluation.style import THEMES
 from forecastcache.evaluation.sweep import Sweep, require_names_of_their_own
 from forecastcache.sampling.request import Request
 from forecastcache.zoo.scores import Scorer, scorer_of
@@ -74,14 +75,18 @@ class Evaluation:
         """Everything, ready for JSON."""
         return {**self.provenance, "rows": [row.figures() for row in self.rows]}
 
-    def save(self, folder: str | Path, html: bool = False, command: str = "") -> list[Path]:
+    def save(
+        self, folder: str | Path, html: bool = False, command: str = "", theme: str = "light"
+    ) -> list[Path]:
         """Write tables and pictures; gives their paths.
 
         Args:
             folder: folder of the files.
             html: whether to write all of it as one page, too.
             command: command to show on the page.
+            theme: `light` or `dark`, of the pictures; a page follows its reader's.
         """
+        colours = THEMES[theme]
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         csv, table, data = (folder / name for name in TABLES)
@@ -96,13 +101,13 @@ class Evaluation:
         model = str(self.provenance["model"])
         for draw in CHARTS:
             saved.append(folder / _name_of(draw))
-            draw(self.rows, saved[-1], model)
+            draw(self.rows, saved[-1], model, colours)
         if self.strips:
             saved.append(folder / SHEET)
             with_samples = [row for row in self.rows if row.name in self.strips]
             pictures.sheet(
                 charts.best([row for row in with_samples if row.kind != "plain"], SHOWN),
-                self.strips, saved[-1], self.plain_strip, self.captions, model,
+                self.strips, saved[-1], self.plain_strip, self.captions, model, colours,
             )  # fmt: skip
         if html:
             saved.append(folder / PAGE)

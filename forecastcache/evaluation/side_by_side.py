@@ -12,7 +12,7 @@ from forecastcache.evaluation.measure import Measured
 from forecastcache.evaluation.page import Page, Table, samples_of
 from forecastcache.evaluation.pictures import side_by_side
 from forecastcache.evaluation.report import facts_of
-from forecastcache.evaluation.style import about
+from forecastcache.evaluation.style import THEMES, about
 
 
 def save_side_by_side(
@@ -22,6 +22,7 @@ def save_side_by_side(
     command: str,
     picture: Path,
     page: Path,
+    theme: str = "light",
 ) -> None:
     """Save methods beside the plain run.
 
@@ -32,12 +33,14 @@ def save_side_by_side(
         command: command to show on the page.
         picture: path of the PNG.
         page: path of the HTML file, which needs nothing else.
+        theme: `light` or `dark`, of the picture; a page follows its reader's.
     """
     plain, rows = found[0].plain, [it.row for it in found]
     methods = {it.row.name: it.samples for it in found}
     model, steps = str(provenance["model"]), int(provenance["request"]["steps"])
     note = about(model, steps, len(plain))
-    side_by_side(plain, methods, "Methods beside the plain run", note, picture, captions)
+    title = "Methods beside the plain run"
+    side_by_side(plain, methods, title, note, picture, captions, THEMES[theme])
     titles, lines = tables.cells(rows)
     names = ", ".join(methods)
     Page(
