@@ -31,10 +31,11 @@ from forecastcache.cli.options import (
     ThemeOption,
 )
 from forecastcache.cli.outputs import require_folder
+from forecastcache.errors import ForecastCacheError, OptionError
 from forecastcache.zoo import usual_steps
 
 if TYPE_CHECKING:
-    from forecastcache.evaluation.measure import Measured
+    from forecastcache.evaluation.measure import Measure, Measured
     from forecastcache.evaluation.method import Method
 
 COUNT = 6  # samples where nothing says how many
@@ -89,17 +90,15 @@ def compare_command(
     """Put methods side by side with the plain run of MODEL: a picture, and a page with sliders."""
     steps = steps or usual_steps(model)
     chosen_dtype = choose("dtype", dtype, DTYPES)
-    chosen_theme = choose("theme", theme, THEME_NAMES)
     stem = model.removeprefix(zoo.PREFIX).strip("/").replace("/", "-")
-    picture, page = out / f"{stem}-compare.png", out / f"{stem}-compare.html"
-    require_folder("--out", out, picture.name, page.name)
+    paths = {"picture": out / f"{stem}-compare.png", "page": out / f"{stem}-compare.html"}
+    shown = {**paths, "theme": choose("theme", theme, THEME_NAMES)}
+    require_folder("--out", out, *(path.name for path in paths.values()))
     fields = request_fields(steps, seed, count, classes, prompts, guidance_scale, size)
     fields["count"] = count or len(fields.get("prompts", ())) or COUNT
     said = [it for it in (a, b, c, d) if it is not None]
     methods = _methods(said, model, steps, computed, schedule, str(site_from(site)))
-    _compare_and_show(
-        model, device, chosen_dtype, fields, methods, picture, page, chosen_theme, as_json
-    )
+    _compare_and_show(model, device, chosen_dtype, fields, methods, shown, as_json)
 
 
 def _methods(
@@ -129,9 +128,7 @@ def _compare_and_show(
     dtype: str,
     fields: dict[str, Any],
     methods: Sequence[Method],
-    picture: Path,
-    page: Path,
-    theme: str,
+    shown: dict[str, Any],
     as_json: bool,
 ) -> None:
     # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
@@ -153,14 +150,26 @@ def _compare_and_show(
         scorer = scorer_of(model, arguments) if model.startswith(zoo.PREFIX) else None
         measure = Measure(pipe, request, scorer)
         for method in methods:
-            found.append(measure(method))
+            found.append(_measured(measure, method))
             progress("methods", len(found), len(methods))
     of = provenance(pipe, request, model)
-    save_side_by_side(found, captions(pipe, request), of, as_typed(), picture, page, theme)
+    save_side_by_side(found, captions(pipe, request), of, as_typed(), **shown)
     rows = [it.row for it in found]
     if as_json:
-        paths = {"picture": str(picture), "page": str(page)}
+        paths = {name: str(shown[name]) for name in ("picture", "page")}
         print(json.dumps({**of, "rows": [row.figures() for row in rows], **paths}, indent=2))
     else:
         print_rows(*tables.cells(rows))
-        print(*tables.remarks(rows), picture, page, sep="\n")
+        print(*tables.remarks(rows), shown["picture"], shown["page"], sep="\n")
+
+
+def _measured(measure: Measure, method: Method) -> Measured:
+    try:
+        return measure(method)
+    except ForecastCacheError:
+        raise
+    except Exception as error:  # a baseline may fail in any way
+        if method.kind != "baseline":
+            raise
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise OptionError(f"{method.name} fails ({said}): leave it out") from error

@@ -75,7 +75,7 @@ def evaluate_command(
     """Sample MODEL in many ways and hold each against the plain run, a row each."""
     steps = steps or usual_steps(model)
     chosen_dtype = choose("dtype", dtype, DTYPES)
-    chosen_theme = choose("theme", theme, THEME_NAMES)
+    shown = {"html": html, "theme": choose("theme", theme, THEME_NAMES)}
     asked: dict[str, Any] = {
         "predictors": predictor,
         "schedules": [*schedule, *(f"every:{n}" for n in numbers_from("interval", interval))],
@@ -87,9 +87,7 @@ def evaluate_command(
     require_folder("--out", out)
     fields = request_fields(steps, seed, count, classes, prompts, guidance_scale, size)
     fields["count"] = count or len(fields.get("prompts", ())) or COUNT
-    _evaluate_and_show(
-        model, device, chosen_dtype, fields, asked, sweep, out, html, chosen_theme, as_json
-    )
+    _evaluate_and_show(model, device, chosen_dtype, fields, asked, sweep, out, shown, as_json)
 
 
 def _evaluate_and_show(
@@ -100,8 +98,7 @@ def _evaluate_and_show(
     asked: dict[str, Any],
     sweep: Path | None,
     out: Path,
-    html: bool,
-    theme: str,
+    shown: dict[str, Any],
     as_json: bool,
 ) -> None:
     if sweep is not None and any(asked.values()):
@@ -126,7 +123,7 @@ def _evaluate_and_show(
             found = evaluate(pipe, request, methods, model, out, progress, group)
     if not group.is_main:
         return
-    saved = found.save(out, html, as_typed(), theme)
+    saved = found.save(out, command=as_typed(), **shown)
     if as_json:
         print(json.dumps(found.figures(), indent=2))
     else:
