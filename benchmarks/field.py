@@ -23,16 +23,17 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers.utils import logging
-from matplotlib.figure import Figure
 from measure import RESULTS, record
-from standings import FAMILIES, baselines_of, recorded
+from standings import FAMILIES, HOUSES, baselines_of, recorded
 
 import forecastcache as fc
 from forecastcache.calibration.calibration import Calibration
 from forecastcache.engine.attach import denoisers
 from forecastcache.evaluation.compare import best_within
+from forecastcache.evaluation.labels import Label, label_ends
 from forecastcache.evaluation.measure import CountedRun, latent_psnr
 from forecastcache.evaluation.method import Applied
+from forecastcache.evaluation.style import LIGHT, drawing, family_of, looks, named_axes
 from forecastcache.registry import adapter_for
 from forecastcache.sampling.loading import load
 from forecastcache.sampling.request import Request
@@ -55,6 +56,7 @@ TOKENS = ("tokens:0.1", "tokens:0.3")  # of models that have the site
 DOCUMENT = Path(__file__).parents[1] / "docs" / "field.md"
 START, END = "<!-- tables -->", "<!-- end of tables -->"
 OURS = "forecastcache, calibrated"
+NAMED = 8  # methods of the picture, a model
 
 
 @dataclass(frozen=True)
@@ -238,27 +240,43 @@ def table(known: Sequence[dict[str, Any]], name: str) -> str:
 
 
 def picture(known: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
-    """All methods of each model, ours and the best drawn out."""
-    figure = Figure(figsize=(4.4 * len(names), 4.2), layout="constrained")
-    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names):
-        found = {method: own for method, own in standing(known, name).items() if own}
-        front = {max(found, key=lambda it: found[it].get(b, -99)) for b in BUDGETS}
-        best_other = next((it for it in found if it != OURS), None)
-        for method, own in found.items():
-            told = method in front or method == best_other
-            colour = "#d55e00" if method == OURS else "#0072b2" if told else "#bbbbbb"
-            axes.plot(own.keys(), own.values(), "o-", color=colour, zorder=2 + told, ms=4)
-            if told:
-                last = max(own)
-                axes.annotate(
-                    method, (last, own[last]), xytext=(-4, 4), textcoords="offset points",
-                    ha="right", va="bottom", color=colour, fontsize=8,
+    """All methods of each model; ours and the best of the others named and drawn in colour."""
+    title, note = "Every method at equal cost", f"{STEPS} steps, {HELD_OUT} held-out samples"
+    note += f"; the best {NAMED} of each model are named, all others grey"
+    size = (5.6 * len(names) + 0.4, 4.8)
+    with drawing(DOCUMENT.with_suffix(".png"), size, title, note, right=2.1) as figure:
+        figure.get_layout_engine().set(wspace=0.75)
+        ends: dict[Any, list[Label]] = {}
+        for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names):
+            found = {method: own for method, own in standing(known, name).items() if own}
+            told = list(found)[:NAMED]
+            looked = looks((method, house(method)) for method in told)
+            named_axes(axes, "cost of the network (plain steps' FLOPs)", "latent PSNR (dB)")
+            axes.set(title=name, xticks=BUDGETS)
+            for method, own in found.items():
+                look = looked.get(method)
+                axes.plot(
+                    own.keys(), own.values(), marker=look.marker if look else "o",
+                    color=LIGHT.colour(look.hue if look else "grid"),
+                    linewidth=look.width if look else 0.8, markersize=4 if look else 2.5,
+                    zorder=3 if look else 2,
                 )  # fmt: skip
-        axes.set(title=f"{name}, {STEPS} steps", xlabel="FLOPs, in plain steps", xticks=BUDGETS)
-        axes.grid(alpha=0.3)
-        axes.margins(y=0.1)
-    figure.axes[0].set_ylabel("latent PSNR to the plain run, dB")
-    figure.savefig(DOCUMENT.with_suffix(".png"), dpi=110)
+                if look:
+                    last = max(own)
+                    label = Label(last, own[last], method.strip("*"), look.hue, look.ours)
+                    ends.setdefault(axes, []).append(label)
+        for axes, labels in ends.items():
+            label_ends(axes, labels, LIGHT)
+
+
+def house(method: str) -> str:
+    """The family by which charts everywhere know a method."""
+    if method == OURS:
+        return "learned"
+    first, _, then = method.strip("*").partition(", ")
+    if method.startswith("*"):
+        return HOUSES[method.strip("*")]
+    return family_of(then if first == "warped" else first)
 
 
 def report(known: Sequence[dict[str, Any]]) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from matplotlib.figure import Figure
 from measure import RESULTS
 from tuning import BUDGETS, STEPS
 
@@ -22,7 +21,9 @@ from forecastcache.evaluation.compare import (
     times_fewer,
     with_fidelity,
 )
+from forecastcache.evaluation.labels import Label, label_ends
 from forecastcache.evaluation.measurement import Measurement
+from forecastcache.evaluation.style import LIGHT, drawing, looks, named_axes, plain_ticks
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT, PICTURE = ROOT / "docs" / "peers.md", ROOT / "docs" / "peers.png"
@@ -43,6 +44,21 @@ FAMILIES = {
     "cache-dit, TaylorSeer": lambda name: "calibrator=taylorseer" in name,
     "cache-dit, FoCa": lambda name: "calibrator=foca" in name,
     "a formula, steps searched": lambda name: name.endswith(", output"),
+}
+# What each is drawn as: the name by which charts everywhere know its family.
+HOUSES = {
+    "forecastcache": "learned",
+    "fewer steps": "steps",
+    "DPM++ 2M": "steps",
+    "UniPC": "steps",
+    "TaylorSeer, lite": "taylorseer-lite",
+    "TaylorSeer, default": "taylorseer",
+    "FirstBlockCache": "first-block",
+    "MagCache": "magcache",
+    "FasterCache": "fastercache",
+    "cache-dit, TaylorSeer": "cache-dit",
+    "cache-dit, FoCa": "cache-dit",
+    "a formula, steps searched": "variable-order",
 }
 
 
@@ -212,25 +228,32 @@ def not_in_table(found: Sequence[Measurement]) -> str:
 
 
 def picture(every: dict[str, list[Measurement]]) -> None:
-    figure = Figure(figsize=(11, 8), layout="constrained")
-    for axes, (model, found) in zip(figure.subplots(2, 2).flat, every.items()):
-        for name, members in families(found).items():
-            points = [
-                (budget, best.latent_psnr_db)
-                for budget in CURVE
-                if (best := best_within(members, "computed steps", budget))
-            ]
-            if points:
-                ours = name == "forecastcache"
-                style = {"linewidth": 2.5, "color": "black"} if ours else {"linewidth": 1}
-                axes.plot(*zip(*points), ".-", label=name, **style)
-        axes.set(title=model, xscale="log", ylabel="latent PSNR, dB")
-        axes.set_xlabel(f"computed steps of {STEPS}, at most")
-        axes.set_xticks(TICKS, [str(tick) for tick in TICKS])
-        axes.minorticks_off()
-        axes.grid(alpha=0.3)
-    figure.axes[0].legend(fontsize=7)
-    figure.savefig(PICTURE, dpi=130)
+    """Latent PSNR against computed steps, a panel a model, each line named at its end."""
+    note = f"{STEPS} steps; the best of each family within so many computed steps"
+    looked = looks(HOUSES.items())
+    with drawing(PICTURE, (11, 8.4), "At equal computed steps", note, right=1.75) as figure:
+        figure.get_layout_engine().set(wspace=0.32)
+        grid, ends = figure.subplots(2, 2), {}
+        for axes, (model, found) in zip(grid.flat, every.items()):
+            named_axes(axes, f"computed steps of {STEPS}, at most", "latent PSNR (dB)")
+            axes.set_title(model, fontweight="bold")
+            ends[axes] = []
+            for name, members in families(found).items():
+                points = [
+                    (budget, best.latent_psnr_db)
+                    for budget in CURVE
+                    if (best := best_within(members, "computed steps", budget))
+                ]
+                if points:
+                    look = looked[name]
+                    axes.plot(
+                        *zip(*points), marker=look.marker, color=LIGHT.colour(look.hue),
+                        linewidth=look.width, markersize=3.5, zorder=3 if look.ours else 2,
+                    )  # fmt: skip
+                    ends[axes].append(Label(*points[-1], name, look.hue, look.ours))
+            plain_ticks(axes, TICKS, [str(tick) for tick in TICKS])
+        for axes, labels in ends.items():
+            label_ends(axes, labels, LIGHT)
 
 
 def table_head(cells: Sequence[str]) -> str:

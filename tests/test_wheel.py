@@ -56,6 +56,8 @@ for name in {names!r}:
 from diffusers import DiffusionPipeline
 import forecastcache as fc
 from forecastcache import zoo
+from forecastcache.evaluation.page import Page
+assert "sortable" in Page("title", "summary").html()
 from forecastcache.registry import PREDICTORS
 from forecastcache.zoo.judge import Judge
 DiffusionPipeline.from_pretrained(zoo.folder("dit-digits"))

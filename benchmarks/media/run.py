@@ -18,19 +18,20 @@ from typing import Any
 
 import torch
 from diffusers.utils import logging
-from matplotlib.figure import Figure
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from measure import RESULTS, record
 
 import forecastcache as fc
+from forecastcache.evaluation.style import drawing
 from forecastcache.metrics.psnr import psnr
 from forecastcache.zoo.training import fit
 
 ROOT = Path(__file__).parents[2]
 PAGE, WORK = ROOT / "docs" / "media.md", ROOT / "build" / "media"
 MEDIA = ("upscale", "sound")
+TITLES = {"upscale": "Digits of 8x8 pixels, upscaled", "sound": "Spectrograms of sounds"}
 SAMPLES, PICTURES = 32, 4
 COUNTS = (6, 10, 18)
 NAMES = {
@@ -87,9 +88,9 @@ class Medium:
         for count in (10, 6):
             with fc.attach(self.pipe, fc.Warped(count), "taylor:order=1"):
                 shown[f"{count} of 50 computed"] = self.run()
-        figure = Figure(layout="constrained")
-        self.recipe.draw(figure, shown, SAMPLES, 1)
-        figure.savefig(PAGE.parent / f"{self.name}.png", dpi=80)
+        target, size = PAGE.parent / f"{self.name}.png", self.recipe.size(len(shown))
+        with drawing(target, size, TITLES[self.name], "50 steps, Taylor of order 1") as figure:
+            self.recipe.draw(figure, shown, SAMPLES, 1)
 
     def learned(self, count: int) -> Any:
         """What `accelerate` learns from four other samples."""

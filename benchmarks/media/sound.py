@@ -154,13 +154,17 @@ def worth(made: Tensor, count: int, seed: int) -> str:
     return f"{share:.0%} of {count} are nearest, by spectrum, to what was asked for"
 
 
+def size(rows: int) -> tuple[float, float]:
+    """Inches of the picture of so many rows, beside that of the sounds as asked for."""
+    return 1.7 * SHOWN, 1.3 * (rows + 1) + 0.9
+
+
 def draw(figure: Any, shown: dict[str, Tensor], count: int, seed: int) -> None:
     """Rows of spectrograms: sounds as asked for, and what was made."""
     generator = torch.Generator().manual_seed(seed)
     asked = [_drawn(generator) for _ in range(count)]
     true = torch.stack([wave(it, generator) for it in asked])
     rows = {"one as asked for": true} | {what: made * 2 - 1 for what, made in shown.items()}
-    figure.set_size_inches(1.7 * SHOWN, 1.3 * len(rows))
     grid = figure.subplots(len(rows), SHOWN, sharex=True, sharey=True)
     for axes, sound in zip(grid[0], asked):
         axes.set_title(caption(sound), fontsize=8)
@@ -170,6 +174,8 @@ def draw(figure: Any, shown: dict[str, Tensor], count: int, seed: int) -> None:
             loud = 20 * power.clamp(min=1e-3).log10()
             axes.imshow(loud, origin="lower", aspect="auto", vmin=-20, vmax=35)
             axes.set(xticks=[], yticks=[])
+    figure.supxlabel("time, one second", fontsize=9)
+    figure.supylabel(f"frequency, up to {RATE // 2} Hz", fontsize=9)
 
 
 Sound = tuple[str, str, str]

@@ -100,15 +100,20 @@ def worth(made: Tensor, count: int, seed: int) -> str:
     return f"PSNR to the true picture {near:.1f} dB, of bicubic interpolation {usual:.1f} dB"
 
 
+def size(rows: int) -> tuple[float, float]:
+    """Inches of the picture of so many rows, beside the small pictures and the true ones."""
+    return SHOWN, (rows + 2) * 1.12 + 0.5
+
+
 def draw(figure: Any, shown: dict[str, Tensor], count: int, seed: int) -> None:
     """Rows of pictures: the small ones, what was made of them, the true ones."""
     true = _pictures(count, seed).draw()
     rows = {"small": small(true) / 2 + 0.5, **shown, "true": true / 2 + 0.5}
-    figure.set_size_inches(SHOWN, len(rows) * 1.12)
     for axes, (title, pictures) in zip(figure.subplots(len(rows)), rows.items()):
         axes.imshow(torch.cat([*pictures[:SHOWN]], dim=2).movedim(0, 2), interpolation="nearest")
         axes.set_title(title, fontsize=9, loc="left", pad=2)
-        axes.axis("off")
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_linewidth(0.5)
 
 
 def small(pictures: Tensor) -> Tensor:

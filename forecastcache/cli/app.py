@@ -12,11 +12,12 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from forecastcache.cli.argv import require_legible, with_app_options_first
+from forecastcache.cli.argv import TYPED, require_legible, with_app_options_first
 from forecastcache.cli.boundary import in_one_line
 from forecastcache.cli.cache import cache_command
 from forecastcache.cli.calibrate import calibrate_command
 from forecastcache.cli.claims import claims_command
+from forecastcache.cli.compare import compare_command
 from forecastcache.cli.completion import rejoin_words
 from forecastcache.cli.console import plainly_warned
 from forecastcache.cli.demo import demo_command
@@ -44,6 +45,7 @@ EXAMPLES: dict[Callable[..., None], str] = {
     calibrate_command: "calibrate zoo:flux-digits --out flux.cal",
     plan_command: "plan zoo:flux-digits --speedup 5",
     evaluate_command: "evaluate zoo:flux-digits --predictor taylor --interval 3..6",
+    compare_command: "compare zoo:flux-digits --a taylor:order=1 --b learned",
     tune_command: "tune zoo:flux-digits --schedule teacache --computed 12",
     trace_command: "trace zoo:flux-digits",
     explain_command: "explain taylor:order=2 --computed 0,6,12 --target 17",
@@ -105,6 +107,7 @@ def run_app(arguments: list[str] | None = None) -> NoReturn:
     try:
         rejoin_words(os.environ)
         given = sys.argv[1:] if arguments is None else arguments
+        TYPED.set(given)
         require_legible(given)
         choose_verbosity("verbose" if "--verbose" in given else "usual")
         with plainly_warned():

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from collections.abc import Sequence
+from contextvars import ContextVar
 
 from forecastcache.bounds import MOST, shortened
 from forecastcache.errors import OptionError
 
 MAY_BE_EMPTY = ("--negative-prompt",)  # for many models that is the usual one
 OF_THE_APP = ("--verbose", "--quiet")
+TYPED: ContextVar[Sequence[str]] = ContextVar("TYPED")  # arguments of the command that runs
 
 
 def with_app_options_first(arguments: Sequence[str]) -> list[str]:
@@ -39,6 +43,11 @@ def require_legible(arguments: Sequence[str]) -> None:
                 f"{option} {shortened(text, 60)} has a number of more than {most} digits: "
                 "write a shorter one"
             )
+
+
+def as_typed() -> str:
+    """The command line as it was given, for a shell."""
+    return shlex.join(["forecastcache", *TYPED.get(sys.argv[1:])])
 
 
 def _parted(before: str, argument: str) -> tuple[str, str]:

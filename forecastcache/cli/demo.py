@@ -52,6 +52,7 @@ def demo_command(
 def _tell(pipe: Any, learned: Request, shown: Request, sheet: Path) -> None:
     # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
     from forecastcache.accelerated.accelerate import accelerate
+    from forecastcache.evaluation.captions import captions
     from forecastcache.evaluation.pictures import contact_sheet
     from forecastcache.metrics.psnr import psnr
 
@@ -70,9 +71,10 @@ def _tell(pipe: Any, learned: Request, shown: Request, sheet: Path) -> None:
     contact_sheet(
         plain,
         samples,
-        title=f"{MODEL}: {summary.steps} steps, {len(summary.computed)} computed",
+        title=f"{MODEL}: {len(summary.computed)} of {summary.steps} steps computed",
         caption=f"learned from {len(learned)} pictures; samples: PSNR {near:.1f} dB",
         path=sheet,
+        captions=captions(pipe, shown),
     )
     print(sheet)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forecastcache.cli.args import numbers_from, request_fields
+from forecastcache.cli.args import choose, numbers_from, request_fields
+from forecastcache.cli.argv import as_typed
 from forecastcache.cli.asking import load_and_ask
 from forecastcache.cli.console import plainly_warned, progress_bars
 from forecastcache.cli.method_options import (
@@ -23,10 +24,12 @@ from forecastcache.cli.method_options import (
 )
 from forecastcache.cli.narrow import print_rows
 from forecastcache.cli.options import (
+    THEME_NAMES,
     ClassesOption,
     DeviceOption,
     DtypeOption,
     GuidanceOption,
+    HtmlOption,
     JsonOption,
     MeasuredCountOption,
     MetricsOption,
@@ -38,6 +41,7 @@ from forecastcache.cli.options import (
     SizeOption,
     StepsOption,
     TableOutOption,
+    ThemeOption,
 )
 from forecastcache.cli.outputs import require_folder
 from forecastcache.errors import OptionError
@@ -73,10 +77,13 @@ def evaluate_command(
     dtype: DtypeOption = None,
     metrics: MetricsOption = [],  # noqa: B006
     out: TableOutOption = Path("forecastcache-evaluate"),
+    html: HtmlOption = False,
+    theme: ThemeOption = "light",
     as_json: JsonOption = False,
 ) -> None:
     """Compare many ways of sampling MODEL with the plain run, in one table."""
     steps = steps or usual_steps(model)
+    looks = {"html": html, "theme": choose("theme", theme, THEME_NAMES)}
     asked: dict[str, Any] = {
         "predictors": predictor,
         "schedules": [*schedule, *(f"every:{n}" for n in numbers_from("interval", interval))],
@@ -85,7 +92,7 @@ def evaluate_command(
         "counts": numbers_from("computed", computed),
         **({} if site is None else {"sites": sites_in(site)}),
     }
-    shown = Tables([it for text in metrics for it in text.split(",")], out, as_json)
+    shown = Tables([it for text in metrics for it in text.split(",")], out, as_json, looks)
     wanted = steps, seed, count, classes, prompts, guidance_scale, size
     fields = request_fields(*wanted, (negative_prompt, guidance_scale_2))
     fields["count"] = count or len(fields.get("prompts", ())) or COUNT
@@ -100,6 +107,7 @@ class Tables:
         metrics: further metrics.
         out: folder of tables and pictures.
         as_json: whether one JSON object is printed.
+        looks: whether there is a page of all of it, and the colours of pictures.
 
     Raises:
         OptionError: the folder cannot be written.
@@ -108,6 +116,7 @@ class Tables:
     metrics: Sequence[str]
     out: Path
     as_json: bool
+    looks: Mapping[str, Any]
 
     def __post_init__(self) -> None:
         require_folder("--out", self.out)
@@ -153,7 +162,7 @@ def _evaluate_and_show(
 def _show(found: Evaluation, shown: Tables) -> None:
     from forecastcache.evaluation import tables
 
-    saved = found.save(shown.out)
+    saved = found.save(shown.out, command=as_typed(), **shown.looks)
     measured = len(found.rows) - found.kept
     if shown.as_json:
         print(json.dumps({**found.figures(), "kept": found.kept, "measured": measured}, indent=2))

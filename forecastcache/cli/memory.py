@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from forecastcache.bounds import MOST, shortened
@@ -13,7 +14,8 @@ from forecastcache.cli.depth import Depth, DepthOptions
 from forecastcache.cli.memory_table import print_footprint, print_plan
 from forecastcache.cli.method_options import SITES, CalibrationOption, OrderOption, SetOption
 from forecastcache.cli.options import DTYPES, JsonOption
-from forecastcache.cli.panels import argument, how, what
+from forecastcache.cli.outputs import require_file
+from forecastcache.cli.panels import argument, how, output, what
 from forecastcache.errors import BudgetError, OptionError
 from forecastcache.granularity import Granularity
 from forecastcache.memory.budget import parse_budget
@@ -100,6 +102,10 @@ GpuOption = Annotated[
     str | None,
     how(metavar="SIZE", help="Memory of a GPU, such as 24GiB: says what fits beside the model."),
 ]
+ChartOption = Annotated[
+    Path | None,
+    output(metavar="FILE", help="PNG or SVG of the memory at each site, as stacked bars."),
+]
 
 
 def memory_command(
@@ -120,6 +126,7 @@ def memory_command(
     dtype: PlannedDtypeOption = None,
     storage_dtype: StorageOption = None,
     gpu: GpuOption = None,
+    chart: ChartOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say how much memory a cache takes beside MODEL, from configurations alone."""
@@ -134,15 +141,30 @@ def memory_command(
         "gpu": _bytes(gpu),
         "given": {name for name, value in given.items() if value is not None},
     }
+    if chart is not None:
+        require_file("--chart", chart)
     size = InputSize(height, width, frames, batch or 1, text_tokens)
     kept = DepthOptions(depth, predictor, order, settings, calibration, computed, site).read()
     found = _planned(model, size, kept, guidance=guidance, **options)
+    _show(found, kept.of, site, chart, as_json)
+
+
+def _show(
+    found: Footprint, predictor: str | None, site: str | None, chart: Path | None, as_json: bool
+) -> None:
+    if chart is not None:
+        # Imported here: matplotlib takes a second that plans without a chart need not wait for.
+        from forecastcache.evaluation.memory_chart import memory_by_site
+
+        memory_by_site(found, chart)
     if as_json:
-        print(json.dumps({**found.figures(), "predictor": kept.of}, indent=2))
+        print(json.dumps({**found.figures(), "predictor": predictor}, indent=2))
         return
-    print_footprint(found, kept.of)
+    print_footprint(found, predictor)
     if site is not None:
         print_plan(found.cache(found.shown[0]))
+    if chart is not None:
+        print(chart)
 
 
 def _planned(name: str, size: InputSize, kept: Depth, **options: Any) -> Footprint:

@@ -13,6 +13,7 @@ from forecastcache.cli.panels import argument, how, output, what
 AUTO = "auto"
 DTYPES = {"float32": "float32", "bfloat16": "bfloat16", "float16": "float16"}
 DTYPES |= {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+THEME_NAMES = {"light": "light", "dark": "dark"}
 
 Texts = list[str]  # of an option that may be repeated
 
@@ -164,6 +165,12 @@ SaveImagesOption = Annotated[
         metavar="FOLDER",
         help="Also save every sample by itself, plain and forecast, as PNG (videos as GIF).",
     ),
+]
+ThemeOption = Annotated[
+    str, output(metavar="THEME", help=f"Colours of pictures: {', '.join(THEME_NAMES)}.")
+]
+HtmlOption = Annotated[
+    bool, output("--html", help="Also write all of it as one page, report.html.")
 ]
 TableOutOption = Annotated[Path, output(metavar="FOLDER", help="Folder of tables and pictures.")]
 CalibrationOutOption = Annotated[

@@ -88,7 +88,7 @@ def plan_command(
             return
     _require_forecast_steps(rows, computed, steps)
     chosen = _chosen(file, computed, speedup, psnr)
-    _draw(file, picture, rows, computed)
+    _draw(calibration, file, picture, rows, computed)
     if as_json:
         print(json.dumps({"steps": steps, "offers": list(map(asdict, chosen))}, indent=2))
         return
@@ -173,26 +173,16 @@ def _as_near_as(file: Calibration, psnr: float) -> Offer:
     return file.offer(min(enough))
 
 
-def _draw(file: Calibration, picture: Path | None, rows: Path | None, count: int | None) -> None:
+def _draw(
+    name: str, file: Calibration, picture: Path | None, rows: Path | None, count: int | None
+) -> None:
+    # Imported here: matplotlib takes a second that a refused option need not wait for.
+    from forecastcache.evaluation import plan_charts
+
+    steps = file.identity.steps
     if picture is not None:
-        from forecastcache.evaluation.pictures import frontier
-
-        steps = file.identity.steps
-        frontier(_points(file.frontier(range(1, steps))), steps, picture)
+        plan_charts.frontier(file.frontier(range(1, steps)), steps, picture, name)
     if rows is not None and count is not None:
-        from forecastcache.evaluation.pictures import row_map
-
-        row_map(file.explanations(count), rows)
-
-
-def _points(offers: Sequence[Offer]) -> dict[str, list[tuple[int, float]]]:
-    """(number of computed steps, latent PSNR) of what was rolled, what lies between, the rest."""
-    rolled = [(len(it.computed), it.latent_psnr_db) for it in offers]
-    points = {"rolled": [(x, y) for x, y in rolled if y is not None]}
-    for name, between in (("interpolated", True), ("foretold", False)):
-        points[name] = [
-            (len(it.computed), it.foretold_latent_psnr_db)
-            for it in offers
-            if it.interpolated is between and it.foretold_latent_psnr_db is not None
-        ]
-    return points
+        computed = " ".join(map(str, file.offer(count).computed))
+        note = f"{name}, {steps} steps, computed: {computed}"
+        plan_charts.row_map(file.explanations(count), rows, note)

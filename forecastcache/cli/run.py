@@ -51,6 +51,7 @@ from forecastcache.zoo import usual_steps
 
 if TYPE_CHECKING:
     from forecastcache.calibration.distributed import ProcessGroup
+    from forecastcache.evaluation.captions import Caption
     from forecastcache.evaluation.measure import Measured
     from forecastcache.sampling.request import Request
 
@@ -179,9 +180,11 @@ def _measured(
 def _show(
     model: str, request: Request, pipe: Any, found: Measured, chosen: Chosen, shown: Shown
 ) -> None:
+    from forecastcache.evaluation.captions import captions
+
     seeds = [generator.initial_seed() for generator in request.keywords(pipe)["generator"]]
     images = _saved_images(found, seeds, shown.images)
-    saved = _drawn(model, found, shown.sheet)
+    saved = _drawn(model, found, shown.sheet, captions(pipe, request))
     guidance = request.guidance(pipe)
     if shown.as_json:
         about = {"model": model, "seed": seeds[0], "guidance_scale": guidance}
@@ -205,7 +208,7 @@ def _saved_images(found: Measured, seeds: Sequence[int], folder: Path | None) ->
     return [it for kind, of in of_kinds.items() for it in save_each(of, seeds, kind, folder)]
 
 
-def _drawn(model: str, found: Measured, sheet: Path) -> dict[str, Path]:
+def _drawn(model: str, found: Measured, sheet: Path, asked: Sequence[Caption]) -> dict[str, Path]:
     """Pictures of both runs, by kind."""
     from forecastcache.evaluation.pictures import contact_sheet, film
 
@@ -214,13 +217,12 @@ def _drawn(model: str, found: Measured, sheet: Path) -> dict[str, Path]:
         contact_sheet(
             found.plain,
             found.samples,
-            title=f"{model}: {row.steps} steps, {row.count} computed, {row.predictor} at "
-            f"{row.site}",
-            caption=f"{row.speedup:.2f} times as fast (ceiling {row.ceiling:.2f}), samples: "
-            f"PSNR {format_decibels(row.psnr_db)}, SSIM {row.ssim:.4f}, "
-            f"latent PSNR {format_decibels(row.latent_psnr_db)}; "
-            f"cache {row.cache_bytes:,} bytes",
+            title=f"{model}: {row.count} of {row.steps} steps computed",
+            caption=f"{row.predictor} at {row.site}; {row.speedup:.2f} times as fast, PSNR of "
+            f"samples {format_decibels(row.psnr_db)}, of latents "
+            f"{format_decibels(row.latent_psnr_db)}, cache {row.cache_bytes:,} bytes",
             path=sheet,
+            captions=asked,
         )
         if found.plain.dim() == 5:
             saved["film"] = sheet.with_suffix(".gif")

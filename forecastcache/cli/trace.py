@@ -63,14 +63,13 @@ def trace_command(
     wanted = steps, seed, count, classes, prompts, guidance_scale, None
     fields = request_fields(*wanted, (negative_prompt, guidance_scale_2))
     # Imported here: diffusers and matplotlib take seconds that a refused option need not wait for.
-    from forecastcache.evaluation import charts
     from forecastcache.evaluation.trace import trace_features
+    from forecastcache.evaluation.trace_charts import save_trace
 
     pipe, (request,) = load_and_ask(model, device, dtype, [fields])
     show_sampling(pipe, as_json)
     seen = trace_features(pipe, request, module)
-    charts.trajectories(seen, trajectories)
-    charts.projections(seen, projections)
+    save_trace(seen, trajectories, projections, model, steps, len(request), module)
     figures = {"model": model, "module": module, **seen.figures()}
     with atomic_write(data) as partial:
         partial.write_text(json.dumps(figures) + "\n")

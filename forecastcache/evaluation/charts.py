@@ -2,91 +2,273 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TypeVar
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from forecastcache._moved import name_new_places
-from forecastcache._util.atomic_write import atomic_write
+from forecastcache.evaluation.labels import Label, label_ends, label_points
 from forecastcache.evaluation.measurement import Measurement
 from forecastcache.evaluation.open_loop import FeatureErrors
-from forecastcache.evaluation.trace import Trace
+from forecastcache.evaluation.style import (
+    LIGHT,
+    Look,
+    Target,
+    Theme,
+    about,
+    clipped,
+    drawing,
+    family_of,
+    looks,
+    named_axes,
+    plain_ticks,
+    powers_of_ten,
+)
 
 name_new_places(__name__)
 
 Drawn = TypeVar("Drawn", Measurement, FeatureErrors)
-TINY = 1e-16
-LABELLED = 12  # rows, at most, whose names fit into a chart
+PANELS = 8  # of small multiples
+PSNR = "latent PSNR to the plain run (dB)"
+SPARED = "FLOPs of the plain run / FLOPs (times)"
+INTERVAL = "mean interval between computed steps (steps)"
+RATIOS = (1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 100)
+WIDE = (7.6, 4.4)  # inches
 
 
-def fidelity_against_speed(rows: Sequence[Measurement], path: Path) -> None:
-    """Save latent PSNR against the FLOPs that are spared, with the Pareto front."""
-    figure, axes = _empty("times fewer FLOPs than the plain run", "latent PSNR, dB")
+def fidelity_against_speed(
+    rows: Sequence[Measurement], target: Target, model: str = "", theme: Theme = LIGHT
+) -> None:
+    """Save latent PSNR against the FLOPs that are spared, with the Pareto front named."""
     points = [
         (row.flops_ratio, psnr, row) for row, psnr in _judged(rows) if row.flops_ratio is not None
     ]
-    for kind, marker in (("forecast", "o"), ("baseline", "s")):
-        of_kind = [point for point in points if point[2].kind == kind]
-        axes.plot([x for x, _, _ in of_kind], [y for _, y, _ in of_kind], marker, label=kind)
-    axes.plot(*zip(*_front([(x, y) for x, y, _ in points])), "-", color="grey", zorder=0)
-    axes.margins(x=0.3, y=0.1)
-    if len(points) <= LABELLED:
-        middle = sum(axes.get_xlim()) / 2
-        for x, y, row in points:
-            text, side = (f" {row.name}", "left") if x < middle else (f"{row.name} ", "right")
-            axes.annotate(text, (x, y), fontsize=6, ha=side)
-    _explain(axes)
-    _save(figure, path)
+    front = _front([(x, y) for x, y, _ in points])
+    note = f"{told_of(rows, model)}; up and right is better, the grey band is the Pareto front"
+    with drawing(target, WIDE, "Fidelity against cost", note, theme) as figure:
+        axes = named_axes(figure.add_subplot(), SPARED, PSNR)
+        axes.plot(*zip(*front), "-", color=theme.grid, linewidth=7, zorder=0.5)
+        axes.set_xscale("log")
+        scatter(figure, axes, points, [row.name for x, y, row in points if (x, y) in front], theme)
+        plain_ticks(axes, RATIOS, [f"{it:g}" for it in RATIOS])
 
 
-def memory_against_fidelity(rows: Sequence[Measurement], path: Path) -> None:
+def memory_against_fidelity(
+    rows: Sequence[Measurement], target: Target, model: str = "", theme: Theme = LIGHT
+) -> None:
     """Save latent PSNR against the bytes that a cache holds."""
-    figure, axes = _empty("cache, bytes", "latent PSNR, dB")
-    axes.set_xscale("log")
-    points = [(row.line, row.cache_bytes, psnr) for row, psnr in _judged(rows) if row.cache_bytes]
-    for line in dict.fromkeys(line for line, _, _ in points):
-        axes.plot(*zip(*[(x, y) for name, x, y in points if name == line]), "o", label=line)
-    _explain(axes)
-    _save(figure, path)
+    points = [(row.cache_bytes, psnr, row) for row, psnr in _judged(rows) if row.cache_bytes]
+    with drawing(target, WIDE, "Fidelity against memory", told_of(rows, model), theme) as figure:
+        axes = named_axes(figure.add_subplot(), "cache, measured (bytes)", PSNR)
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: in_bytes(value)))
+        scatter(figure, axes, points, [], theme)
 
 
-def error_against_interval(rows: Sequence[Measurement], path: Path) -> None:
+def error_against_interval(
+    rows: Sequence[Measurement], target: Target, model: str = "", theme: Theme = LIGHT
+) -> None:
     """Save latent PSNR against the mean distance between computed steps, a line a predictor."""
-    figure, axes = _empty("mean interval between computed steps", "latent PSNR, dB")
-    points = [row for row, _ in _judged(rows) if row.interval]
-    for line, of_line in _lines(points).items():
-        pairs = sorted((row.interval, row.latent_psnr_db) for row in of_line)
-        ours = of_line[0].kind == "forecast"
-        axes.plot(*zip(*pairs), "o-" if ours else "s:", markersize=4, linewidth=1, label=line)
-    _explain(axes)
-    _save(figure, path)
+    points = [(row.interval, psnr, row) for row, psnr in _judged(rows) if row.interval is not None]
+    title = "Fidelity against the interval"
+    _lines_with_ends(points, target, title, INTERVAL, PSNR, told_of(rows, model), theme)
 
 
-def error_by_step(rows: Sequence[Measurement], path: Path) -> None:
-    """Save the PSNR of the latents after every step, from where they leave the plain ones."""
-    figure, axes = _empty("step", "latent PSNR, dB")
-    shown = [row for row, _ in _judged(rows) if row.latent_psnr_by_step]
-    for row in shown:
-        values = [float("nan") if it is None else it for it in row.latent_psnr_by_step]
-        axes.plot(values, label=row.name if len(shown) <= LABELLED else None)
-    _explain(axes)
-    _save(figure, path)
+def feature_error_against_interval(
+    rows: Sequence[FeatureErrors], target: Target, model: str = "", theme: Theme = LIGHT
+) -> None:
+    """Save relative errors of features, forecast in open loop, a line a predictor."""
+    points = [(row.interval, row.feature_error, row) for row in rows if row.feature_error]
+    title, up = "Error of forecasts in open loop", "relative error of features (no unit)"
+    note = about(model, _steps_of(rows), None)
+    _lines_with_ends(points, target, title, INTERVAL, up, note, theme, log=True)
 
 
-def _lines(rows: Sequence[Drawn]) -> dict[str, list[Drawn]]:
-    """Rows that make one line, by its name."""
-    return {
-        line: [row for row in rows if row.line == line]
-        for line in dict.fromkeys(row.line for row in rows)
+def error_by_step(
+    rows: Sequence[Measurement], target: Target, model: str = "", theme: Theme = LIGHT
+) -> None:
+    """Save the PSNR of the latents after every step, a panel a row, of the best eight.
+
+    Ticks at the bottom are the computed steps.
+    """
+    judged = [row for row, _ in _judged(rows) if row.latent_psnr_by_step]
+    values = {
+        row.name: [float("nan") if it is None else it for it in row.latent_psnr_by_step]
+        for row in judged
     }
+    note = told_of(rows, model)
+    _panels(best(judged), values, target, "Fidelity by step", "latent PSNR (dB)", note, theme)
 
 
-def _explain(axes: Axes) -> None:
+def feature_error_by_step(
+    rows: Sequence[FeatureErrors], target: Target, model: str = "", theme: Theme = LIGHT
+) -> None:
+    """Save relative errors of features, forecast in open loop, at every step that was forecast."""
+    values = {
+        row.name: [float("nan") if it is None else it for it in row.feature_error_by_step]
+        for row in rows
+    }
+    title, note = "Error of forecasts in open loop, by step", about(model, _steps_of(rows), None)
+    shown = rows[:PANELS]
+    _panels(shown, values, target, title, "relative error", note, theme, log=True)
+
+
+def best(rows: Sequence[Measurement], most: int = PANELS) -> list[Measurement]:
+    """The best row of each line and then the next best, at most so many, best first."""
+    ranked = sorted(rows, key=lambda row: -(row.latent_psnr_db or 0))
+    firsts = [next(row for row in ranked if row.line == line) for line in _named_lines(ranked)]
+    rest = [row for row in ranked if row not in firsts]
+    kept = [*firsts, *rest][:most]
+    return [row for row in ranked if row in kept]
+
+
+def in_bytes(count: float) -> str:
+    """Bytes in a few letters, such as 48 KiB."""
+    power = min(4, max(0, int(math.log2(count)) // 10)) if count >= 1 else 0
+    value, unit = count / 1024**power, ("bytes", "KiB", "MiB", "GiB", "TiB")[power]
+    return f"{value:.0f} {unit}" if value >= 10 or value == int(value) else f"{value:.1f} {unit}"
+
+
+def _lines_with_ends(
+    points: Sequence[tuple[float, float, Drawn]],
+    target: Target,
+    title: str,
+    across: str,
+    up: str,
+    note: str,
+    theme: Theme,
+    log: bool = False,
+) -> None:
+    """A line for each name, which is written at its end."""
+    with drawing(target, WIDE, title, note, theme, right=2.2) as figure:
+        axes = named_axes(figure.add_subplot(), across, up)
+        if log:
+            powers_of_ten(axes)
+        ends, site = list[Label](), _site_of([row for _, _, row in points])
+        for line, look in _looks([row for _, _, row in points]).items():
+            own = sorted((x, y) for x, y, row in points if row.line == line)
+            _line(axes, own, look, theme)
+            ends.append(Label(*own[-1], line.removesuffix(site), look.hue, look.ours))
+        label_ends(axes, ends, theme)
+
+
+def _panels(
+    shown: Sequence[Drawn],
+    values: dict[str, list[float]],
+    target: Target,
+    title: str,
+    up: str,
+    note: str,
+    theme: Theme,
+    log: bool = False,
+) -> None:
+    """Small multiples: each row in a panel of its own, before the others in grey."""
+    if len(shown) < len(values):
+        note += f"; {len(shown)} of {len(values)} rows, the best of each method first"
+    columns = min(4, max(1, len(shown)))
+    lines = max(1, -(-len(shown) // columns))
+    size = (max(4.5, 2.3 * columns), 1.9 * lines + 0.7)
+    with drawing(target, size, title, note, theme) as figure:
+        grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
+        looked, site = _looks(shown), _site_of(shown)
+        for axes, row in zip(grid.flat, shown):
+            named_axes(axes, "", "")
+            for other in shown:
+                axes.plot(values[other.name], color=theme.grid, linewidth=0.8, zorder=1)
+            look = looked[row.line]
+            colour = theme.colour(look.hue)
+            axes.plot(values[row.name], ".-", color=colour, linewidth=1.6, markersize=3, zorder=3)
+            axes.plot(
+                row.computed or (), [0.02] * len(row.computed or ()), "|", color=theme.ink,
+                markersize=5, transform=axes.get_xaxis_transform(),
+            )  # fmt: skip
+            axes.set_title(
+                clipped(row.name.removesuffix(site), 30), fontsize=8, color=theme.text(look.hue)
+            )
+            if log:
+                powers_of_ten(axes)
+        for axes in list(grid.flat)[len(shown) :]:
+            axes.set_visible(False)
+        figure.supxlabel("step (ticks at the bottom: computed steps)", fontsize=9)
+        figure.supylabel(up, fontsize=9)
+
+
+def _line(axes: Axes, own: Sequence[tuple[float, float]], look: Look, theme: Theme) -> None:
+    axes.plot(
+        *zip(*own), marker=look.marker, color=theme.colour(look.hue), linewidth=look.width,
+        zorder=3 if look.ours else 2,
+    )  # fmt: skip
+
+
+def scatter(
+    figure: Figure,
+    axes: Axes,
+    points: Sequence[tuple[float, float, Measurement]],
+    alone: Sequence[str],
+    theme: Theme,
+) -> None:
+    """A line for each method, named at its best point; rows of some names, each by itself.
+
+    Args:
+        figure: figure of the chart.
+        axes: axes to draw in.
+        points: place and row of each point.
+        alone: names of rows that are named by themselves.
+        theme: colours.
+    """
+    looked, labels = _looks([row for _, _, row in points]), list[Label]()
+    site = _site_of([row for _, _, row in points])
+    own = {line: sorted(it[:2] for it in points if it[2].line == line) for line in looked}
+    for line, look in looked.items():
+        _line(axes, own[line], look, theme)
+    told = set[str]()
+    for x, y, row in sorted(points, key=lambda it: -it[1]):
+        look, top = looked[row.line], max(own[row.line], key=lambda it: it[1])
+        if row.name in alone or ((x, y) == top and row.line not in told):
+            text = row.name if row.name in alone else row.line
+            # The second point of a line is named by what tells it from the first.
+            text = text.partition(" ")[2] or text if row.line in told else text
+            labels.append(Label(x, y, text.removesuffix(site), look.hue, look.ours))
+            told.add(row.line)
+    axes.margins(x=0.16, y=0.14)
+    left = {it.text for it in label_points(axes, labels, list(own.values()), theme)}
+    for line, look in looked.items():
+        if line.removesuffix(site) in left:
+            text = clipped(line.removesuffix(site), 34)
+            axes.plot([], [], look.marker, color=theme.colour(look.hue), label=text)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=6)
+        figure.legend(loc="outside lower left", ncols=3)
+
+
+def _looks(rows: Sequence[Drawn]) -> dict[str, Look]:
+    return looks((row.line, family_of(row.line, getattr(row, "predictor", None))) for row in rows)
+
+
+def _named_lines(rows: Sequence[Drawn]) -> list[str]:
+    return list(dict.fromkeys(row.line for row in rows))
+
+
+def told_of(rows: Sequence[Measurement], model: str) -> str:
+    """Model, steps, samples and site of an evaluation, for the line below a title."""
+    steps = max((row.steps or 0 for row in rows), default=0)
+    note = about(model, steps, max((row.samples or 0 for row in rows), default=0))
+    site = _site_of([row for row, _ in _judged(rows)])
+    return note + (f", forecast at {site[2:]}" if site else "")
+
+
+def _site_of(rows: Sequence[Drawn]) -> str:
+    """What ends the name of each forecast row, where all have the same site; else nothing."""
+    names = [row.name for row in rows if getattr(row, "kind", "forecast") == "forecast"]
+    ends = {name.rpartition(", ")[2] for name in names}
+    return f", {ends.pop()}" if len(ends) == 1 and all(", " in name for name in names) else ""
+
+
+def _steps_of(rows: Sequence[FeatureErrors]) -> int | None:
+    return max((len(row.feature_error_by_step) for row in rows), default=None)
 
 
 def _judged(rows: Sequence[Measurement]) -> list[tuple[Measurement, float]]:
@@ -105,67 +287,3 @@ def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
         if not front or y > front[-1][1]:
             front.append((x, y))
     return front[::-1] or [(1.0, float("nan"))]
-
-
-def _empty(across: str, up: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot(xlabel=across, ylabel=up)
-    axes.grid(alpha=0.3)
-    return figure, axes
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with atomic_write(path) as partial:
-        figure.savefig(partial, dpi=150, format="png")
-
-
-def trajectories(seen: Trace, path: Path) -> None:
-    """Save the paths of features and their differences, the first step dark."""
-    figure = Figure(figsize=(15, 3.3), layout="constrained")
-    panels = figure.subplots(1, len(seen.paths))
-    for order, (axes, points) in enumerate(zip(panels, seen.paths)):
-        axes.plot(*points.T, color="grey", linewidth=0.5, zorder=0)
-        axes.scatter(*points.T, c=range(len(points)), s=12)
-        name = "features" if order == 0 else f"differences of order {order}"
-        axes.set_title(f"{name} ({seen.explained[order]:.0%})", fontsize=9)
-        axes.tick_params(labelsize=6)
-    _save(figure, path)
-
-
-def projections(seen: Trace, path: Path) -> None:
-    """Save how far each feature lies outside the span of those before it, and the spectrum."""
-    figure = Figure(figsize=(10, 3.5), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    steps = range(1, len(seen.fidelity) + 1)
-    left.semilogy(steps, 1 - seen.fidelity + TINY, label="all before it")
-    left.semilogy(steps, 1 - seen.fidelity_newest + TINY, label="the newest three")
-    left.set(xlabel="step", ylabel="1 - projection fidelity")
-    left.legend()
-    right.semilogy(range(1, len(seen.spectrum) + 1), seen.spectrum + TINY, marker=".")
-    right.set(xlabel="direction", ylabel="share of the Gram matrix's trace")
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
-    _save(figure, path)
-
-
-def feature_error_against_interval(rows: Sequence[FeatureErrors], path: Path) -> None:
-    """Save relative errors of features, forecast in open loop, a line a predictor."""
-    figure, axes = _empty("mean interval between computed steps", "relative error of features")
-    axes.set_yscale("log")
-    points = [row for row in rows if row.feature_error]
-    for line, of_line in _lines(points).items():
-        pairs = sorted((row.interval, row.feature_error) for row in of_line)
-        axes.plot(*zip(*pairs), "o-", markersize=4, linewidth=1, label=line)
-    _explain(axes)
-    _save(figure, path)
-
-
-def feature_error_by_step(rows: Sequence[FeatureErrors], path: Path) -> None:
-    """Save relative errors of features, forecast in open loop, at every step that was forecast."""
-    figure, axes = _empty("step", "relative error of features")
-    axes.set_yscale("log")
-    for row in rows:
-        values = [float("nan") if it is None else it for it in row.feature_error_by_step]
-        axes.plot(values, ".-", linewidth=1, label=row.name)
-    _explain(axes)
-    _save(figure, path)

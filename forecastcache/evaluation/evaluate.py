@@ -17,6 +17,7 @@ from forecastcache._util.progress import Progress, silent
 from forecastcache.calibration.distributed import ProcessGroup
 from forecastcache.errors import ForecastCacheError, OptionError
 from forecastcache.evaluation import charts, pictures, tables
+from forecastcache.evaluation.captions import Caption, captions
 from forecastcache.evaluation.chosen_metrics import ChosenMetrics
 from forecastcache.evaluation.compare import COSTS, lead, with_fidelity
 from forecastcache.evaluation.measure import Measure
@@ -24,7 +25,9 @@ from forecastcache.evaluation.measurement import Measurement
 from forecastcache.evaluation.method import Method
 from forecastcache.evaluation.metric_charts import chart_name, save_metric_charts
 from forecastcache.evaluation.provenance import provenance, to_agree_on
+from forecastcache.evaluation.report import report
 from forecastcache.evaluation.store import ROWS, Store, code_of, key_of
+from forecastcache.evaluation.style import THEMES
 from forecastcache.evaluation.sweep import Sweep, require_names_of_their_own
 from forecastcache.metrics.metric import Metric, metrics_of
 from forecastcache.metrics.weights import fingerprint_of_files
@@ -33,7 +36,8 @@ from forecastcache.zoo.scores import Scorer, scorer_of
 
 logger = logging.getLogger("forecastcache")
 TABLES = ("rows.csv", "table.md", "rows.json")
-SHEET = "samples.png"
+SHEET, PAGE = "samples.png", "report.html"
+SHOWN = 6  # rows on the sheet
 CHARTS = (
     charts.fidelity_against_speed,
     charts.error_against_interval,
@@ -51,12 +55,16 @@ class Evaluation:
         rows: figures of each method.
         strips: pictures of samples by the name of their row, where they were kept.
         kept: number of rows that an earlier call had left, which were not measured again.
+        plain_strip: picture of the plain run's samples, where it was kept.
+        captions: what each sample was asked as.
     """
 
     provenance: dict[str, Any]
     rows: list[Measurement]
     strips: dict[str, Path]
     kept: int = 0
+    plain_strip: Path | None = None
+    captions: Sequence[Caption] = ()
 
     def __repr__(self) -> str:
         return f"Evaluation of {len(self.rows)} rows"
@@ -74,8 +82,18 @@ class Evaluation:
         """Everything, ready for JSON."""
         return {**self.provenance, "rows": [row.figures() for row in self.rows]}
 
-    def save(self, folder: str | Path) -> list[Path]:
-        """Write tables and pictures; gives their paths."""
+    def save(
+        self, folder: str | Path, html: bool = False, command: str = "", theme: str = "light"
+    ) -> list[Path]:
+        """Write tables and pictures; gives their paths.
+
+        Args:
+            folder: folder of the files.
+            html: whether to write all of it as one page, too.
+            command: command to show on the page.
+            theme: `light` or `dark`, of the pictures; a page follows its reader's.
+        """
+        colours = THEMES[theme]
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         csv, table, data = (folder / name for name in TABLES)
@@ -87,13 +105,21 @@ class Evaluation:
             with atomic_write(path) as partial:
                 partial.write_text(text, encoding="utf-8")
         saved = [csv, table, data]
+        model = str(self.provenance["model"])
         for draw in CHARTS:
             saved.append(folder / _name_of(draw))
-            draw(self.rows, saved[-1])
-        saved += save_metric_charts(self.rows, folder)
+            draw(self.rows, saved[-1], model, colours)
+        saved += save_metric_charts(self.rows, folder, model, colours)
         if self.strips:
             saved.append(folder / SHEET)
-            pictures.sheet(self.strips, saved[-1])
+            with_samples = [row for row in self.rows if row.name in self.strips]
+            pictures.sheet(
+                charts.best([row for row in with_samples if row.kind != "plain"], SHOWN),
+                self.strips, saved[-1], self.plain_strip, self.captions, model, colours,
+            )  # fmt: skip
+        if html:
+            saved.append(folder / PAGE)
+            report(self, CHARTS, command).save(saved[-1])
         return saved
 
 
@@ -149,7 +175,9 @@ def evaluate(
     names = [method.name for method in methods]
     rows = [row for part in group.gather(own) for row in part]
     rows.sort(key=lambda row: names.index(row.name))
-    return Evaluation(of, _with_leads(rows), store.strips(methods), kept)
+    asked = captions(pipe, request)
+    strips = store.strips(methods)
+    return Evaluation(of, _with_leads(rows), strips, kept, store.plain_strip(), asked)
 
 
 def _name_of(draw: Callable[..., None]) -> str:
@@ -171,7 +199,7 @@ def _require_own(folder: Path, metrics: Iterable[str]) -> None:
     """Refuse a folder with files of the names that are written, but without rows of ours."""
     if any(folder.glob(ROWS)):
         return
-    for name in (*TABLES, *map(_name_of, CHARTS), *map(chart_name, metrics), SHEET):
+    for name in (*TABLES, *map(_name_of, CHARTS), *map(chart_name, metrics), SHEET, PAGE):
         if (folder / name).exists():
             raise OptionError(
                 f"{folder} has a {name} that no evaluation has written there: give another --out"
@@ -210,17 +238,17 @@ def _rows(
         return rows
     measure = Measure(pipe, request, scorer, metrics)
     for method in rest:
-        samples = None
+        samples, plain = None, None
         try:
             found = measure(method)
-            row, samples = found.row, found.samples
+            row, samples, plain = found.row, found.samples, found.plain
         except Exception as error:  # a baseline may fail in any way: the table shows it
             if method.kind != "baseline":
                 with _named(method):
                     raise
             said = " ".join(str(error).split()) or type(error).__name__
             row = Measurement.of(method, error=said)
-        store.add(method, row, samples)
+        store.add(method, row, samples, plain)
         rows.append(row)
         progress("rows", len(rows), len(methods))
     return rows

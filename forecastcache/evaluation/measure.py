@@ -21,6 +21,7 @@ from forecastcache.evaluation.method import Applied, Method
 from forecastcache.evaluation.peak import Peak
 from forecastcache.metrics.latent_psnr import latent_psnr
 from forecastcache.metrics.metric import Compared
+from forecastcache.metrics.psnr import psnr_of_each
 from forecastcache.sampling.request import Request
 from forecastcache.sampling.trajectory import trajectory_of
 from forecastcache.zoo.scores import Scorer
@@ -209,7 +210,11 @@ class Measure:
         alike = len(latents) == len(self._plain.latents)
         along = map(latent_psnr, latents, self._plain.latents) if alike else ()
         compared = Compared(samples, plain, latents[-1], self._plain.latents[-1], self._prompts)
-        return {"latent_psnr_by_step": tuple(along), **self._metrics.figures(compared)}
+        return {
+            "latent_psnr_by_step": tuple(along),
+            "psnr_db_by_sample": tuple(psnr_of_each(samples, plain)),
+            **self._metrics.figures(compared),
+        }
 
     def _scores(self, samples: Tensor, plain: Tensor) -> dict[str, Any]:
         if self._scorer is None or not self._scorer.legible(samples):

@@ -46,6 +46,7 @@ class Measurement(BaseModel):
         lead_db: latent PSNR less that of the best baseline of no more operations than the row's
             own, in dB.
         psnr_db: PSNR of the decoded samples to the plain run's, data range 1, in dB.
+        psnr_db_by_sample: the same of each sample, None for one that is equal.
         ssim: structural similarity of the decoded samples.
         lpips: perceptual distance of the decoded samples.
         lpips_missing: reason why there is no LPIPS.
@@ -86,6 +87,7 @@ class Measurement(BaseModel):
     latent_psnr_by_step: tuple[float | None, ...] = ()
     lead_db: float | None = None
     psnr_db: float | None = None
+    psnr_db_by_sample: tuple[float | None, ...] = ()
     ssim: float | None = None
     lpips: float | None = None
     lpips_missing: str | None = None

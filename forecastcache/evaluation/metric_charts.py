@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
-from forecastcache._util.atomic_write import atomic_write
+from forecastcache.evaluation.charts import RATIOS, SPARED, WIDE, scatter, told_of
 from forecastcache.evaluation.measurement import Measurement
+from forecastcache.evaluation.style import LIGHT, Target, Theme, drawing, named_axes, plain_ticks
 from forecastcache.evaluation.tables import metric_names, metric_title
 
 
@@ -17,32 +16,32 @@ def chart_name(metric: str) -> str:
     return f"{metric}-against-speed.png"
 
 
-def save_metric_charts(rows: Sequence[Measurement], folder: Path) -> list[Path]:
+def save_metric_charts(
+    rows: Sequence[Measurement], folder: Path, model: str = "", theme: Theme = LIGHT
+) -> list[Path]:
     """Save each metric that was asked for against the FLOPs that are spared; gives the paths."""
-    saved = []
-    for metric in metric_names(rows):
-        path = folder / chart_name(metric)
-        _save(rows, metric, path)
-        saved.append(path)
-    return saved
+    paths = {metric: folder / chart_name(metric) for metric in metric_names(rows)}
+    for metric, path in paths.items():
+        metric_against_speed(rows, metric, path, model, theme)
+    return [*paths.values()]
 
 
-def _save(rows: Sequence[Measurement], metric: str, path: Path) -> None:
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot(
-        xlabel="times fewer FLOPs than the plain run", ylabel=metric_title(metric)
-    )
-    shown = [row for row in rows if row.metrics.get(metric) is not None and row.flops_ratio]
-    for kind, marker in (("plain", "D"), ("forecast", "o"), ("baseline", "s")):
-        of_kind = [row for row in shown if row.kind == kind]
-        points = [(row.flops_ratio, row.metrics[metric]) for row in of_kind]
-        if points:
-            axes.plot(*zip(*points), marker, label=kind)
-    for row in shown:
-        axes.annotate(f" {row.name}", (row.flops_ratio or 1, row.metrics[metric] or 0), fontsize=6)
-    if shown:
-        axes.legend(fontsize=6)
-    axes.margins(x=0.3, y=0.1)
-    axes.grid(alpha=0.3)
-    with atomic_write(path) as partial:
-        figure.savefig(partial, dpi=150, format="png")
+def metric_against_speed(
+    rows: Sequence[Measurement],
+    metric: str,
+    target: Target,
+    model: str = "",
+    theme: Theme = LIGHT,
+) -> None:
+    """Save one metric against the FLOPs that are spared."""
+    points = [
+        (row.flops_ratio, figure, row)
+        for row in rows
+        if (figure := row.metrics.get(metric)) is not None and row.flops_ratio is not None
+    ]
+    title = metric_title(metric)
+    with drawing(target, WIDE, f"{title} against cost", told_of(rows, model), theme) as drawn:
+        axes = named_axes(drawn.add_subplot(), SPARED, title)
+        axes.set_xscale("log")
+        scatter(drawn, axes, points, [], theme)
+        plain_ticks(axes, RATIOS, [f"{it:g}" for it in RATIOS])

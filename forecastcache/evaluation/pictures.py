@@ -8,59 +8,104 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib.colors import SymLogNorm
-from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from forecastcache._moved import name_new_places
 from forecastcache._util.atomic_write import atomic_write
-from forecastcache.predictors.explanation import Explanation
+from forecastcache.evaluation.captions import Caption
+from forecastcache.evaluation.contact import PictureRow, draw_rows, wrapped
+from forecastcache.evaluation.measurement import Measurement
+from forecastcache.evaluation.style import LIGHT, Theme
+from forecastcache.metrics.psnr import psnr_of_each
 
-INCH = 1.1  # a picture's edge on the sheet
+name_new_places(__name__)
+
 MOST = 12  # pictures in a row
 CLIPS = 4  # on a sheet
 MILLISECONDS = 120  # that a frame is shown
 ENLARGED = 192  # pixels, about: the height of a clip that was made small
 STRIP = 8  # samples side by side
-STRIPS = 24  # one under the other
+NARROW = 22  # letters of a line beside a row
 
 
-def contact_sheet(plain: Tensor, forecast: Tensor, title: str, caption: str, path: Path) -> None:
+def contact_sheet(
+    plain: Tensor,
+    forecast: Tensor,
+    title: str,
+    caption: str,
+    path: Path,
+    captions: Sequence[Caption] = (),
+    theme: Theme = LIGHT,
+) -> None:
     """Save plain and forecast samples in rows, and under them what differs, amplified.
 
     Args:
         plain: samples in [0, 1]: pictures `(n, 3, h, w)`, of which the first dozen are drawn, or
             clips `(n, frames, 3, h, w)`, of which the first four are, frame by frame.
         forecast: samples of the same shape.
-        title: text above the rows.
-        caption: text below them.
+        title: title of the sheet.
+        caption: line below the title.
         path: path of the PNG, written in full or not at all.
+        captions: what each sample was asked as; written below it with its PSNR.
+        theme: colours.
     """
-    if plain.dim() == 4:
-        plain, forecast = plain[None], forecast[None]
-    plain, forecast = plain[:CLIPS, :MOST], forecast[:CLIPS, :MOST]
-    difference = (forecast - plain).abs()
-    gain = _gain(difference)
-    amplified = (difference * gain).clamp(0, 1)
-    names = ("plain", "forecast", f"difference\n×{gain}") * len(plain)
-    rows = torch.stack([plain, forecast, amplified], 1).flatten(0, 1)
-    columns = rows.shape[1]
-    height, width = plain.shape[-2:]
-    figure = Figure(
-        figsize=(max(6.0, columns * INCH + 1.2), len(rows) * INCH * height / width + 1.3),
-        layout="constrained",
-    )
-    figure.suptitle(title, fontsize=11, fontweight="bold")
-    figure.supxlabel(caption, fontsize=9)
-    grid = figure.subplots(len(rows), columns, squeeze=False)
-    for axes_row, name, pictures in zip(grid, names, rows):
-        axes_row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
-        for axes, picture in zip(axes_row, pictures):
-            axes.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
-    with atomic_write(path) as partial:
-        figure.savefig(partial, dpi=150, format="png")
+    side_by_side(plain, {"forecast": forecast}, title, caption, path, captions, theme)
+
+
+def side_by_side(
+    plain: Tensor,
+    methods: Mapping[str, Tensor],
+    title: str,
+    note: str,
+    path: Path,
+    captions: Sequence[Caption] = (),
+    theme: Theme = LIGHT,
+) -> None:
+    """Save plain samples, and those of each method with what differs; arguments as above.
+
+    Args:
+        plain: samples of the plain run.
+        methods: samples of each method, by its name.
+        title: title of the sheet.
+        note: line below the title.
+        path: path of the PNG, written in full or not at all.
+        captions: what each sample was asked as.
+        theme: colours.
+    """
+    gain, clips = common_gain(list(methods.values()), plain), plain.dim() == 5
+    near = {
+        name: [in_decibels(it) for it in psnr_of_each(made, plain)]
+        for name, made in methods.items()
+    }
+    if not clips:
+        rows = _compared(plain, methods, near, gain)
+        draw_rows(rows, [it.in_lines() for it in captions[:MOST]], title, note, path, theme)
+        return
+    rows = []
+    for place, reference in enumerate(plain[:CLIPS]):
+        named = {f"{wrapped(name, NARROW)}\n{near[name][place]}": name for name in methods}
+        frames = {text: methods[name][place] for text, name in named.items()}
+        above = str(captions[place]) if place < len(captions) else ""
+        rows += _compared(reference, frames, {}, gain, above)
+    draw_rows(rows, [], title, note, path, theme)
+
+
+def _compared(
+    plain: Tensor,
+    methods: Mapping[str, Tensor],
+    near: Mapping[str, Sequence[str]],
+    gain: int,
+    above: str = "",
+) -> list[PictureRow]:
+    """Rows of pictures `(n, 3, h, w)`: plain ones, then each method's and what differs."""
+    rows = [PictureRow("plain", plain[:MOST], above=above)]
+    for name, made in methods.items():
+        differing = ((made - plain).abs() * gain).clamp(0, 1)[:MOST]
+        said = near.get(name, ())
+        rows.append(PictureRow(wrapped(name, NARROW, 4), made[:MOST]))
+        rows.append(PictureRow(f"difference\n×{gain}", differing, under=said))
+    return rows
 
 
 def save_strip(samples: Tensor, path: Path) -> None:
@@ -81,24 +126,50 @@ def save_strip(samples: Tensor, path: Path) -> None:
         image.save(partial, "PNG")
 
 
-def sheet(strips: Mapping[str, Path], path: Path) -> None:
-    """Save strips that `save_strip` made one under the other, the first two dozen.
+def sheet(
+    shown: Sequence[Measurement],
+    strips: Mapping[str, Path],
+    path: Path,
+    plain: Path | None = None,
+    captions: Sequence[Caption] = (),
+    note: str = "",
+    theme: Theme = LIGHT,
+) -> None:
+    """Save strips that `save_strip` made one under the other, and what differs from the plain one.
 
     Args:
-        strips: paths of the strips by the text beside them.
+        shown: rows to show.
+        strips: paths of the strips, by the names of the rows.
         path: path of the PNG, written in full or not at all.
+        plain: strip of the plain run.
+        captions: what each sample was asked as; without them a strip is not taken apart.
+        note: line below the title.
+        theme: colours.
     """
-    shown = list(strips.items())[:STRIPS]
-    images = [np.asarray(Image.open(strip)) for _, strip in shown]
-    height, width, _ = images[0].shape
-    figure = Figure(figsize=(6, len(shown) * (6 * height / width + 0.2)), layout="constrained")
-    grid = figure.subplots(len(shown), squeeze=False)[:, 0]
-    for axes, (name, _), image in zip(grid, shown, images):
-        axes.imshow(image, interpolation="nearest")
-        axes.set_title(name, loc="left", fontsize=7, pad=2)
-        axes.set_axis_off()
-    with atomic_write(path) as partial:
-        figure.savefig(partial, dpi=150, format="png")
+    count = min(len(captions), STRIP) or 1
+    reference = None if plain is None else pieces(plain, count)
+    found = {row.name: pieces(strips[row.name], count) for row in shown if row.name in strips}
+    gain = 1 if reference is None else common_gain(list(found.values()), reference)
+    rows = [] if reference is None else [PictureRow("plain", reference)]
+    for row in shown:
+        if row.name not in found:
+            continue
+        near = f"\n{in_decibels(row.psnr_db)}"
+        rows.append(PictureRow(wrapped(row.name, NARROW) + near, found[row.name]))
+        if reference is not None:
+            differing = ((found[row.name] - reference).abs() * gain).clamp(0, 1)
+            said = [in_decibels(it) for it in row.psnr_db_by_sample]
+            rows.append(PictureRow(f"difference\n×{gain}", differing, under=said))
+    below = [it.in_lines() for it in captions[:count]]
+    draw_rows(rows, below, "Samples and their PSNR to the plain run", note, path, theme)
+
+
+def pieces(strip: Path, count: int) -> Tensor:
+    """The samples of a strip in [0, 1], `(count, 3, h, w)`."""
+    with Image.open(strip) as image:
+        row = torch.from_numpy(np.array(image.convert("RGB"))).movedim(-1, 0).float() / 255
+    width = row.shape[-1] // count
+    return torch.stack([row[..., i * width : (i + 1) * width] for i in range(count)])
 
 
 def film(plain: Tensor, forecast: Tensor, path: Path) -> None:
@@ -120,69 +191,13 @@ def film(plain: Tensor, forecast: Tensor, path: Path) -> None:
         )
 
 
-def frontier(points: dict[str, list[tuple[int, float]]], steps: int, path: Path) -> None:
-    """Save latent PSNR against computed steps as a picture.
-
-    Args:
-        points: (number of computed steps, latent PSNR in dB) by the name of each kind of rows.
-        steps: number of steps of a trajectory.
-        path: path of the PNG, written in full or not at all.
-    """
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot(
-        xlabel=f"computed steps of {steps}",
-        ylabel="latent PSNR to the plain run, dB",
-        xscale="log",
-    )
-    for name, marker in zip(points, ("o", "-", "--")):
-        if points[name]:
-            axes.plot(*zip(*points[name]), marker, label=name)
-    ticks = [count for count in (1, 2, 3, 5, 7, 10, 15, 20, 30, 50) if count <= steps]
-    axes.set_xticks(ticks, [f"{count}\n{steps / count:.1f}x" for count in ticks])
-    axes.minorticks_off()
-    axes.grid(alpha=0.3)
-    axes.legend()
-    with atomic_write(path) as partial:
-        figure.savefig(partial, dpi=150, format="png")
+def in_decibels(value: float | None) -> str:
+    """A PSNR; None is that of equal samples."""
+    return "identical" if value is None else f"{value:.1f} dB"
 
 
-def row_map(explained: Sequence[Explanation], path: Path) -> None:
-    """Save rows as a picture: weights by feature, and coefficients by order of difference.
-
-    Args:
-        explained: explanation of each forecast step's row.
-        path: path of the PNG, written in full or not at all.
-    """
-    figure = Figure(figsize=(9, 0.13 * len(explained) + 2), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    orders = _table([it.differences for it in explained])
-    weights = _table([it.row[::-1][: orders.shape[1]] for it in explained])
-    labels = [str(it.target.index) for it in explained]
-    for axes, table, title, across in (
-        (left, weights, "weight of a computed feature", "computed steps before the newest"),
-        (right, orders, "coefficient of a difference", "order"),
-    ):
-        most = float(np.nanmax(np.abs(table)))
-        norm = SymLogNorm(1, vmin=-most, vmax=most)
-        image = axes.imshow(table, cmap="RdBu_r", norm=norm, aspect="auto")
-        axes.set_title(title)
-        axes.set_xticks(range(table.shape[1]))
-        axes.set_xlabel(across)
-        figure.colorbar(image, ax=axes)
-    left.set_yticks(range(len(labels)), labels, fontsize=6)
-    left.set_ylabel("forecast step")
-    with atomic_write(path) as partial:
-        figure.savefig(partial, dpi=150, format="png")
-
-
-def _table(rows: Sequence[Sequence[float]]) -> np.ndarray:
-    table = np.full((len(rows), max(map(len, rows))), np.nan)
-    for i, row in enumerate(rows):
-        table[i, : len(row)] = row
-    return table
-
-
-def _gain(difference: Tensor) -> int:
-    """The power of two that lifts all but the strongest hundredth into view."""
-    strong = torch.quantile(difference.flatten()[: 1 << 23], 0.99).item()
+def common_gain(methods: Sequence[Tensor], plain: Tensor) -> int:
+    """The power of two that lifts all but the strongest hundredth of differences into view."""
+    differences = [(made - plain).abs().flatten()[: (1 << 23) // len(methods)] for made in methods]
+    strong = torch.quantile(torch.cat(differences), 0.99).item() if methods else 0
     return 1 if strong == 0 else 2 ** max(0, math.floor(math.log2(1 / strong)))

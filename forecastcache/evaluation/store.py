@@ -46,8 +46,14 @@ class Store:
         """The row of a method, if it was measured before; a failure is tried again."""
         return self._known.get(key_of(method))
 
-    def add(self, method: Method, row: Measurement, samples: Tensor | None = None) -> None:
-        """Keep a row, and the first of its samples as a picture."""
+    def add(
+        self,
+        method: Method,
+        row: Measurement,
+        samples: Tensor | None = None,
+        plain: Tensor | None = None,
+    ) -> None:
+        """Keep a row, and the first of its samples and of the plain run's as pictures."""
         if self._folder is None:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -55,6 +61,8 @@ class Store:
             path = self._strip(method)
             path.parent.mkdir(exist_ok=True)
             save_strip(samples, path)
+        if plain is not None and not self._plain.is_file():
+            save_strip(plain, self._plain)
         line = {"provenance": self._provenance, "key": key_of(method), "row": row.figures()}
         with (self._folder / f"rows-{self._rank}.jsonl").open("a", encoding="utf-8") as file:
             file.write("\n" + json.dumps(line))
@@ -64,11 +72,23 @@ class Store:
         paths = {it.name: self._strip(it) for it in methods} if self._folder else {}
         return {name: path for name, path in paths.items() if path.is_file()}
 
-    def _strip(self, method: Method) -> Path:
+    def plain_strip(self) -> Path | None:
+        """Picture of the plain run's samples, if there is one."""
+        return self._plain if self._folder is not None and self._plain.is_file() else None
+
+    @property
+    def _plain(self) -> Path:
+        return self._samples / "plain.png"
+
+    @property
+    def _samples(self) -> Path:
         assert self._folder is not None
         of = digest(json.dumps(self._provenance, sort_keys=True))
+        return self._folder / f"samples-{of}"
+
+    def _strip(self, method: Method) -> Path:
         plain = "".join(it if it.isalnum() or it in "-=.+" else "_" for it in method.name)
-        return self._folder / f"samples-{of}" / f"{plain[:LONGEST]}-{key_of(method)}.png"
+        return self._samples / f"{plain[:LONGEST]}-{key_of(method)}.png"
 
     def _read(self) -> Iterator[tuple[str, Measurement]]:
         for path in sorted(self._folder.glob(ROWS)) if self._folder else ():

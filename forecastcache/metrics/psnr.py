@@ -42,3 +42,9 @@ def psnr(pictures: Tensor, reference: Tensor) -> float:
         reduction="elementwise_mean",
     )
     return float(ratio)
+
+
+def psnr_of_each(pictures: Tensor, reference: Tensor) -> list[float | None]:
+    """PSNR of each sample to its reference in dB, as `psnr`; None for one that is identical."""
+    errors = (pictures - reference).double().square().flatten(1).mean(1).tolist()
+    return [-10 * math.log10(error) if error else None for error in errors]

@@ -7,10 +7,12 @@ import re
 
 from PIL import Image
 
+from ..browser import overflow
+
 MODEL = ("zoo:dit-digits", "--steps", 6, "--count", 2)
 
 
-def test_a_table_of_predictors_and_baselines(forecastcache, tmp_path):
+def test_a_table_of_predictors_and_baselines(forecastcache, request, tmp_path):
     out = tmp_path / "out"
     asked = (
         *MODEL, "--predictor", "reuse", "--predictor", "taylor:order=1", "--interval", "2",
@@ -35,11 +37,24 @@ def test_a_table_of_predictors_and_baselines(forecastcache, tmp_path):
     ):  # fmt: skip
         with Image.open(out / f"{name}.png") as image:
             assert image.width > 500
-    code, printed, _ = forecastcache("evaluate", *asked)
+    assert not (out / "report.html").exists()
+    code, printed, _ = forecastcache("evaluate", *asked, "--html", "--theme", "dark")
     assert code == 0
     assert "taylor:order=1 every:2, hidden" in printed
+    assert printed.splitlines()[-1] == str(out / "report.html")
+    with Image.open(out / "samples.png") as image:
+        assert image.getpixel((0, 0))[:3] == (20, 24, 29)
     again = json.loads((out / "rows.json").read_text())["rows"]
     assert [row.get("seconds") for row in again] == [row.get("seconds") for row in rows]
+    browser = request.getfixturevalue("browser")  # which may skip what is left
+    shown = browser(out / "report.html", 390, True)
+    assert overflow(shown) == 0
+    assert shown.locator("tbody tr").count() == len(rows)
+    assert shown.locator(".chart svg").count() == 4
+    assert shown.locator(".sample").count() == 2
+    methods = 5  # those that did not fail, and the plain run
+    assert shown.locator("select.left option").count() == methods + 1
+    assert shown.locator(".command").inner_text().startswith("forecastcache evaluate zoo:dit-dig")
 
 
 def test_a_calibration_stands_in_the_table(forecastcache, tmp_path):

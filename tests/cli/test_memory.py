@@ -121,3 +121,17 @@ def test_a_hub_that_cannot_be_reached_is_named_once(forecastcache, monkeypatch, 
     assert logger.level == level
     assert not [it for it in caplog.records if it.name.startswith("huggingface_hub")]
     assert next(planned_model("zoo:dit-digits").parameters()).is_meta
+
+
+def test_it_is_drawn_where_asked(forecastcache, tmp_path):
+    for name in ("memory.png", "memory.svg"):
+        code, out, err = forecastcache(
+            "memory", "zoo:dit-digits", "--gpu", "10MiB", "--chart", tmp_path / name
+        )
+        assert code == 0, err
+        assert out.splitlines()[-1] == str(tmp_path / name)
+    drawn = (tmp_path / "memory.svg").read_text()
+    assert all(word in drawn for word in ("output", "weights", "activations", "GPU 10 MiB"))
+    code, _, err = forecastcache("memory", "zoo:dit-digits", "--chart", tmp_path)
+    assert code == 2
+    assert "is a folder: give the name of a file in it" in err
