@@ -1,0 +1,45 @@
+"""What mkdocstrings shows of our classes: typeset formulas, and fields as the call takes them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import griffe
+
+sys.path.insert(0, str(Path(__file__).parent))
+from equations import typeset, with_equations
+
+OPTIONS = "forecastcache.options.Options"
+
+
+class Docstrings(griffe.Extension):
+    """Looks at each class once its package is loaded."""
+
+    def on_class(self, *, cls: griffe.Class, **_: Any) -> None:
+        if cls.docstring is not None and cls.name in typeset():
+            cls.docstring.value = with_equations(cls.name, cls.docstring.value)
+        line = [cls, *cls.mro()]
+        if any(it.path == OPTIONS for it in line):
+            cls.set_member("__init__", _call(cls, line))
+
+
+def _call(cls: griffe.Class, line: list[griffe.Class]) -> griffe.Function:
+    """The constructor of an object whose fields are its options, in their order."""
+    fields: dict[str, Any] = {}
+    for kind in reversed(line):
+        for name, member in kind.members.items():
+            ours = member.is_attribute and member.annotation is not None
+            if ours and not name.startswith("_") and "ClassVar" not in str(member.annotation):
+                fields[name] = member.value
+    parameters = [
+        griffe.Parameter(
+            name, kind=griffe.ParameterKind.positional_or_keyword, default=fields[name]
+        )
+        for name in fields
+        if name != "model_config"
+    ]
+    made = griffe.Function("__init__", parameters=griffe.Parameters(*parameters))
+    made.parent = cls
+    return made
