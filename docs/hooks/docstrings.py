@@ -30,8 +30,8 @@ def _call(cls: griffe.Class, line: list[griffe.Class]) -> griffe.Function:
     fields: dict[str, Any] = {}
     for kind in reversed(line):
         for name, member in kind.members.items():
-            ours = member.is_attribute and member.annotation is not None
-            if ours and not name.startswith("_") and "ClassVar" not in str(member.annotation):
+            # A property is none, nor is a ClassVar.
+            if "instance-attribute" in member.labels and not name.startswith("_"):
                 fields[name] = member.value
     parameters = [
         griffe.Parameter(

@@ -44,6 +44,7 @@ def mathml(latex: str, block: bool) -> str:
     # What it does not know it leaves as text.
     if "\\" in made or "&#x0005C;" in made or "<mi>&amp;</mi>" in made:
         raise ValueError(f"latex2mathml cannot convert {latex.strip()!r}: {made}")
+    made = made.replace("<mo>&#x0002F;</mo>", '<mo lspace="0" rspace="0">/</mo>')  # k/N
     return f'<div class="equation" tabindex="0">{made}</div>' if block else made
 
 
@@ -64,8 +65,8 @@ def passages(name: str) -> Passages:
 def rule(name: str) -> str:
     """A schedule's equations in one line of a table."""
     blocks = [it["block"].strip().rstrip(",.") for it in passages(name) if "block" in it]
-    lines = typeset()[name].get("rule", r", \quad ".join(blocks)).split("\n")
-    return f"$\\displaystyle {' '.join(lines).strip()}$".replace("|", r"\|")
+    latex = " ".join(typeset()[name].get("rule", r", \quad ".join(blocks)).split())
+    return f"$\\displaystyle {latex}$".replace("|", r"\vert ")  # a bar would end the cell
 
 
 def with_equations(name: str, docstring: str) -> str:
