@@ -20,6 +20,8 @@ from torch import nn
 
 from forecastcache.cli.app import run_app
 
+from .browser import browser  # noqa: F401  # a fixture
+
 # Seconds say nothing on a shared machine.
 settings.register_profile("steady", deadline=None)
 settings.load_profile("steady")

@@ -25,6 +25,8 @@ INDEXED = re.compile(r"(?<![\w\\{^])([A-Za-z]|sigma|gamma|tau)(\^?)_(\w|\{[^}\s]
 APART = re.compile(r"(`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|^ {4}[^\n]*$)", re.DOTALL | re.MULTILINE)
 GE = "\\ge"
 THEN = r"(?: (\+|-|=|>=) (\d[\d/]*)(?![\w.]*[\w]|, \d))?"  # m + 1, u = 5/6, but not m = 1..4
+WORD = re.compile(r'(?:<mi mathvariant="normal">\w</mi>){2,}')  # letter by letter, as it comes
+TAG = re.compile(r"<[^>]*>")
 Passages = list[dict[str, str]]
 
 
@@ -44,6 +46,7 @@ def mathml(latex: str, block: bool) -> str:
     # What it does not know it leaves as text.
     if "\\" in made or "&#x0005C;" in made or "<mi>&amp;</mi>" in made:
         raise ValueError(f"latex2mathml cannot convert {latex.strip()!r}: {made}")
+    made = WORD.sub(lambda word: f"<mi>{TAG.sub('', word[0])}</mi>", made)
     made = made.replace("<mo>&#x0002F;</mo>", '<mo lspace="0" rspace="0">/</mo>')  # k/N
     return f'<div class="equation" tabindex="0">{made}</div>' if block else made
 

@@ -12,7 +12,10 @@ from typing import Any
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 FOLDER = "notebooks"
 # From where a notebook lies to where its page does.
-LINKS = [(re.compile(r"\]\(\.\./docs/"), "](../"), (re.compile(r"(\]\([\w-]+)\.ipynb\b"), r"\1.md")]
+LINKS = [
+    (re.compile(r"\]\(\.\./docs/"), "](../"),
+    (re.compile(r"(\]\([\w-]+)\.ipynb\b"), r"\1.md"),
+]
 
 
 def navigation() -> list[dict[str, str]]:
