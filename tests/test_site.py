@@ -42,6 +42,7 @@ def test_every_method_has_equations_and_they_convert(hooks):  # noqa: F811
             text = equations.with_equations(kind.__name__, cleandoc(kind.__doc__))
             found = PLACE.findall(text)
             assert any(block for _, block in found), kind.__name__
+            assert len(re.findall(r"(?:^|\n *\n)\$\$\n", text)) == text.count("$$") / 2
             for inline, block in found:
                 assert "<math" in equations.mathml(block or inline, bool(block))
 
@@ -166,7 +167,7 @@ def test_equations_are_drawn(site, browser):
 @pytest.mark.filterwarnings("ignore")
 def test_search_finds_a_word_from_disk(site, browser):
     page = browser(site / "predictors" / "taylor.html")  # the index lies a folder above
-    page.fill("[data-md-component=search-query]", "Prony")
+    page.type("[data-md-component=search-query]", "Prony")
     page.wait_for_selector(".md-search-result__item a")
     found = page.eval_on_selector_all(
         ".md-search-result__item a", "links => links.map((it) => it.href)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import griffe
 sys.path.insert(0, str(Path(__file__).parent))
 from equations import typeset, with_equations
 
+BOUNDED = re.compile(r"Annotated\[(\w+), Field\([^)]*\)\]")  # the text says within what
 OPTIONS = "forecastcache.options.Options"
 
 
@@ -27,17 +29,20 @@ class Docstrings(griffe.Extension):
 
 def _call(cls: griffe.Class, line: list[griffe.Class]) -> griffe.Function:
     """The constructor of an object whose fields are its options, in their order."""
-    fields: dict[str, Any] = {}
+    fields: dict[str, griffe.Attribute] = {}
     for kind in reversed(line):
         for name, member in kind.members.items():
             # A property is none, nor is a ClassVar.
             if "instance-attribute" in member.labels and not name.startswith("_"):
-                fields[name] = member.value
+                fields[name] = member
     parameters = [
         griffe.Parameter(
-            name, kind=griffe.ParameterKind.positional_or_keyword, default=fields[name]
+            name,
+            annotation=BOUNDED.sub(r"\1", str(field.annotation)),
+            kind=griffe.ParameterKind.positional_or_keyword,
+            default=field.value,
         )
-        for name in fields
+        for name, field in fields.items()
         if name != "model_config"
     ]
     made = griffe.Function("__init__", parameters=griffe.Parameters(*parameters))

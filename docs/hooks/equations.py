@@ -95,7 +95,8 @@ def pattern(text: str) -> re.Pattern[str]:
 def markdown(passage: dict[str, str]) -> str:
     """What stands instead of a passage; an equation of its own between empty lines."""
     if "markdown" in passage:
-        return passage["markdown"].removesuffix("\n")
+        text = passage["markdown"].removesuffix("\n")
+        return f"\n{text}" if text.startswith("\n") else text  # after a line that goes on
     if "inline" in passage:
         return f"${passage['inline'].strip()}$"
     return f"\n\n$$\n{passage['block'].strip()}\n$$\n\n"
