@@ -41,8 +41,9 @@ wheel: .venv/.dev
 types: wheel
 	cd $(SITE) && ../../../$(BIN)/python -m mypy --config-file ../../../pyproject.toml -p forecastcache
 
+# Without --quiet, which would keep warnings from failing it.
 docs: wheel
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo build/site/index.html
 
 # Run, and kept with what they show.

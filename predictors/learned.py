@@ -22,7 +22,9 @@ REMEDY = "use the schedule they were fitted for, or fit rows for this one"
 
 
 class Learned(LinearPredictor):
-    """F^_s = sum_c w_{s,c} F_c: a row of its own for every forecast step s.
+    """A row of its own for every forecast step, as a calibration has fitted it.
+
+    F^_s = sum_c w_{s,c} F_c, over the computed steps c that the row of step s reads.
 
     Every linear predictor can be written so; a calibration finds the rows of least squares. They
     hold for the steps and times they were fitted on, so other ones are refused. Rows need not sum

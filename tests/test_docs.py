@@ -29,6 +29,7 @@ PAGES = sorted(DOCS.rglob("*.md"))
 # Their blocks run one after another, as a reader would type them.
 EXECUTED = [
     "index.md",
+    "quickstart.md",
     "concepts.md",
     "schedules.md",
     "evaluate.md",
@@ -36,7 +37,10 @@ EXECUTED = [
     "reference/memory.md",
 ]
 FENCE = re.compile(r"^```(\w*) *(?:title=\"([^\"\n]*)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-GENERATED = re.compile(r"^((predictors|models)/(?!index)[\w.-]+|contributing|changelog)\.md$")
+GENERATED = re.compile(
+    r"^((predictors|models|notebooks)/(?!index)[\w.-]+|contributing|changelog)\.md$"
+)
+NOTEBOOKS = [path.stem for path in (ROOT / "notebooks").glob("*.ipynb")]
 
 
 def name_of(page: Path) -> str:
@@ -115,7 +119,9 @@ def test_links_and_pictures_lead_somewhere(page):
         path = (page.parent / target.partition("#")[0]).resolve()
         assert path.is_relative_to(DOCS), target
         generated = GENERATED.match(path.relative_to(DOCS).as_posix())
-        known = (*PREDICTORS.names(), *ADAPTERS.names(), "contributing", "changelog")
+        known = (
+            *PREDICTORS.names(), *ADAPTERS.names(), *NOTEBOOKS, "contributing", "changelog"
+        )  # fmt: skip
         assert path.is_file() or (generated and path.stem in known), f"{target} leads nowhere"
 
 

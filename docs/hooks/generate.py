@@ -2,18 +2,21 @@
 
 A page asks for a part with a line `<!-- generated: PART ARGUMENT -->`. The page of a predictor is
 generated as a whole, for every one that `pyproject.toml` declares, and so is that of an adapter's
-record, where docs/models has none.
+record, where docs/models has none, and that of a notebook.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from inspect import cleandoc
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
+import equations
 import model_pages
+import notebook_pages
 import typer
 from markdown import Markdown
 from markdown.extensions import Extension
@@ -24,7 +27,8 @@ from forecastcache.baselines.baseline import BASELINES
 from forecastcache.cli.app import app
 from forecastcache.options import describe_options
 from forecastcache.predictor import LinearPredictor, Predictor
-from forecastcache.registry import PREDICTORS, Registry
+from forecastcache.registry import PREDICTORS, SCHEDULES, Registry
+from forecastcache.schedules.adaptive import Adaptive
 from forecastcache.spec import build
 
 Kind = TypeVar("Kind")
@@ -51,20 +55,31 @@ class PlainFormulas(Extension):
 
 
 def on_config(config: Any) -> None:
-    """Give every predictor and record its place in the navigation."""
+    """Give every generated page its place in the navigation."""
     config.markdown_extensions.append(PlainFormulas())
-    for section in config.nav:
-        if "Predictors" in section:
-            section["Predictors"] += [{name: f"predictors/{name}.md"} for name in ours(PREDICTORS)]
-        if "Models" in section:
-            section["Models"] += model_pages.navigation()
+    for title, pages_of in _sections(config.nav):
+        if title == "Predictors":
+            pages_of += [{name: f"predictors/{name}.md"} for name in ours(PREDICTORS)]
+        if title == "Models":
+            pages_of += model_pages.navigation()
+        if title == "Notebooks":
+            pages_of += notebook_pages.navigation()
+
+
+def _sections(nav: list[Any]) -> Iterator[tuple[str, list[Any]]]:
+    """The navigation's lists of pages with their titles, those within others too."""
+    for place in nav:
+        for title, inside in place.items() if isinstance(place, dict) else ():
+            if isinstance(inside, list):
+                yield title, inside
+                yield from _sections(inside)
 
 
 def on_files(files: Any, config: Any) -> None:
     """Add the pages that no file of docs/ holds."""
     from mkdocs.structure.files import File
 
-    for path, content in {**pages(), **model_pages.pages()}.items():
+    for path, content in {**pages(), **model_pages.pages(), **notebook_pages.pages()}.items():
         files.append(File.generated(config, path, content=content))
 
 
@@ -147,6 +162,20 @@ def _given(kind: type[Predictor]) -> dict[str, str]:
     return dict(zip(parts, ("reuse", "taylor")))
 
 
+def rules() -> str:
+    """Every adaptive schedule with the equation by which it computes a step."""
+    lines = ["| name | computes a step where |", "|---|---|"]
+    for name, kind in ours(SCHEDULES).items():
+        if issubclass(kind, Adaptive):
+            lines.append(f"| `{name}` | {equations.rule(kind.__name__)} |")
+    return "\n".join(lines)
+
+
+def headline() -> str:
+    """The README's figures of nine computed steps."""
+    return "\n".join(_table("README.md", "PSNR of the final latent"))
+
+
 def accuracy() -> str:
     """The README's figures of every predictor."""
     return "\n".join(_table("README.md", "PSNR at interval"))
@@ -221,7 +250,10 @@ def _cells(row: str) -> list[str]:
 
 def _summary(kind: type) -> str:
     """The first paragraph of a class's docstring."""
-    return _one_line((kind.__doc__ or "").strip().partition("\n\n")[0])
+    text = cleandoc(kind.__doc__ or "")
+    if kind.__name__ in equations.typeset():
+        text = equations.with_equations(kind.__name__, text)
+    return _one_line(text.partition("\n\n")[0])
 
 
 def _one_line(text: str) -> str:
@@ -231,7 +263,7 @@ def _one_line(text: str) -> str:
 PARTS: dict[str, Callable[..., str]] = {
     part.__name__: part
     for part in (
-        accuracy, baselines, commands, measured, predictors,
+        accuracy, baselines, commands, headline, measured, predictors, rules,
         model_pages.adapters, model_pages.memory, model_pages.tested,
     )
 }  # fmt: skip
