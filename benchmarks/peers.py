@@ -40,7 +40,7 @@ OURS = range(4, 19)  # computed steps of our rows
 FEWER = range(6, 23)  # steps of better and worse solvers
 TIMED, PAIRS = 2, 3  # samples of a timed call, and calls
 # Timed beside other work, or to be had from what is recorded.
-LEFT_OUT = {"speedup", "lead_db", "latent_psnr_by_step", "lpips", "lpips_missing"}
+LEFT_OUT = {"speedup", "lead_db", "latent_psnr_by_step", "lpips", "lpips_missing", "metrics"}
 
 
 def measure(model: str) -> None:
