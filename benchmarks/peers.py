@@ -42,6 +42,7 @@ TIMED, PAIRS = 2, 3  # samples of a timed call, and calls
 # Timed beside other work, or to be had from what is recorded.
 LEFT_OUT = {
     "speedup", "lead_db", "latent_psnr_by_step", "psnr_db_by_sample", "lpips", "lpips_missing",
+    "metrics",
 }  # fmt: skip
 
 

@@ -175,9 +175,10 @@ def evaluate(
     names = [method.name for method in methods]
     rows = [row for part in group.gather(own) for row in part]
     rows.sort(key=lambda row: names.index(row.name))
-    asked = captions(pipe, request)
-    strips = store.strips(methods)
-    return Evaluation(of, _with_leads(rows), strips, kept, store.plain_strip(), asked)
+    return Evaluation(
+        of, _with_leads(rows), store.strips(methods), kept, store.plain_strip(),
+        captions(pipe, request),
+    )  # fmt: skip
 
 
 def _name_of(draw: Callable[..., None]) -> str:
