@@ -84,7 +84,9 @@ def with_equations(name: str, docstring: str) -> str:
         if not found:
             raise LookupError(f"{name} no longer says {passage['text']!r}: see {__file__}")
         text = text[: found.start()] + markdown(passage) + text[found.end() :]
-    return "".join(_symbols(text, typeset()[name].get("letters", "")))
+    text, arguments, of_them = text.partition("\nArgs:\n")
+    text = "".join(_symbols(text, typeset()[name].get("letters", "")))
+    return text + arguments + INDEXED.sub(_indexed, of_them)
 
 
 def pattern(text: str) -> re.Pattern[str]:
