@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from diffusers.utils import logging
 from measure import RESULTS, record
-from standings import FAMILIES, HOUSES, baselines_of, recorded
+from standings import FAMILIES, HOUSES, others_of, recorded
 
 import forecastcache as fc
 from forecastcache.calibration.calibration import Calibration
@@ -201,7 +201,7 @@ def measure(name: str, known: list[dict[str, Any]]) -> None:
 
 def others(model: str) -> dict[str, dict[int, float]]:
     """What the packages of others have at the same budgets, as docs/peers.md has it."""
-    rows = baselines_of(recorded().get(model, []))
+    rows = others_of(recorded().get(model, []))
     if not rows:
         return {}
     fewer = [row for row in rows if row.name.startswith("steps") and "solver" not in row.name]

@@ -101,24 +101,24 @@ def ours_of(found: Sequence[Measurement]) -> list[Measurement]:
     return [row for row in with_fidelity(found, "forecast") if row.name.startswith(zoo.PREFIX)]
 
 
-def baselines_of(found: Sequence[Measurement]) -> list[Measurement]:
+def others_of(found: Sequence[Measurement]) -> list[Measurement]:
     """What others have made."""
     return with_fidelity(found, "baseline")
 
 
-def rivals_of(found: Sequence[Measurement]) -> list[Measurement]:
+def baselines_of(found: Sequence[Measurement]) -> list[Measurement]:
     """What needs no calibration: baselines, and the formulas that anybody can use."""
     ours = ours_of(found)
     formulas = [row for row in with_fidelity(found, "forecast") if row not in ours]
-    return baselines_of(found) + formulas
+    return others_of(found) + formulas
 
 
 def families(found: Sequence[Measurement]) -> dict[str, list[Measurement]]:
-    """Ours and the rivals, by who made them."""
-    rivals = rivals_of(found)
+    """Ours and the baselines, by who made them."""
+    baselines = baselines_of(found)
     groups = {"forecastcache": ours_of(found)}
     for name, belongs in FAMILIES.items():
-        groups[name] = [row for row in rivals if belongs(row.name)]
+        groups[name] = [row for row in baselines if belongs(row.name)]
     return groups
 
 
@@ -137,10 +137,13 @@ def headline(every: dict[str, list[Measurement]]) -> str:
             least, most = (decibels(each(leads)) for each in (min, max)) if leads else ("", "")
             cells.append(f"{least} to {most}, median {median(leads):+.1f}" if leads else "")
         if all(cells):  # seconds are timed apart
-            lines.append(line([f"dB above the best rival within the same {cost}", *cells]))
-    for who, rivals in (("rival", rivals_of), ("of others' caches and solvers", baselines_of)):
+            lines.append(line([f"dB above the best baseline within the same {cost}", *cells]))
+    for who, baselines in (
+        ("baseline", baselines_of),
+        ("of others' caches and solvers", others_of),
+    ):
         cells = [
-            f"{median(fewer_by_budget(found, rivals(found))):.1f}" for found in every.values()
+            f"{median(fewer_by_budget(found, baselines(found))):.1f}" for found in every.values()
         ]
         what = f"times fewer computed steps than the best {who} at equal latent PSNR, median"
         lines.append(line([what, *cells]))
@@ -148,14 +151,14 @@ def headline(every: dict[str, list[Measurement]]) -> str:
 
 
 def leads_by_budget(found: Sequence[Measurement], cost: Cost) -> list[float | None]:
-    """Our best less the best rival, within what a run of so many steps costs."""
+    """Our best less the best baseline, within what a run of so many steps costs."""
     slack = NOISE if cost == "seconds" else 0.0
-    ours, rivals = (
+    ours, baselines = (
         [row for row in rows if cost != "seconds" or row.seconds]
-        for rows in (ours_of(found), rivals_of(found))
+        for rows in (ours_of(found), baselines_of(found))
     )
     costs = costs_of_budgets(found, cost)
-    return [lead(ours, rivals, cost, budget, slack) for budget in costs]
+    return [lead(ours, baselines, cost, budget, slack) for budget in costs]
 
 
 def costs_of_budgets(found: Sequence[Measurement], cost: Cost) -> list[float]:
@@ -169,9 +172,9 @@ def costs_of_budgets(found: Sequence[Measurement], cost: Cost) -> list[float]:
     return [(start + slope * budget) * (1 + ROUNDING) for budget in BUDGETS]
 
 
-def fewer_by_budget(found: Sequence[Measurement], rivals: Sequence[Measurement]) -> list[float]:
+def fewer_by_budget(found: Sequence[Measurement], baselines: Sequence[Measurement]) -> list[float]:
     ours = ours_of(found)
-    bests = [best_within(rivals, "computed steps", budget) for budget in BUDGETS]
+    bests = [best_within(baselines, "computed steps", budget) for budget in BUDGETS]
     fewer = [times_fewer(ours, best, "computed steps") for best in bests if best]
     return [it for it in fewer if it is not None]
 

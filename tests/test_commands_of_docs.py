@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -13,13 +14,13 @@ import typer
 
 from forecastcache.cli.app import app
 
-from .test_docs import PAGES, ROOT, fences
+from .test_docs import DOCS, PAGES, ROOT, fences
 
 README = ROOT / "README.md"
 ELSEWHERE = ("MODEL", "first-block")  # a model of the reader's, a schedule of the page's
-MINUTES = ("evaluate", "tune", "claims")  # whose own tests run them small
+MINUTES = ("evaluate", "tune", "claims")  # run with ALL_COMMANDS=1 alone: they take minutes
 CALIBRATIONS = ROOT / "forecastcache" / "zoo" / "calibrations"
-COUNTED = ("run", "compare")
+COUNTED = ("run", "compare", "evaluate", "tune")
 
 
 def printed(page: Path) -> Iterator[list[str]]:
@@ -50,9 +51,13 @@ def test_they_run_on_one_sample(page, forecastcache, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FORECASTCACHE_HOME", str(tmp_path / "cache"))
     Path("prompts.txt").write_text("a bold red seven on a white background\n")
+    for _, text in fences(DOCS / "evaluate.md", "yaml"):
+        Path("sweep.yaml").write_text(text)
     for arguments in printed(page):
         name = arguments[0]
-        if name in MINUTES or any(it in " ".join(arguments) for it in ELSEWHERE):
+        if name in MINUTES and not os.environ.get("ALL_COMMANDS"):
+            continue
+        if any(it in " ".join(arguments) for it in ELSEWHERE):
             continue
         extra = ["--count", "1"] if name in COUNTED and "--prompts" not in arguments else []
         if name == "calibrate":  # the file that it would make ships
