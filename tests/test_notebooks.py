@@ -56,7 +56,7 @@ def test_it_is_committed_as_it_ran(path):
 
 
 @pytest.mark.parametrize(
-    ("name", "most"), [("03_write_a_predictor", 25), ("07_your_own_schedule", 30)]
+    ("name", "most"), [("06_write_a_predictor", 25), ("07_your_own_schedule", 30)]
 )
 def test_a_method_is_in_the_table_within_so_many_lines(name, most):
     notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
