@@ -56,11 +56,16 @@ def test_it_is_committed_as_it_ran(path):
 
 
 @pytest.mark.parametrize(
-    ("name", "most"), [("03_write_a_predictor", 25), ("07_your_own_schedule", 30)]
+    ("name", "most"), [("06_write_a_predictor", 25), ("07_your_own_schedule", 30)]
 )
 def test_a_method_is_in_the_table_within_so_many_lines(name, most):
     notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
-    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    code = [
+        cell.source
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        and not any("image/png" in it.get("data", {}) for it in cell.outputs)
+    ]  # without the pictures, of which one is of others' methods
     last = next(i for i, source in enumerate(code) if "evaluate(" in source)
     lines = [line for source in code[: last + 1] for line in source.splitlines() if line.strip()]
     assert len(lines) <= most

@@ -19,7 +19,7 @@ MAIN = (
     "index.html", "quickstart.html", "accelerate.html", "concepts.html", "calibration.html",
     "schedules.html", "tables.html", "fidelity.html", "peers.html", "commands.html",
     "predictors/index.html", "predictors/taylor.html", "predictors/bdf.html", "models/index.html",
-    "models/flux.html", "notebooks/01_quickstart.html", "notebooks/04_calibrate_and_plan.html",
+    "models/flux.html", "notebooks/01_one_line.html", "notebooks/04_calibrate_and_plan.html",
     "reference/index.html", "reference/schedules.html", "contributing.html", "changelog.html",
 )  # fmt: skip
 # What a page says outside of code.
@@ -76,8 +76,8 @@ def test_every_notebook_is_a_page_with_what_it_showed(hooks):  # noqa: F811
         assert [f"notebooks/{name}" in pages for name in shown] == [True] * len(shown)
         assert all(pages[f"notebooks/{name}"].startswith(b"\x89PNG") for name in shown)
         assert "%%capture" not in text
-    assert "```text\nDiTTransformer2DModel, site output" in pages["notebooks/01_quickstart.md"]
-    assert [*made.navigation()[0].values()] == ["notebooks/01_quickstart.md"]
+    assert "```text\nDiTTransformer2DModel, site output" in pages["notebooks/02_quickstart.md"]
+    assert [*made.navigation()[0].values()] == ["notebooks/01_one_line.md"]
 
 
 def words(path: str) -> str:
