@@ -24,7 +24,7 @@ from forecastcache.evaluation.measure import Measure
 from forecastcache.evaluation.measurement import Measurement
 from forecastcache.evaluation.method import Method
 from forecastcache.evaluation.metric_charts import chart_name, save_metric_charts
-from forecastcache.evaluation.provenance import provenance, to_agree_on
+from forecastcache.evaluation.provenance import model_in_titles, provenance, to_agree_on
 from forecastcache.evaluation.report import report
 from forecastcache.evaluation.store import ROWS, Store, code_of, key_of
 from forecastcache.evaluation.style import THEMES
@@ -105,7 +105,7 @@ class Evaluation:
             with atomic_write(path) as partial:
                 partial.write_text(text, encoding="utf-8")
         saved = [csv, table, data]
-        model = str(self.provenance["model"])
+        model = model_in_titles(self.provenance)
         for draw in CHARTS:
             saved.append(folder / _name_of(draw))
             draw(self.rows, saved[-1], model, colours)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from forecastcache._util.fingerprint import as_json, weights_fingerprint
@@ -26,6 +27,12 @@ def provenance(pipe: Any, request: Request, model: str) -> dict[str, Any]:
         "device": pipe.device.type,
         "versions": {name: found for name in PACKAGES if (found := _version(name))},
     }
+
+
+def model_in_titles(of: Mapping[str, Any]) -> str:
+    """The name of the model that rows are of; of a folder its last part."""
+    name = str(of["model"])
+    return Path(name).name if Path(name).is_dir() else name
 
 
 def to_agree_on(of: Mapping[str, Any], methods: Sequence[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from forecastcache.evaluation import tables
 from forecastcache.evaluation.charts import best
 from forecastcache.evaluation.page import Chart, Page, Table, inline_svg, samples_of
 from forecastcache.evaluation.pictures import STRIP, pieces
+from forecastcache.evaluation.provenance import model_in_titles
 from forecastcache.evaluation.style import about
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def report(found: Evaluation, draws: Sequence[Callable[..., None]], command: str
         draws: charts, each called with the rows, the target and the model's name.
         command: command to show on it.
     """
-    model, rows = str(found.provenance["model"]), found.rows
+    model, rows = model_in_titles(found.provenance), found.rows
     steps = max((row.steps or 0 for row in rows), default=0)
     samples = max((row.samples or 0 for row in rows), default=0)
     baselines = sum(row.kind == "baseline" for row in rows)

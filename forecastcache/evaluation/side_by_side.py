@@ -11,6 +11,7 @@ from forecastcache.evaluation.captions import Caption
 from forecastcache.evaluation.measure import Measured
 from forecastcache.evaluation.page import Page, Table, samples_of
 from forecastcache.evaluation.pictures import side_by_side
+from forecastcache.evaluation.provenance import model_in_titles
 from forecastcache.evaluation.report import facts_of
 from forecastcache.evaluation.style import THEMES, about
 
@@ -37,7 +38,7 @@ def save_side_by_side(
     """
     plain, rows = found[0].plain, [it.row for it in found]
     methods = {it.row.name: it.samples for it in found}
-    model, steps = str(provenance["model"]), int(provenance["request"]["steps"])
+    model, steps = model_in_titles(provenance), int(provenance["request"]["steps"])
     note = about(model, steps, len(plain))
     title = "Methods beside the plain run"
     side_by_side(plain, methods, title, note, picture, captions, THEMES[theme])

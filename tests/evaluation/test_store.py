@@ -13,6 +13,7 @@ import forecastcache as fc
 from forecastcache.baselines.baseline import BaselineMethod
 from forecastcache.evaluation.measurement import Measurement
 from forecastcache.evaluation.method import Forecast, Method
+from forecastcache.evaluation.provenance import model_in_titles
 from forecastcache.evaluation.store import Store
 from forecastcache.options import Options
 from forecastcache.spec import AnyPredictor
@@ -104,3 +105,11 @@ def test_a_row_is_found_after_a_property_was_computed(tmp_path):
     Store(tmp_path, {}).add(method, Measurement.of(method))
     assert method.predictor.own == 1
     assert Store(tmp_path, {}).get(method) is not None
+
+
+def test_titles_name_a_folder_by_its_last_part(tmp_path):
+    """And so show no path of one machine."""
+    folder = tmp_path / "my-model"
+    folder.mkdir()
+    assert model_in_titles({"model": str(folder)}) == "my-model"
+    assert model_in_titles({"model": "owner/name"}) == "owner/name"
