@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,8 +82,6 @@ def evaluate_command(
     as_json: JsonOption = False,
 ) -> None:
     """Compare many ways of sampling MODEL with the plain run, in one table."""
-    steps = steps or usual_steps(model)
-    looks = {"html": html, "theme": choose("theme", theme, THEME_NAMES)}
     asked: dict[str, Any] = {
         "predictors": predictor,
         "schedules": [*schedule, *(f"every:{n}" for n in numbers_from("interval", interval))],
@@ -92,8 +90,8 @@ def evaluate_command(
         "counts": numbers_from("computed", computed),
         **({} if site is None else {"sites": sites_in(site)}),
     }
-    shown = Tables([it for text in metrics for it in text.split(",")], out, as_json, looks)
-    wanted = steps, seed, count, classes, prompts, guidance_scale, size
+    shown = Tables(metrics, out, as_json, html, theme)
+    wanted = steps or usual_steps(model), seed, count, classes, prompts, guidance_scale, size
     fields = request_fields(*wanted, (negative_prompt, guidance_scale_2))
     fields["count"] = count or len(fields.get("prompts", ())) or COUNT
     _evaluate_and_show(model, device, dtype, fields, asked, sweep, shown)
@@ -104,22 +102,30 @@ class Tables:
     """What an evaluation measures beside the usual, writes and prints.
 
     Attributes:
-        metrics: further metrics.
+        metrics: further metrics, some in one text.
         out: folder of tables and pictures.
         as_json: whether one JSON object is printed.
-        looks: whether there is a page of all of it, and the colours of pictures.
+        html: whether there is a page of all of it, too.
+        theme: colours of the pictures.
 
     Raises:
-        OptionError: the folder cannot be written.
+        OptionError: the folder cannot be written, or there is no such theme.
     """
 
     metrics: Sequence[str]
     out: Path
     as_json: bool
-    looks: Mapping[str, Any]
+    html: bool
+    theme: str
 
     def __post_init__(self) -> None:
         require_folder("--out", self.out)
+        choose("theme", self.theme, THEME_NAMES)
+
+    @property
+    def further(self) -> list[str]:
+        """The further metrics, one by one."""
+        return [it for text in self.metrics for it in text.split(",")]
 
 
 def _evaluate_and_show(
@@ -145,14 +151,14 @@ def _evaluate_and_show(
     chosen = Sweep.read(sweep) if sweep else Sweep.of("the options", asked)
     with plainly_warned():
         methods = chosen.methods(fields["steps"])
-        metrics_of(shown.metrics)  # refuses before a model is loaded
+        metrics_of(shown.further)  # refuses before a model is loaded
     with process_group() as group:
         quiet = shown.as_json or not group.is_main
         pipe, (request,) = load_and_ask(model, device, dtype, [fields], group)
         pipe.set_progress_bar_config(disable=True)
         with progress_bars(quiet) as progress, plainly_warned():
             found = evaluate(
-                pipe, request, methods, model, shown.out, progress, group, shown.metrics
+                pipe, request, methods, model, shown.out, progress, group, shown.further
             )
     if not group.is_main:
         return
@@ -162,7 +168,7 @@ def _evaluate_and_show(
 def _show(found: Evaluation, shown: Tables) -> None:
     from forecastcache.evaluation import tables
 
-    saved = found.save(shown.out, command=as_typed(), **shown.looks)
+    saved = found.save(shown.out, shown.html, as_typed(), shown.theme)
     measured = len(found.rows) - found.kept
     if shown.as_json:
         print(json.dumps({**found.figures(), "kept": found.kept, "measured": measured}, indent=2))
