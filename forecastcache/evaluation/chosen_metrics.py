@@ -13,8 +13,8 @@ from forecastcache.metrics.metric import Compared, Metric, figure_of, metrics_of
 FIELDS = {"latent-psnr": "latent_psnr_db", "psnr": "psnr_db", "ssim": "ssim", "lpips": "lpips"}
 ALWAYS = ("latent-psnr", "psnr", "ssim")
 NO_LPIPS = (
-    f"{PARTS}: evaluate --metrics lpips downloads it once, and lpips=FOLDER takes a folder with "
-    f"{NEEDS}"
+    f"{PARTS}: evaluate --metrics lpips downloads it once, --metrics lpips=FOLDER takes it from a "
+    f"folder with {NEEDS}"
 )
 
 

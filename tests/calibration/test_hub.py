@@ -21,6 +21,7 @@ from forecastcache.calibration.calibration import Calibration
 from forecastcache.errors import CalibrationError, UnknownNameError
 
 REPO = "me/toy-forecast"
+WAITS = pytest.mark.slow  # the client tries again for half a minute
 PROGRAM = """
 import sys
 from forecastcache.calibration.calibration import Calibration
@@ -183,7 +184,7 @@ def test_offline_what_was_fetched_before_serves(ask, calibration, tmp_path):
     [
         ((404, "RepoNotFound"), f"the hub has no {REPO}, or it is private"),
         ((403, "GatedRepo"), f"{REPO} is gated: ask for access on its page of the hub"),
-        ((503, ""), f"the hub answers 503 to {REPO}: try again later"),
+        pytest.param((503, ""), f"the hub answers 503 to {REPO}: try again later", marks=WAITS),
         (None, f"{REPO} on the hub lacks {hub.NAME}: give one that"),
     ],
 )
@@ -195,6 +196,7 @@ def test_each_refusal_is_said_in_one_line(ask, refusal, told):
     assert said.count("\n") == 1
 
 
+@WAITS
 def test_a_hub_that_is_not_there_is_said_in_one_line(ask):
     code, said = ask("load", REPO, HF_ENDPOINT="http://127.0.0.1:9")
     assert code == 2
