@@ -276,7 +276,7 @@ def picture(known: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
     title, note = "Every method at equal cost", f"{STEPS} steps, {HELD_OUT} held-out samples"
     note += f"; the best {NAMED} of each model are named, all others grey"
     size = (5.6 * len(names) + 0.4, 4.8)
-    with drawing(DOCUMENT.with_suffix(".png"), size, title, note, right=2.1) as figure:
+    with drawing(DOCUMENT.with_suffix(".png"), size, title, note, right=2.7) as figure:
         figure.get_layout_engine().set(wspace=0.75)
         ends: dict[Any, list[Label]] = {}
         for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names):
