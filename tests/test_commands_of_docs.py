@@ -17,7 +17,8 @@ from forecastcache.cli.app import app
 from .test_docs import DOCS, PAGES, ROOT, fences
 
 README = ROOT / "README.md"
-ELSEWHERE = ("MODEL", "first-block")  # a model of the reader's, a schedule of the page's
+# A model or weights of the reader, a schedule of the page.
+ELSEWHERE = ("MODEL", "lpips", "first-block")
 FIRST = ("README", "quickstart")  # pages whose commands always run
 MINUTES = ("evaluate", "tune", "claims")  # but for these; all others do with ALL_COMMANDS=1
 ALL = bool(os.environ.get("ALL_COMMANDS"))
