@@ -13,7 +13,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
 from diffusers.utils import logging
 from fidelity import Fidelity
 from measure import RESULTS, record
@@ -48,16 +47,7 @@ def rows(name: str) -> list[dict[str, Any]]:
     found = []
     with TemporaryDirectory() as folder:
         for count in COUNTS:
-            fast = fc.accelerate(
-                pipe, computed=count, pictures=PICTURES, folder=folder, progress=False
-            )
-            for part in request.split(pipe, 1):
-                seeds = [torch.Generator().manual_seed(seed) for seed in part.seeds]
-                fast(**part.arguments(pipe), generator=seeds)
-            file = Path(folder) / "learned"
-            fast.save(file)
-            chosen = fc.Calibration.load(file).choose(count)
-            summary = fast.summary()
+            *chosen, summary = learned(pipe, request, count, folder)
             row = {"model": name, "what": "accelerate", "count": count} | {
                 "latent_psnr_db": round(held_out.psnr(*chosen), 2),
                 "computed": list(chosen[0].steps),
@@ -74,6 +64,27 @@ def rows(name: str) -> list[dict[str, Any]]:
                 )  # fmt: skip
                 print(found[-1], flush=True)
     return found
+
+
+def learned(
+    pipe: Any, request: Request, count: int, folder: str
+) -> tuple[fc.Schedule, fc.Predictor, Summary]:
+    """What is learned of a request's samples, one by one, for `count` computed steps.
+
+    Args:
+        pipe: a diffusers pipeline.
+        request: the samples.
+        count: number of computed steps.
+        folder: folder that what is learned is kept in.
+    """
+    fast = fc.accelerate(
+        pipe, computed=count, pictures=len(request), folder=folder, progress=False
+    )
+    for part in request.split(pipe, 1):
+        fast(**part.keywords(pipe))
+    file = Path(folder) / "learned"
+    fast.save(file)
+    return *fc.Calibration.load(file).choose(count), fast.summary()
 
 
 def _in_plain_runs(summary: Summary) -> float | None:

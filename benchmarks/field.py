@@ -13,39 +13,31 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 from statistics import mean, median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
+from accelerated import PICTURES, learned
 from diffusers.utils import logging
+from field_page import BUDGETS, HELD_OUT, LEARNED, MODELS, OURS, SLACK, STEPS, report
 from measure import RESULTS, record
-from standings import FAMILIES, HOUSES, others_of, recorded
 
 import forecastcache as fc
 from forecastcache.calibration.calibration import Calibration
 from forecastcache.engine.attach import denoisers
 from forecastcache.errors import AttachError
-from forecastcache.evaluation.compare import best_within
-from forecastcache.evaluation.labels import Label, label_ends
 from forecastcache.evaluation.measure import CountedRun, latent_psnr
 from forecastcache.evaluation.method import Applied
-from forecastcache.evaluation.style import LIGHT, drawing, family_of, looks, named_axes
 from forecastcache.registry import adapter_for
 from forecastcache.sampling.loading import load
 from forecastcache.sampling.request import Request
 from forecastcache.spec import parse_predictor, parse_schedule
 
-MODELS = ("zoo:flux-digits", "zoo:hunyuan-digits", "zoo:dit-digits@4", "zoo:flux-emoji")
-STEPS, BUDGETS = 50, (6, 9, 12, 18)
-TRIED, HELD_OUT, SEED = 2, 8, 1000  # samples, and the calibration split's seed
-PICTURES = 4  # of the calibration split, that `accelerate` learns from
-SLACK = 1.02  # of a budget
+TRIED, SEED = 2, 1000  # samples, and the calibration split's seed
 RULES = (
     "teacache", "firstblock", "magcache:in_a_row=12,retention=0.05", "easycache:first=1",
     "seacache", "adacache", "verified:first=1,in_a_row=20", "drift",
@@ -56,11 +48,6 @@ FORMULAS = (
     "variable-order", "meanvelocity", "resilphase", "twoanchor", "repay", "tap",
 )  # fmt: skip
 TOKENS = ("tokens:0.1", "tokens:0.3")  # of models that have the site
-DOCUMENT = Path(__file__).parents[1] / "docs" / "field.md"
-START, END = "<!-- tables -->", "<!-- end of tables -->"
-OURS = "forecastcache, calibrated"
-LEARNED = "forecastcache, from four samples"
-NAMED = 8  # methods of the picture, a model
 
 
 @dataclass(frozen=True)
@@ -154,18 +141,10 @@ class Field:
 
     def _learned(self) -> list[dict[str, Any]]:
         """What `accelerate` learns at a guidance scale that the shipped calibration is not of."""
-        parts = self._calibration(PICTURES).split(self.pipe, 1)
-        found = []
+        request, found = self._calibration(PICTURES), []
         for budget in BUDGETS:
             with TemporaryDirectory() as folder:
-                fast = fc.accelerate(
-                    self.pipe, computed=budget, pictures=PICTURES, folder=folder, progress=False
-                )
-                for part in parts:
-                    seeds = [torch.Generator().manual_seed(seed) for seed in part.seeds]
-                    fast(**part.arguments(self.pipe), generator=seeds)
-                fast.save(Path(folder) / "learned")
-                schedule, predictor = Calibration.load(Path(folder) / "learned").choose(budget)
+                schedule, predictor, _ = learned(self.pipe, request, budget, folder)
             run = self.held_out.mean(schedule, predictor)
             found.append(self._row(budget, run, schedule))
         return found
@@ -229,96 +208,6 @@ def measure(name: str, known: list[dict[str, Any]]) -> None:
         known += [{"model": name, "method": method, **row} for row in found or [none]]
         record("field", known)
         print(method, [(row["budget"], row["latent_psnr_db"]) for row in found], flush=True)
-
-
-def others(model: str) -> dict[str, dict[int, float]]:
-    """What the packages of others have at the same budgets, as docs/peers.md has it."""
-    rows = others_of(recorded().get(model, []))
-    if not rows:
-        return {}
-    fewer = [row for row in rows if row.name.startswith("steps") and "solver" not in row.name]
-    line = np.polyfit([row.count or 0 for row in fewer], [row.flops or 0 for row in fewer], 1)
-    found: dict[str, dict[int, float]] = {}
-    for family, belongs in FAMILIES.items():
-        own = [row for row in rows if belongs(row.name)]
-        for budget in BUDGETS:
-            best = best_within(own, "FLOPs", float(np.polyval(line, budget)) * SLACK)
-            if best is not None and best.latent_psnr_db is not None:
-                found.setdefault(family, {})[budget] = best.latent_psnr_db
-    return found
-
-
-def standing(known: Sequence[dict[str, Any]], name: str) -> dict[str, dict[int, float]]:
-    """Latent PSNR by method and budget, the best first."""
-    found: dict[str, dict[int, float]] = {}
-    for row in known:
-        if row["model"] == name:
-            own = found.setdefault(row["method"], {})
-            if row["budget"] is not None:
-                own[row["budget"]] = row["latent_psnr_db"]
-    found |= {f"*{family}*": own for family, own in others(name).items()}
-    return dict(sorted(found.items(), key=lambda it: -mean([it[1].get(b, 0) for b in BUDGETS])))
-
-
-def table(known: Sequence[dict[str, Any]], name: str) -> str:
-    lines = [
-        f"| method | {' | '.join(map(str, BUDGETS))} |",
-        "|---|" + "---:|" * len(BUDGETS),
-    ]
-    for method, own in standing(known, name).items():
-        cells = [f"{own[it]:.1f}" if it in own else "" for it in BUDGETS]
-        lines.append(f"| {method} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def picture(known: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
-    """All methods of each model; ours and the best of the others named and drawn in colour."""
-    title, note = "Every method at equal cost", f"{STEPS} steps, {HELD_OUT} held-out samples"
-    note += f"; the best {NAMED} of each model are named, all others grey"
-    size = (5.6 * len(names) + 0.4, 4.8)
-    with drawing(DOCUMENT.with_suffix(".png"), size, title, note, right=2.7) as figure:
-        figure.get_layout_engine().set(wspace=0.75)
-        ends: dict[Any, list[Label]] = {}
-        for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names):
-            found = {method: own for method, own in standing(known, name).items() if own}
-            told = list(found)[:NAMED]
-            looked = looks((method, house(method)) for method in told)
-            named_axes(axes, "cost of the network (plain steps' FLOPs)", "latent PSNR (dB)")
-            axes.set(title=name, xticks=BUDGETS)
-            for method, own in found.items():
-                look = looked.get(method)
-                axes.plot(
-                    own.keys(), own.values(), marker=look.marker if look else "o",
-                    color=LIGHT.colour(look.hue if look else "grid"),
-                    linewidth=look.width if look else 0.8, markersize=4 if look else 2.5,
-                    zorder=3 if look else 2,
-                )  # fmt: skip
-                if look:
-                    last = max(own)
-                    label = Label(last, own[last], method.strip("*"), look.hue, look.ours)
-                    ends.setdefault(axes, []).append(label)
-        for axes, labels in ends.items():
-            label_ends(axes, labels, LIGHT)
-
-
-def house(method: str) -> str:
-    """The family by which charts everywhere know a method."""
-    if method in (OURS, LEARNED):
-        return "learned"
-    first, _, then = method.strip("*").partition(", ")
-    if method.startswith("*"):
-        return HOUSES[method.strip("*")]
-    return family_of(then if first == "warped" else first)
-
-
-def report(known: Sequence[dict[str, Any]]) -> None:
-    names = [name for name in MODELS if any(row["model"] == name for row in known)]
-    picture(known, names)
-    parts = [f"### `{name}`\n\n{table(known, name)}" for name in names]
-    before, _, rest = DOCUMENT.read_text().partition(START)
-    after = rest.partition(END)[2]
-    inside = "\n\n".join(parts)
-    DOCUMENT.write_text(f"{before}{START}\n\n{inside}\n\n{END}{after}")
 
 
 def main() -> None:

@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 from time import process_time
 from typing import Any
 
-import torch
 from diffusers.utils import logging
 from measure import record
 
@@ -56,10 +55,9 @@ def rows(name: str) -> list[dict[str, Any]]:
 
 
 def _spent(call: Any, part: Request, pipe: Any) -> float:
-    seeds = [torch.Generator().manual_seed(seed) for seed in part.seeds]
-    arguments = part.arguments(pipe)
+    keywords = part.keywords(pipe)
     started = process_time()
-    call(**arguments, generator=seeds)
+    call(**keywords)
     return process_time() - started
 
 

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import torch
 from diffusers.utils import logging
 from fidelity import Fidelity
 from measure import record
@@ -67,8 +66,7 @@ def rows(model: str) -> Iterator[dict[str, Any]]:
 def _fitter(pipe: Any, request: Request) -> SizeFitter:
     learning = Learning(pipe, Subset())
     for part in request.split(pipe, 1):
-        seeds = [torch.Generator().manual_seed(seed) for seed in part.seeds]
-        call = Call.of(pipe, (), {**part.arguments(pipe), "generator": seeds})
+        call = Call.of(pipe, (), part.keywords(pipe))
         learning.record(call, call.made)
     assert learning.recording is not None
     return learning._fitter(learning.recording)

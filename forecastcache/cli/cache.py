@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from forecastcache.cli.console import format_decibels, print_calibration
+from forecastcache._util.decibels import format_decibels
+from forecastcache.cli.console import print_calibration
 from forecastcache.cli.narrow import print_rows
 from forecastcache.cli.options import JsonOption
 from forecastcache.cli.panels import argument, what

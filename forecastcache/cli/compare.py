@@ -32,7 +32,7 @@ from forecastcache.cli.options import (
     StepsOption,
     ThemeOption,
 )
-from forecastcache.cli.outputs import require_folder
+from forecastcache.cli.outputs import require_folder, stem_of
 from forecastcache.cli.panels import how, output, what
 from forecastcache.errors import ForecastCacheError, OptionError
 from forecastcache.zoo import usual_steps
@@ -110,7 +110,7 @@ def compare_command(
 ) -> None:
     """Put methods side by side with the plain run of MODEL: a picture, and a page with sliders."""
     steps = steps or usual_steps(model)
-    stem = model.removeprefix(zoo.PREFIX).strip("/").replace("/", "-")
+    stem = stem_of(model)
     paths = {"picture": out / f"{stem}-compare.png", "page": out / f"{stem}-compare.html"}
     shown = {**paths, "theme": choose("theme", theme, THEME_NAMES)}
     require_folder("--out", out, *(path.name for path in paths.values()))

@@ -21,6 +21,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from forecastcache._util.decibels import format_decibels
 from forecastcache.calibration.offers import Offer
 from forecastcache.cli.narrow import print_table
 from forecastcache.cli.verbosity import is_quiet, is_verbose, warn_once
@@ -189,11 +190,6 @@ def progress_bars(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     finally:
         if tasks:
             bars.stop()
-
-
-def format_decibels(value: float | None) -> str:
-    """A PSNR; None is that of equal pictures."""
-    return "identical" if value is None else f"{value:.1f} dB"
 
 
 def print_list(found: dict[str, dict[str, str]]) -> None:

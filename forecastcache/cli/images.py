@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
 from torch import Tensor
 
 from forecastcache._util.atomic_write import atomic_write
 from forecastcache.errors import OptionError
-
-MILLISECONDS = 120  # that a frame is shown
+from forecastcache.evaluation.image_files import as_image, save_gif
 
 
 def save_each(samples: Tensor, seeds: Sequence[int], kind: str, folder: Path) -> list[Path]:
@@ -32,23 +30,14 @@ def save_each(samples: Tensor, seeds: Sequence[int], kind: str, folder: Path) ->
         folder.mkdir(parents=True, exist_ok=True)
         for index, (sample, seed) in enumerate(zip(samples, seeds)):
             path = folder / f"{index:03d}-seed-{seed}-{kind}.{'gif' if clips else 'png'}"
-            frames = [_image(frame) for frame in (sample if clips else sample[None])]
-            with atomic_write(path) as partial:
-                if clips:
-                    frames[0].save(
-                        partial, "GIF", save_all=True, append_images=frames[1:],
-                        duration=MILLISECONDS, loop=0,
-                    )  # fmt: skip
-                else:
-                    frames[0].save(partial, "PNG")
+            if clips:
+                save_gif([as_image(frame) for frame in sample], path)
+            else:
+                with atomic_write(path) as partial:
+                    as_image(sample).save(partial, "PNG")
             saved.append(path)
     except OSError as error:
         raise OptionError(
             f"--save-images {folder} cannot be written ({error.strerror}): give another folder"
         ) from None
     return saved
-
-
-def _image(picture: Tensor) -> Image.Image:
-    coloured = picture.expand(3, -1, -1).movedim(0, -1)
-    return Image.fromarray((coloured * 255).round().byte().numpy())

@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from forecastcache import zoo
 from forecastcache._util.atomic_write import partial_of
 from forecastcache.errors import OptionError
+
+
+def stem_of(model: str) -> str:
+    """What names of files begin with that are of a model."""
+    return model.removeprefix(zoo.PREFIX).strip("/").replace("/", "-")
 
 
 def require_folder(option: str, folder: Path, *names: str) -> None:

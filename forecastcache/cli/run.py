@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forecastcache import zoo
+from forecastcache._util.decibels import format_decibels
 from forecastcache.cli.args import request_fields
 from forecastcache.cli.asking import load_and_ask, show_sampling
 from forecastcache.cli.chosen import Chosen, Said, Wanted, prepared
-from forecastcache.cli.console import format_decibels, plainly_warned, print_measurement
+from forecastcache.cli.console import plainly_warned, print_measurement
 from forecastcache.cli.method_options import (
     CalibrationOption,
     ComputedOption,
@@ -44,7 +45,7 @@ from forecastcache.cli.options import (
     SizeOption,
     StepsOption,
 )
-from forecastcache.cli.outputs import require_folder
+from forecastcache.cli.outputs import require_folder, stem_of
 from forecastcache.cli.verbosity import is_quiet
 from forecastcache.errors import OptionError
 from forecastcache.zoo import usual_steps
@@ -91,7 +92,7 @@ def run_command(
         predictor, order, settings, interval, first, schedule, site, config,
         calibration, speedup, computed, psnr,
     ).chosen(steps)  # fmt: skip
-    shown = Shown(out / f"{_stem(model)}-{asked.name}.png", save_images, as_json)
+    shown = Shown(out / f"{stem_of(model)}-{asked.name}.png", save_images, as_json)
     request = steps, seed, count, classes, prompts, guidance_scale, size
     fields = request_fields(*request, (negative_prompt, guidance_scale_2))
     _measure_and_show(model, device, dtype, fields, asked, shown)
@@ -232,7 +233,3 @@ def _drawn(model: str, found: Measured, sheet: Path, asked: Sequence[Caption]) -
             f"{list(saved.values())[-1]} cannot be written ({error.strerror}): give another --out"
         ) from None
     return saved
-
-
-def _stem(model: str) -> str:
-    return model.removeprefix(zoo.PREFIX).strip("/").replace("/", "-")

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-from forecastcache import zoo
 from forecastcache._util.atomic_write import atomic_write
 from forecastcache.bounds import MOST
 from forecastcache.cli.args import request_fields
@@ -24,7 +23,7 @@ from forecastcache.cli.options import (
     SeedOption,
     StepsOption,
 )
-from forecastcache.cli.outputs import require_folder
+from forecastcache.cli.outputs import require_folder, stem_of
 from forecastcache.cli.panels import how, output, what
 from forecastcache.zoo import usual_steps
 
@@ -80,7 +79,7 @@ def trace_command(
 
 
 def _paths(out: Path, model: str, module: str | None) -> list[Path]:
-    name = model.removeprefix(zoo.PREFIX).strip("/").replace("/", "-")
+    name = stem_of(model)
     stem = name if module is None else f"{name}-{module}"
     return [
         out / f"{stem}-{what}" for what in ("trajectories.png", "projections.png", "trace.json")

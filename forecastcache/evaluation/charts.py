@@ -50,11 +50,10 @@ def fidelity_against_speed(
     front = _front([(x, y) for x, y, _ in points])
     note = f"{told_of(rows, model)}; up and right is better, the grey band is the Pareto front"
     with drawing(target, WIDE, "Fidelity against cost", note, theme) as figure:
-        axes = named_axes(figure.add_subplot(), SPARED, PSNR)
+        axes = figure.add_subplot()
         axes.plot(*zip(*front), "-", color=theme.grid, linewidth=7, zorder=0.5)
-        axes.set_xscale("log")
-        scatter(figure, axes, points, [row.name for x, y, row in points if (x, y) in front], theme)
-        plain_ticks(axes, RATIOS, [f"{it:g}" for it in RATIOS])
+        alone = [row.name for x, y, row in points if (x, y) in front]
+        scatter_against_speed(figure, axes, points, PSNR, alone, theme)
 
 
 def memory_against_fidelity(
@@ -66,7 +65,7 @@ def memory_against_fidelity(
         axes = named_axes(figure.add_subplot(), "cache, measured (bytes)", PSNR)
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: in_bytes(value)))
-        scatter(figure, axes, points, [], theme)
+        _scatter(figure, axes, points, [], theme)
 
 
 def error_against_interval(
@@ -96,10 +95,7 @@ def error_by_step(
     Ticks at the bottom are the computed steps.
     """
     judged = [row for row, _ in _judged(rows) if row.latent_psnr_by_step]
-    values = {
-        row.name: [float("nan") if it is None else it for it in row.latent_psnr_by_step]
-        for row in judged
-    }
+    values = {row.name: _drawable(row.latent_psnr_by_step) for row in judged}
     note = told_of(rows, model)
     _panels(best(judged), values, target, "Fidelity by step", "latent PSNR (dB)", note, theme)
 
@@ -108,10 +104,7 @@ def feature_error_by_step(
     rows: Sequence[FeatureErrors], target: Target, model: str = "", theme: Theme = LIGHT
 ) -> None:
     """Save relative errors of features, forecast in open loop, at every step that was forecast."""
-    values = {
-        row.name: [float("nan") if it is None else it for it in row.feature_error_by_step]
-        for row in rows
-    }
+    values = {row.name: _drawable(row.feature_error_by_step) for row in rows}
     title, note = "Error of forecasts in open loop, by step", about(model, _steps_of(rows), None)
     shown = rows[:PANELS]
     _panels(shown, values, target, title, "relative error", note, theme, log=True)
@@ -204,7 +197,22 @@ def _line(axes: Axes, own: Sequence[tuple[float, float]], look: Look, theme: The
     )  # fmt: skip
 
 
-def scatter(
+def scatter_against_speed(
+    figure: Figure,
+    axes: Axes,
+    points: Sequence[tuple[float, float, Measurement]],
+    up: str,
+    alone: Sequence[str],
+    theme: Theme,
+) -> None:
+    """A line for each method over the FLOPs that are spared; `up` names the other axis."""
+    named_axes(axes, SPARED, up)
+    axes.set_xscale("log")
+    _scatter(figure, axes, points, alone, theme)
+    plain_ticks(axes, RATIOS, [f"{it:g}" for it in RATIOS])
+
+
+def _scatter(
     figure: Figure,
     axes: Axes,
     points: Sequence[tuple[float, float, Measurement]],
@@ -250,6 +258,10 @@ def _looks(rows: Sequence[Drawn]) -> dict[str, Look]:
 
 def _named_lines(rows: Sequence[Drawn]) -> list[str]:
     return list(dict.fromkeys(row.line for row in rows))
+
+
+def _drawable(figures: Sequence[float | None]) -> list[float]:
+    return [float("nan") if it is None else it for it in figures]
 
 
 def told_of(rows: Sequence[Measurement], model: str) -> str:

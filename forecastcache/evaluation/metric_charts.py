@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from forecastcache.evaluation.charts import RATIOS, SPARED, WIDE, scatter, told_of
+from forecastcache.evaluation.charts import WIDE, scatter_against_speed, told_of
 from forecastcache.evaluation.measurement import Measurement
-from forecastcache.evaluation.style import LIGHT, Target, Theme, drawing, named_axes, plain_ticks
+from forecastcache.evaluation.style import LIGHT, Target, Theme, drawing
 from forecastcache.evaluation.tables import metric_names, metric_title
 
 
@@ -41,7 +41,4 @@ def metric_against_speed(
     ]
     title = metric_title(metric)
     with drawing(target, WIDE, f"{title} against cost", told_of(rows, model), theme) as drawn:
-        axes = named_axes(drawn.add_subplot(), SPARED, title)
-        axes.set_xscale("log")
-        scatter(drawn, axes, points, [], theme)
-        plain_ticks(axes, RATIOS, [f"{it:g}" for it in RATIOS])
+        scatter_against_speed(drawn, drawn.add_subplot(), points, title, [], theme)

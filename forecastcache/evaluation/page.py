@@ -18,8 +18,10 @@ from PIL import Image, features
 from torch import Tensor
 
 from forecastcache._util.atomic_write import atomic_write
+from forecastcache._util.decibels import format_decibels
 from forecastcache.evaluation.captions import Caption
-from forecastcache.evaluation.pictures import MILLISECONDS, common_gain, in_decibels
+from forecastcache.evaluation.image_files import MILLISECONDS, as_image
+from forecastcache.evaluation.pictures import common_gain
 from forecastcache.evaluation.style import DARK, LIGHT, Target
 
 HERE = Path(__file__).parent
@@ -217,7 +219,7 @@ def samples_of(
         views = [View("plain", _uri(reference, films))]
         for name, made in methods.items():
             said = list(near.get(name, ()))
-            words = in_decibels(said[place]) if place < len(said) else ""
+            words = format_decibels(said[place]) if place < len(said) else ""
             views.append(View(name, _uri(made[place], films), words))
         height, width = reference.shape[-2:]
         found.append(Sample(str(caption), width, height, views))
@@ -234,13 +236,13 @@ def _films(clips: Tensor) -> Films:
 def _uri(sample: Tensor, films: Films | None) -> str:
     """A picture, or the frames of a clip on one sheet, without loss."""
     if films is None:
-        image, most = _image(sample), LARGEST
+        image, most = as_image(sample), LARGEST
     else:
         height, width = sample.shape[-2:]
         image, most = Image.new("RGB", (films.columns * width, films.lines * height)), REEL
         for place, frame in enumerate(sample):
             line, column = divmod(place, films.columns)
-            image.paste(_image(frame), (column * width, line * height))
+            image.paste(as_image(frame), (column * width, line * height))
     image.thumbnail((most, most))
     buffer = BytesIO()
     # WebP is a third smaller, but small pictures are small anyhow.
@@ -248,8 +250,3 @@ def _uri(sample: Tensor, films: Films | None) -> str:
     image.save(buffer, kind, **({"lossless": True} if kind == "WEBP" else {"optimize": True}))
     data = base64.b64encode(buffer.getvalue()).decode()
     return f"data:image/{kind.lower()};base64,{data}"
-
-
-def _image(picture: Tensor) -> Image.Image:
-    pixels = (picture.expand(3, -1, -1).movedim(0, -1) * 255).round().byte().numpy()
-    return Image.fromarray(pixels)

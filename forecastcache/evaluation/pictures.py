@@ -13,8 +13,10 @@ from torch import Tensor
 
 from forecastcache._moved import name_new_places
 from forecastcache._util.atomic_write import atomic_write
+from forecastcache._util.decibels import format_decibels
 from forecastcache.evaluation.captions import Caption
 from forecastcache.evaluation.contact import PictureRow, draw_rows, wrapped
+from forecastcache.evaluation.image_files import as_image, save_gif
 from forecastcache.evaluation.measurement import Measurement
 from forecastcache.evaluation.style import LIGHT, Theme
 from forecastcache.metrics.psnr import psnr_of_each
@@ -23,7 +25,6 @@ name_new_places(__name__)
 
 MOST = 12  # pictures in a row
 CLIPS = 4  # on a sheet
-MILLISECONDS = 120  # that a frame is shown
 ENLARGED = 192  # pixels, about: the height of a clip that was made small
 STRIP = 8  # samples side by side
 NARROW = 22  # letters of a line beside a row
@@ -75,7 +76,7 @@ def side_by_side(
     """
     gain, clips = common_gain(list(methods.values()), plain), plain.dim() == 5
     near = {
-        name: [in_decibels(it) for it in psnr_of_each(made, plain)]
+        name: [format_decibels(it) for it in psnr_of_each(made, plain)]
         for name, made in methods.items()
     }
     if not clips:
@@ -118,8 +119,7 @@ def save_strip(samples: Tensor, path: Path) -> None:
     """
     if samples.dim() == 5:
         samples = samples[:, samples.shape[1] // 2]
-    row = torch.cat(list(samples[:STRIP]), dim=-1).expand(3, -1, -1).movedim(0, -1)
-    image = Image.fromarray((row * 255).round().byte().numpy())
+    image = as_image(torch.cat(list(samples[:STRIP]), dim=-1))
     if image.height > ENLARGED:
         image = image.resize((image.width * ENLARGED // image.height, ENLARGED))
     with atomic_write(path) as partial:
@@ -154,11 +154,11 @@ def sheet(
     for row in shown:
         if row.name not in found:
             continue
-        near = f"\n{in_decibels(row.psnr_db)}"
+        near = f"\n{format_decibels(row.psnr_db)}"
         rows.append(PictureRow(wrapped(row.name, NARROW) + near, found[row.name]))
         if reference is not None:
             differing = ((found[row.name] - reference).abs() * gain).clamp(0, 1)
-            said = [in_decibels(it) for it in row.psnr_db_by_sample]
+            said = [format_decibels(it) for it in row.psnr_db_by_sample]
             rows.append(PictureRow(f"difference\n×{gain}", differing, under=said))
     below = [it.in_lines() for it in captions[:count]]
     draw_rows(rows, below, "Samples and their PSNR to the plain run", note, path, theme)
@@ -181,19 +181,10 @@ def film(plain: Tensor, forecast: Tensor, path: Path) -> None:
         path: path of the GIF, written in full or not at all.
     """
     rows = [torch.cat(list(clips[:MOST]), dim=-1) for clips in (plain, forecast)]
-    frames = (torch.cat(rows, dim=-2).movedim(1, -1) * 255).round().byte().numpy()
+    frames = [as_image(frame) for frame in torch.cat(rows, dim=-2)]
     scale = max(1, ENLARGED // plain.shape[-2])
-    size = (frames.shape[2] * scale, frames.shape[1] * scale)
-    images = [Image.fromarray(frame).resize(size, Image.Resampling.NEAREST) for frame in frames]
-    with atomic_write(path) as partial:
-        images[0].save(
-            partial, "GIF", save_all=True, append_images=images[1:], duration=MILLISECONDS, loop=0
-        )
-
-
-def in_decibels(value: float | None) -> str:
-    """A PSNR; None is that of equal samples."""
-    return "identical" if value is None else f"{value:.1f} dB"
+    size = (frames[0].width * scale, frames[0].height * scale)
+    save_gif([frame.resize(size, Image.Resampling.NEAREST) for frame in frames], path)
 
 
 def common_gain(methods: Sequence[Tensor], plain: Tensor) -> int:
