@@ -113,7 +113,8 @@ def feature_error_by_step(
 def best(rows: Sequence[Measurement], most: int = PANELS) -> list[Measurement]:
     """The best row of each line and then the next best, at most so many, best first."""
     ranked = sorted(rows, key=lambda row: -(row.latent_psnr_db or 0))
-    firsts = [next(row for row in ranked if row.line == line) for line in _named_lines(ranked)]
+    lines = dict.fromkeys(row.line for row in ranked)
+    firsts = [next(row for row in ranked if row.line == line) for line in lines]
     rest = [row for row in ranked if row not in firsts]
     kept = [*firsts, *rest][:most]
     return [row for row in ranked if row in kept]
@@ -254,10 +255,6 @@ def _scatter(
 
 def _looks(rows: Sequence[Drawn]) -> dict[str, Look]:
     return looks((row.line, family_of(row.line, getattr(row, "predictor", None))) for row in rows)
-
-
-def _named_lines(rows: Sequence[Drawn]) -> list[str]:
-    return list(dict.fromkeys(row.line for row in rows))
 
 
 def _drawable(figures: Sequence[float | None]) -> list[float]:
