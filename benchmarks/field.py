@@ -24,7 +24,7 @@ import torch
 from accelerated import PICTURES, learned
 from diffusers.utils import logging
 from field_page import BUDGETS, HELD_OUT, LEARNED, MODELS, OURS, SLACK, STEPS, report
-from measure import RESULTS, record
+from measure import RESULTS, paired, record
 
 import forecastcache as fc
 from forecastcache.calibration.calibration import Calibration
@@ -38,6 +38,7 @@ from forecastcache.sampling.request import Request
 from forecastcache.spec import parse_predictor, parse_schedule
 
 TRIED, SEED = 2, 1000  # samples, and the calibration split's seed
+PAIRS = 3  # of timed runs
 RULES = (
     "teacache", "firstblock", "magcache:in_a_row=12,retention=0.05", "easycache:first=1",
     "seacache", "adacache", "verified:first=1,in_a_row=20", "drift",
@@ -72,6 +73,15 @@ class Samples:
     def mean(self, schedule: Any, predictor: Any, site: str = "output") -> Run:
         runs = [*self._runs(schedule, predictor, site)]
         return Run(mean(run.psnr for run in runs), mean(run.steps for run in runs))
+
+    def time(self, schedule: Any, predictor: Any, site: str = "output") -> float:
+        """Seconds of a sample, as a share of a plain run's beside it."""
+
+        def cached() -> None:
+            with fc.attach(self.pipe, schedule, predictor, site=site):
+                self.parts[0].run(self.pipe)
+
+        return paired(cached, lambda: self.parts[0].run(self.pipe), PAIRS)[2]
 
     def _runs(self, schedule: Any, predictor: Any, site: Any) -> Iterator[Run]:
         for part, plain in zip(self.parts, self.plain, strict=True):
@@ -125,18 +135,20 @@ class Field:
             found[f"warped, taylor:order=1, {site}"] = partial(self._fixed, "taylor", site)
         return found
 
-    def _row(self, budget: int, run: Run, schedule: Any) -> dict[str, Any]:
+    def _row(
+        self, budget: int, schedule: Any, predictor: Any, site: str = "output"
+    ) -> dict[str, Any]:
+        run = self.held_out.mean(schedule, predictor, site)
         return {
             "budget": budget, "latent_psnr_db": round(run.psnr, 2), "steps": round(run.steps, 2),
+            "time": round(self.held_out.time(schedule, predictor, site), 3),
             "schedule": shown(str(schedule)),
         }  # fmt: skip
 
     def _ours(self) -> list[dict[str, Any]]:
         calibration, found = Calibration.load(self.model), []
         for budget in BUDGETS:
-            schedule, predictor = calibration.choose(budget)
-            run = self.held_out.mean(schedule, predictor)
-            found.append(self._row(budget, run, schedule))
+            found.append(self._row(budget, *calibration.choose(budget)))
         return found
 
     def _learned(self) -> list[dict[str, Any]]:
@@ -145,8 +157,7 @@ class Field:
         for budget in BUDGETS:
             with TemporaryDirectory() as folder:
                 schedule, predictor, _ = learned(self.pipe, request, budget, folder)
-            run = self.held_out.mean(schedule, predictor)
-            found.append(self._row(budget, run, schedule))
+            found.append(self._row(budget, schedule, predictor))
         return found
 
     def _rule(self, rule: str, predictor: str) -> list[dict[str, Any]]:
@@ -155,8 +166,7 @@ class Field:
         for budget in BUDGETS:
             solved = self._solved(fitted, predictor, budget)
             if solved is not None:
-                run = self.held_out.mean(solved, parse_predictor(predictor))
-                found.append(self._row(budget, run, solved))
+                found.append(self._row(budget, solved, parse_predictor(predictor)))
         return found
 
     def _solved(self, rule: Any, predictor: str, budget: int) -> Any:
@@ -181,8 +191,7 @@ class Field:
             for count in range(budget, 1, -1):
                 warped = fc.Warped(count)
                 if self.tried.mean(warped, forecaster, site).steps <= budget * SLACK:
-                    run = self.held_out.mean(warped, forecaster, site)
-                    found.append(self._row(budget, run, warped))
+                    found.append(self._row(budget, warped, forecaster, site))
                     break
         return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Literal
 
@@ -129,16 +129,22 @@ class Adapter:
         ]
 
     def _span(self, model: nn.Module, span: Blocks) -> Iterator[Site]:
-        """The sites of a span of blocks: one a trunk, where its blocks form a chain."""
+        """The sites of spans of blocks: one a trunk, where its blocks form a chain."""
         blocks = self._blocks(model)
-        if span.last >= len(blocks):
-            raise AttachError(
-                f"{type(model).__name__} has {len(blocks)} blocks, numbered from 0, and {span} "
-                f"goes beyond them: write block:FIRST-LAST, with LAST at most {len(blocks) - 1}"
-            )
-        spanned = blocks[span.first : span.last + 1]
-        for trunk, group in groupby(spanned, key=lambda each: each[0]):
-            yield from trunk.span_of([path for _, path, _ in group])
+        found: dict[str, Site] = {}
+        for (first, last), during in zip(span.spans, span.during):
+            if last >= len(blocks):
+                raise AttachError(
+                    f"{type(model).__name__} has {len(blocks)} blocks, numbered from 0, and "
+                    f"{span} goes beyond them: write block:FIRST-LAST, with LAST at most "
+                    f"{len(blocks) - 1}"
+                )
+            spanned = blocks[first : last + 1]
+            for trunk, group in groupby(spanned, key=lambda each: each[0]):
+                for site in trunk.span_of([path for _, path, _ in group]):
+                    all_along = site.name in found
+                    found[site.name] = site if all_along else replace(site, during=during)
+        yield from found.values()
 
     def trunks(self, model: nn.Module) -> tuple[Trunk, ...]:
         """The block lists that `model` has.

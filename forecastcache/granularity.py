@@ -1,8 +1,8 @@
 """Granularity: which features of a model are forecast, as text and as objects.
 
 `output`, `hidden`, `block` and `module` forecast all of a step. Of two others a part of the model
-is computed at a forecast step: all blocks but those of a span (`block:2-5`), or some tokens of
-each MLP (`tokens:0.25`).
+is computed at a forecast step: all blocks but those of a span (`block:2-5`, which may move), or
+some tokens of each MLP (`tokens:0.25`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,18 @@ from forecastcache.options import Options
 Granularity: TypeAlias = str  # as `as_site` gives it
 GRANULARITIES: tuple[Granularity, ...] = ("output", "hidden", "block", "module", "tokens")
 FORMS = (*GRANULARITIES, "block:FIRST-LAST", "tokens:SHARE")
-SPAN = re.compile(r"block:(\d{1,9})-(\d{1,9})")
+SPAN = re.compile(r"(\d{1,9})-(\d{1,9})")
 BETWEEN_SITES = re.compile(rf",(?=\s*(?:{'|'.join(GRANULARITIES)})\b)")
+Number = Annotated[int, Field(ge=0)]
+Numbers: TypeAlias = tuple[Number, Number]  # of the first and the last block of a span
+
+
+def _numbers(span: Any) -> Any:
+    """The numbers of a span, where it is written as text."""
+    found = SPAN.fullmatch(span.strip()) if isinstance(span, str) else None
+    if found is None and isinstance(span, str):
+        raise ValueError(f"{span!r} is no span of blocks: write FIRST-LAST, such as 0-3")
+    return span if found is None else tuple(map(int, found.groups()))
 
 
 class Blocks(Options):
@@ -30,30 +40,56 @@ class Blocks(Options):
     feature a trunk, the change from what its first block is given to what its last one returns.
     DBCache's Fn and Bn is `Blocks(n, count - 1 - n)`.
 
+    Another span may take its place in the later part of a run: Delta-DiT forecasts the back
+    blocks first, and the front ones once the picture has its outline. Computed steps keep both.
+
         fc.attach(pipe, "every:5", "taylor:1", site=fc.Blocks(2, 5))  # or site="block:2-5"
+        fc.attach(pipe, "every:2", "reuse", site="block:4-7,then=0-3")  # Delta-DiT
 
     Args:
         first: number of the first block that is forecast.
         last: number of the last one.
+        then: numbers of the first and the last block that are forecast later on; None for the
+            same all along.
+        switch: share of the steps after which they are.
 
-    Reference: Delta-DiT (2406.01125), where the change over a span of blocks is kept; DBCache
-    (cache-dit), where the first and the last blocks always run.
+    Reference: Delta-DiT (2406.01125), where the change over a span of blocks is kept, and the
+    span moves to the front; DBCache (cache-dit), where the first and the last blocks always run.
     """
 
-    first: Annotated[int, Field(ge=0)]
-    last: Annotated[int, Field(ge=0)]
+    first: Number
+    last: Number
+    then: Annotated[Numbers | None, BeforeValidator(_numbers)] = None
+    switch: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
     @model_validator(mode="after")
     def _in_order(self) -> Blocks:
-        if self.last < self.first:
-            raise ValueError(
-                f"block:{self.first}-{self.last} ends before it begins: write "
-                f"block:{self.last}-{self.first}"
-            )
+        if self.then is None and "switch" in self.model_fields_set:
+            raise ValueError("switch needs the blocks that come after it: give then=FIRST-LAST")
+        for first, last in self.spans:
+            if last < first:
+                raise ValueError(
+                    f"{first}-{last} ends before it begins: write block:{last}-{first}"
+                )
         return self
 
+    @property
+    def spans(self) -> tuple[Numbers, ...]:
+        """The numbers of the first and the last block of each span."""
+        own = (self.first, self.last)
+        return (own,) if self.then is None else (own, self.then)
+
+    @property
+    def during(self) -> tuple[tuple[float, float], ...]:
+        """The part of a run, as shares of its steps, in which each span is forecast."""
+        return ((0.0, 1.0),) if self.then is None else ((0.0, self.switch), (self.switch, 1.0))
+
     def __str__(self) -> str:
-        return f"block:{self.first}-{self.last}"
+        written = f"block:{self.first}-{self.last}"
+        if self.then is not None:
+            written += ",then={}-{}".format(*self.then)
+            written += f",switch={self.switch:g}" if self.switch != 0.5 else ""
+        return written
 
 
 class Tokens(Options):
@@ -120,10 +156,12 @@ def span_in(site: Granularity) -> Blocks | None:
     """The span of blocks that a site is; None where it is none.
 
     Raises:
-        OptionError: it ends before it begins.
+        OptionError: it ends before it begins, or an option is unknown or out of range.
     """
-    found = SPAN.fullmatch(site)
-    return None if found is None else Blocks(*map(int, found.groups()))
+    name, in_order, by_name = _read(site)
+    if name != "block" or len(in_order) != 1 or not SPAN.fullmatch(in_order[0]):
+        return None
+    return Blocks(*_numbers(in_order[0]), **by_name)
 
 
 def tokens_in(site: Granularity) -> Tokens | None:
@@ -132,16 +170,22 @@ def tokens_in(site: Granularity) -> Tokens | None:
     Raises:
         OptionError: an option is unknown, given twice or out of range.
     """
+    name, in_order, by_name = _read(site)
+    return Tokens(*in_order, **by_name) if name == "tokens" else None
+
+
+def _read(site: Granularity) -> tuple[str, list[Any], dict[str, Any]]:
+    """A site's name, its values in order and its options by name.
+
+    Raises:
+        OptionError: an option is given twice.
+    """
     name, _, text = site.partition(":")
-    if name != "tokens":
-        return None
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    in_order: list[Any] = [part for part in parts if "=" not in part]
     by_name = [part.partition("=")[::2] for part in parts if "=" in part]
-    options: dict[str, Any] = dict(by_name)
-    if len(options) < len(by_name):
+    if len(dict(by_name)) < len(by_name):
         raise OptionError(f"{site} sets an option twice: keep one")
-    return Tokens(*in_order, **options)
+    return name, [part for part in parts if "=" not in part], dict(by_name)
 
 
 def sites_in(text: str) -> tuple[str, ...]:

@@ -25,3 +25,8 @@ class Step(NamedTuple):
     def is_last(self) -> bool:
         """Whether the trajectory ends with it; False where nobody knows."""
         return self.total is not None and self.index >= self.total - 1
+
+    @property
+    def share(self) -> float | None:
+        """Share of the trajectory's steps that lie before it; None where nobody knows."""
+        return None if self.total is None else self.index / self.total

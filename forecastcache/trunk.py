@@ -35,6 +35,8 @@ class Site:
         entered: whether a module is given these tokens only, which entered somewhere before it.
         through: for a residual, paths of the blocks that follow in turn, where it is that of a
             span of blocks: what the last one returns less what the first one was given.
+        during: for a residual, the part of a run in which it is forecast, as shares of its steps;
+            before and after it, forecast steps run the blocks.
     """
 
     path: str
@@ -45,6 +47,16 @@ class Site:
     tokens: Tokens | None = None
     entered: bool = False
     through: tuple[str, ...] = ()
+    during: tuple[float, float] = (0.0, 1.0)
+
+    @property
+    def moves(self) -> bool:
+        """Whether it is forecast in a part of a run only."""
+        return self.during != (0.0, 1.0)
+
+    def is_forecast_at(self, share: float) -> bool:
+        """Whether a forecast step so far into a run forecasts it."""
+        return self.during[0] <= share < self.during[1]
 
     @property
     def name(self) -> str:

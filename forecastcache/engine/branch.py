@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._pytree import TreeSpec
 
-from forecastcache.errors import HistoryError
+from forecastcache.errors import HistoryError, ScheduleError
 from forecastcache.history import Beside, History, is_feature, same_values
 from forecastcache.predictor import Forecaster, RowForecaster
 from forecastcache.step import Step
@@ -207,6 +207,16 @@ class CallRecorder(NamedTuple):
     @property
     def age(self) -> int:
         return self.decision.step.index - self.branch.steps[-1].index
+
+    @property
+    def share(self) -> float:
+        share = self.decision.step.share
+        if share is None:
+            raise ScheduleError(
+                "a span of blocks that moves needs the number of steps, which a bare model does "
+                "not tell: attach the pipeline instead of its model, or leave out then="
+            )
+        return share
 
     def observe(self, path: str, feature: Any) -> None:
         if not self.decision.step.is_last:

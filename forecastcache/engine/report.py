@@ -89,7 +89,8 @@ class Report:
         for call in self.calls:
             if call.was_computed:
                 newest[call.branch] = call.step.index
-            total += self.dry_runs[call.shapes].flops(call.step.index - newest[call.branch])
+            age = call.step.index - newest[call.branch]
+            total += self.dry_runs[call.shapes].flops(age, call.step.share)
         return total
 
     @property

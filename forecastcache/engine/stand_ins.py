@@ -23,6 +23,14 @@ class Recorder(Protocol):
     def age(self) -> int:
         """Number of steps since the newest computed one."""
 
+    @property
+    def share(self) -> float:
+        """Share of the run's steps that lie before this one.
+
+        Raises:
+            ScheduleError: nothing tells how many steps there are.
+        """
+
     def observe(self, path: str, feature: Any) -> None:
         """Take note of the computed feature, a tensor or a nest of tensors, at a site."""
 
@@ -135,6 +143,8 @@ class _ResidualTap(Tap):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         recorder, name, spans = self._call, self.site.name, self._under_way.given
+        if self._runs_anyway(recorder):
+            return self.module(*args, **kwargs)
         if self._first:
             spans[name] = self._streams.read(*shard_of(self.module, args, kwargs))
         given = spans.pop(name) if self._last else []
@@ -146,6 +156,12 @@ class _ResidualTap(Tap):
         if self._last:
             recorder.observe(name, residuals_of(returned, given))
         return returned
+
+    def _runs_anyway(self, recorder: Recorder) -> bool:
+        """Whether this is a forecast step in whose part of the run others are forecast."""
+        if recorder.computing or not self.site.moves:
+            return False
+        return not self.site.is_forecast_at(recorder.share)
 
 
 class _NothingTap(Tap):

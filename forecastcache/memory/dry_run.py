@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 from forecastcache.adapter import Adapter
 from forecastcache.engine.taps import Taps
 from forecastcache.errors import PlanError
-from forecastcache.granularity import Granularity, tokens_in
+from forecastcache.granularity import Granularity, span_in, tokens_in
 from forecastcache.history import History, is_feature
 from forecastcache.memory.autocast import Autocast
 from forecastcache.memory.twin import twin_of
@@ -39,17 +39,29 @@ class DryRun:
         flops_forecast: operations of a forecast step; the forecast itself is none of these.
         flops_resting: operations of every second forecast step in a row, where it computes fewer
             tokens than the others; None where all are alike.
+        flops_later: operations of a forecast step after the `switch`, where other blocks are
+            forecast then; None where they are the same.
+        switch: share of the steps after which they are.
     """
 
     sites: Mapping[str, tuple[Tensor, ...]]
     flops_computed: int
     flops_forecast: int
     flops_resting: int | None = None
+    flops_later: int | None = None
+    switch: float = 1.0
 
-    def flops(self, age: int) -> int:
-        """Operations of a step, so many steps after the newest computed one; 0 for that one."""
+    def flops(self, age: int, share: float | None = None) -> int:
+        """Operations of a step.
+
+        Args:
+            age: number of steps since the newest computed one, 0 for that one.
+            share: share of the run's steps that lie before it; None where nobody knows.
+        """
         if age == 0:
             return self.flops_computed
+        if self.flops_later is not None and share is not None and share >= self.switch:
+            return self.flops_later
         if self.flops_resting is not None and age % 2 == 0:
             return self.flops_resting
         return self.flops_forecast
@@ -108,10 +120,7 @@ def _with_every_answer(
         answers = waiting.pop()
         stage = _Stage(model, adapter, granularity, autocast, answers)
         try:
-            tokens = tokens_in(granularity)
-            ages = (0, 1, 2) if tokens and tokens.alternate else (0, 1)
-            flops = [stage.flops(arguments, age) for age in ages]
-            found.append(DryRun(stage.recorder.sites, *flops))
+            found.append(_of_each_kind_of_step(stage, granularity, arguments))
         except (ValueError, AssertionError) as error:
             refusals.append(error)
         answered = stage.without_data.answered
@@ -125,12 +134,26 @@ def _with_every_answer(
     return found[0]
 
 
+def _of_each_kind_of_step(
+    stage: _Stage, granularity: Granularity, arguments: Mapping[str, Any]
+) -> DryRun:
+    tokens, span = tokens_in(granularity), span_in(granularity)
+    flops = {"flops_computed": stage.flops(arguments), "flops_forecast": stage.flops(arguments, 1)}
+    if tokens is not None and tokens.alternate:
+        flops["flops_resting"] = stage.flops(arguments, 2)
+    if span is None or span.then is None:
+        return DryRun(stage.recorder.sites, **flops)
+    later = stage.flops(arguments, 1, span.switch)
+    return DryRun(stage.recorder.sites, **flops, flops_later=later, switch=span.switch)
+
+
 def _sizes(each: DryRun) -> object:
     shapes = {
         path: [(feature.shape, feature.dtype) for feature in features]
         for path, features in each.sites.items()
     }
-    return shapes, each.flops_computed, each.flops_forecast, each.flops_resting
+    flops = each.flops_computed, each.flops_forecast, each.flops_resting, each.flops_later
+    return shapes, flops
 
 
 def kept_features(
@@ -165,24 +188,24 @@ class _Stage:
         self._twin = twin_of(model, adapter, self.without_data)
         self._taps = Taps.at(self._twin, adapter, granularity)
 
-    def step(self, arguments: Mapping[str, Any], age: int = 0) -> None:
-        self.recorder.age = age
+    def step(self, arguments: Mapping[str, Any], age: int = 0, share: float = 0.0) -> None:
+        self.recorder.age, self.recorder.share = age, share
         given = self.without_data.given(arguments)
         with self.without_data.at_work():
             self._taps.call(self._twin, self.recorder, self._twin.forward, (), given)
 
-    def flops(self, arguments: Mapping[str, Any], age: int) -> int:
+    def flops(self, arguments: Mapping[str, Any], age: int = 0, share: float = 0.0) -> int:
         # Imported here: it brings triton, for which commands that plan nothing need not wait.
         from torch.utils.flop_counter import FlopCounterMode
 
         with FlopCounterMode(display=False) as counter:
-            self.step(arguments, age)
+            self.step(arguments, age, share)
         return int(counter.get_total_flops())
 
 
 class _ShapeRecorder:
     def __init__(self) -> None:
-        self.age = 0
+        self.age, self.share = 0, 0.0
         self.features: dict[str, Any] = {}
 
     @property
