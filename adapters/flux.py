@@ -33,7 +33,7 @@ FLUX = Adapter(
             modules=("attn", "ff", "ff_context"),
             tokenwise=(
                 Tokenwise("ff", values="attn.to_v"),
-                Tokenwise("ff_context", values="attn.add_v_proj"),
+                Tokenwise("ff_context", values="attn.add_v_proj", leads=True),
             ),
         ),
         Trunk(

@@ -48,7 +48,7 @@ QWEN_IMAGE = Adapter(
             modules=("attn", "img_mlp", "txt_mlp"),
             tokenwise=(
                 Tokenwise("img_mlp", values="attn.to_v"),
-                Tokenwise("txt_mlp", values="attn.add_v_proj"),
+                Tokenwise("txt_mlp", values="attn.add_v_proj", leads=True),
             ),
         ),
     ),

@@ -8,7 +8,7 @@ some tokens of each MLP (`tokens:0.25`).
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -99,10 +99,12 @@ class Tokens(Options):
     ToCa's code does the same. In a block that fuses both, the tokens' MLP is computed anew and
     joined with their attention as it was forecast.
 
-    Chosen are the tokens whose values, in the attention before the MLP, have the smallest norms,
-    as in DuCa: norms can be had where a fused kernel keeps the scores of attention, ToCa's first
-    choice, to itself. The norms (of all heads together) are kept and forecast as the features
-    are. Each sample of a batch has tokens of its own.
+    By `values`, the tokens are chosen whose values in the attention before the MLP have the
+    smallest norms (of all heads together), as in DuCa: norms cost nothing, and can be had with
+    any kernel. By `attention`, those that receive the most attention, ToCa's first choice:
+    kernels keep the map of attention to themselves, so computed steps make it once more, which
+    takes half of the attention's operations, and only with torch's own attention. Scores are kept
+    and forecast as the features are. Each sample of a batch has tokens of its own.
 
     What a forecast step computes is not kept, so that all features of a history are of one step.
     Nor are tokens favoured that were not computed for long, or that stand out among their
@@ -114,6 +116,7 @@ class Tokens(Options):
         share: share of the tokens that is computed; their number is rounded down.
         alternate: whether only the first, third, ... forecast step after a computed one computes
             tokens, as in DuCa; the others forecast all.
+        by: score of the tokens, `values` or `attention`.
 
     Reference: ToCa (2410.05317); DuCa (2412.18911), whose other steps reuse the output of the
     whole model instead.
@@ -121,6 +124,7 @@ class Tokens(Options):
 
     share: Annotated[float, Field(ge=0, le=1)] = 0.1
     alternate: bool = False
+    by: Literal["values", "attention"] = "values"
 
     def count(self, tokens: int, age: int) -> int:
         """How many of so many tokens are computed, `age` steps after the newest computed step."""
@@ -130,6 +134,7 @@ class Tokens(Options):
     def __str__(self) -> str:
         options = [f"share={self.share:g}"] if self.share != 0.1 else []
         options += ["alternate=true"] if self.alternate else []
+        options += [f"by={self.by}"] if self.by != "values" else []
         return ":".join(filter(None, ["tokens", ",".join(options)]))
 
 

@@ -12,7 +12,9 @@ from torch import nn
 from forecastcache.errors import AttachError
 from forecastcache.granularity import Tokens
 
-Feature = Literal["output", "input", "residual", "nothing", "tokens", "entry", "beside", "norm"]
+Feature = Literal[
+    "output", "input", "residual", "nothing", "tokens", "entry", "beside", "norm", "received"
+]
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,14 @@ class Site:
             `residual` (what it returns less what it was given), or `nothing`, where another site
             makes the module needless. Where some tokens are computed: the output for these
             `tokens` in that for all, the module at their `entry`, the output of a module `beside`
-            whose tokens are forecast, and the `norm` of each token.
+            whose tokens are forecast, the `norm` of each token, or the attention that it has
+            `received`.
         streams: the arguments whose change a residual is, in the order in which the module returns
             them, None for a result that is the update of none and is forecast whole; for nothing,
             the arguments that are returned instead, () for the first.
         wide: for nothing, whether the argument is given the width of the module's output.
-        score: for some tokens, the path of the projection whose norms score them.
+        score: for some tokens, the name of the feature that scores them.
+        leads: whether that feature has them before other tokens; if not, they come last there.
         tokens: the choice of these tokens.
         entered: whether a module is given these tokens only, which entered somewhere before it.
         through: for a residual, paths of the blocks that follow in turn, where it is that of a
@@ -44,6 +48,7 @@ class Site:
     streams: tuple[str | None, ...] = ()
     wide: bool = False
     score: str = ""
+    leads: bool = False
     tokens: Tokens | None = None
     entered: bool = False
     through: tuple[str, ...] = ()
@@ -61,6 +66,8 @@ class Site:
     @property
     def name(self) -> str:
         """What the feature is called: the path, and where the span of blocks ends if it is one."""
+        if self.feature == "received":
+            return f"{self.path}.received"  # the module's output may be kept too
         return "-".join((self.path, *(path.rpartition(".")[2] for path in self.through[-1:])))
 
 
@@ -85,37 +92,47 @@ class Tokenwise(NamedTuple):
     Attributes:
         path: path of the module within the block; it is among the trunk's `modules`.
         values: path of the projection to the attention's values for the same tokens, in the same
-            order, whose norms score them.
+            order, whose norms score them; the module that it belongs to is the attention.
         entry: path of the module at which these tokens enter, '' where it is the module itself.
         beside: paths of modules between the two that do not treat every token by itself. Their
             outputs, of all tokens, are forecast.
+        leads: whether the attention has these tokens before others, such as a text's before an
+            image's; if not, they come last there.
     """
 
     path: str
     values: str
     entry: str = ""
     beside: tuple[str, ...] = ()
+    leads: bool = False
 
-    def sites_in(self, path: str, block: nn.Module, tokens: Tokens | None) -> Iterator[Site]:
+    def sites_in(self, path: str, block: nn.Module, tokens: Tokens) -> Iterator[Site]:
         """Where some of its tokens are computed, in a block at `path`.
 
         Raises:
             AttachError: the projection to values is fused with others.
         """
-        attention = attrgetter(self.values.rpartition(".")[0])(block)
-        if getattr(attention, "fused_projections", False):
-            raise AttachError(
-                f"the projections of {path} are fused, so the norms of its values, which say what "
-                "tokens to compute, cannot be had: call unfuse_qkv_projections(), or use "
-                "site='module'"
-            )
-        own: dict[str, Any] = {"score": f"{path}.{self.values}", "tokens": tokens}
-        yield Site(f"{path}.{self.values}", "norm")
+        scored = self._scored(path, block, tokens)
+        yield scored
+        own: dict[str, Any] = {"score": scored.name, "leads": self.leads, "tokens": tokens}
         if self.entry:
             yield Site(f"{path}.{self.entry}", "entry", **own)
         for module in self.beside:
             yield Site(f"{path}.{module}", "beside", **own)
         yield Site(f"{path}.{self.path}", "tokens", entered=bool(self.entry), **own)
+
+    def _scored(self, path: str, block: nn.Module, tokens: Tokens) -> Site:
+        """Where the tokens are scored."""
+        attention = self.values.rpartition(".")[0]
+        if tokens.by == "attention":
+            return Site(f"{path}.{attention}", "received")
+        if getattr(attrgetter(attention)(block), "fused_projections", False):
+            raise AttachError(
+                f"the projections of {path} are fused, so the norms of its values, which say what "
+                "tokens to compute, cannot be had: call unfuse_qkv_projections(), or use "
+                "by=attention or site='module'"
+            )
+        return Site(f"{path}.{self.values}", "norm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,12 +175,13 @@ class Trunk:
         Raises:
             AttachError: the projection that scores tokens is fused with others.
         """
-        some = [it for it in self.tokenwise if tokens and _has(path, block, it.path)]
+        some = [it for it in self.tokenwise if _has(path, block, it.path)] if tokens else []
         for module in self.modules:
             if _has(path, block, module) and module not in [it.path for it in some]:
                 yield Site(f"{path}.{module}".removesuffix("."), "output")
-        for each in some:
-            yield from each.sites_in(path, block, tokens)
+        if tokens is not None:
+            # Two kinds of tokens may be scored by one attention.
+            yield from dict.fromkeys(s for it in some for s in it.sites_in(path, block, tokens))
         # What only a forecast module reads is read by its tokens too.
         for skip in () if any(it.entry for it in some) else self.skipped:
             if _has(path, block, skip.path):

@@ -98,7 +98,7 @@ class Report:
         """Operations of the same calls, were they all computed."""
         if self.dry_runs is None:
             return None
-        return sum(self.dry_runs[call.shapes].flops_computed for call in self.calls)
+        return sum(self.dry_runs[call.shapes].flops_plain for call in self.calls)
 
     def seconds(self, was_computed: bool) -> float | None:
         """Median seconds of a computed or a forecast call; None if there was none."""

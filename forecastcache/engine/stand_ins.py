@@ -8,8 +8,10 @@ from typing import Any, NamedTuple, Protocol
 from torch import Tensor, nn
 
 from forecastcache.adapter import Site
+from forecastcache.engine.attention_scores import AttentionReceived
 from forecastcache.engine.streams import Stream, Streams, packed, residuals_of, with_residuals
 from forecastcache.engine.token_shards import shard_of
+from forecastcache.errors import HistoryError
 
 
 class Recorder(Protocol):
@@ -57,7 +59,8 @@ class CallUnderWay:
     Attributes:
         recorder: recorder of the call; None between calls.
         runs: how often a module has run in it, by path.
-        chosen: numbers of the tokens to compute, by the path of their score.
+        chosen: numbers of the tokens to compute, by the name of their score and whether they
+            lead there.
         given: what the first block of a span was given, by the name of its feature.
     """
 
@@ -65,7 +68,7 @@ class CallUnderWay:
         self.recorder: Recorder | None = None
         self.runs: dict[str, int] = {}
         self.given: dict[str, list[Stream]] = {}
-        self.chosen: dict[str, Tensor] = {}
+        self.chosen: dict[tuple[str, bool], Tensor] = {}
 
     def end(self) -> None:
         """Let go of the call."""
@@ -187,22 +190,43 @@ class _NormTap(Tap):
         return returned
 
 
+class _ReceivedTap(Tap):
+    """An attention, of which the attention that each token receives is kept."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        if not self._call.computing:
+            return self.module(*args, **kwargs)
+        with AttentionReceived() as seen:
+            returned = self.module(*args, **kwargs)
+        if seen.scores is None:
+            raise HistoryError(
+                f"{self.site.path} did not call torch's scaled_dot_product_attention, so what "
+                "attention its tokens receive cannot be had: call "
+                'set_attention_backend("native") on the model, or leave out by=attention'
+            )
+        self._call.observe(self.site.name, seen.scores)
+        return returned
+
+
 class _PartTap(Tap):
     """A stand-in that deals with some of the tokens."""
 
-    def _chosen(self) -> Tensor:
-        """Numbers `(batch, count, 1)` of the tokens that are computed in this call, in order."""
+    def _chosen(self, tokens: int) -> Tensor:
+        """Numbers `(batch, count, 1)` of those of so many tokens that are computed, in order."""
         site, known = self.site, self._under_way.chosen
-        if site.score not in known:
+        key = site.score, site.leads
+        if key not in known:
             assert site.tokens is not None
             scores = self._call.forecast(site.score)
-            count = site.tokens.count(scores.shape[1], self._call.age)
-            known[site.score] = scores.topk(count, dim=1, largest=False).indices.sort(1).values
-        return known[site.score]
+            own = scores[:, :tokens] if site.leads else scores[:, -tokens:]
+            count = site.tokens.count(tokens, self._call.age)
+            largest = site.tokens.by == "attention"
+            known[key] = own.topk(count, dim=1, largest=largest).indices.sort(1).values
+        return known[key]
 
     def _of_chosen(self, tokens: Tensor) -> Tensor:
         """The chosen ones of tokens `(batch, tokens, channels)`."""
-        return tokens.gather(1, self._chosen().expand(-1, -1, tokens.shape[2]))
+        return tokens.gather(1, self._chosen(tokens.shape[1]).expand(-1, -1, tokens.shape[2]))
 
 
 class _EntryTap(_PartTap):
@@ -225,7 +249,7 @@ class _TokensTap(_PartTap):
         if recorder.computing:
             return pass_output(path, recorder, self.module, (tokens, *args), kwargs)
         found: Tensor = recorder.forecast(path)
-        chosen = self._chosen()
+        chosen = self._chosen(found.shape[1])
         if chosen.shape[1] == 0:
             return found
         if not self.site.entered:
@@ -251,6 +275,7 @@ TAPS: dict[str, type[Tap]] = {
     "residual": _ResidualTap,
     "nothing": _NothingTap,
     "norm": _NormTap,
+    "received": _ReceivedTap,
     "entry": _EntryTap,
     "beside": _BesideTap,
     "tokens": _TokensTap,

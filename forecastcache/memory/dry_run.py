@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +42,8 @@ class DryRun:
         flops_later: operations of a forecast step after the `switch`, where other blocks are
             forecast then; None where they are the same.
         switch: share of the steps after which they are.
+        flops_scoring: operations of a computed step, among its own, that score tokens and that a
+            plain step does not take.
     """
 
     sites: Mapping[str, tuple[Tensor, ...]]
@@ -50,6 +52,12 @@ class DryRun:
     flops_resting: int | None = None
     flops_later: int | None = None
     switch: float = 1.0
+    flops_scoring: int = 0
+
+    @property
+    def flops_plain(self) -> int:
+        """Operations of a step of the model by itself."""
+        return self.flops_computed - self.flops_scoring
 
     def flops(self, age: int, share: float | None = None) -> int:
         """Operations of a step.
@@ -141,6 +149,8 @@ def _of_each_kind_of_step(
     flops = {"flops_computed": stage.flops(arguments), "flops_forecast": stage.flops(arguments, 1)}
     if tokens is not None and tokens.alternate:
         flops["flops_resting"] = stage.flops(arguments, 2)
+    if tokens is not None and tokens.by == "attention":
+        flops["flops_scoring"] = flops["flops_computed"] - stage.flops_plain(arguments)
     if span is None or span.then is None:
         return DryRun(stage.recorder.sites, **flops)
     later = stage.flops(arguments, 1, span.switch)
@@ -195,12 +205,21 @@ class _Stage:
             self._taps.call(self._twin, self.recorder, self._twin.forward, (), given)
 
     def flops(self, arguments: Mapping[str, Any], age: int = 0, share: float = 0.0) -> int:
-        # Imported here: it brings triton, for which commands that plan nothing need not wait.
-        from torch.utils.flop_counter import FlopCounterMode
+        return _operations_of(lambda: self.step(arguments, age, share))
 
-        with FlopCounterMode(display=False) as counter:
-            self.step(arguments, age, share)
-        return int(counter.get_total_flops())
+    def flops_plain(self, arguments: Mapping[str, Any]) -> int:
+        given = self.without_data.given(arguments)
+        with self.without_data.at_work():
+            return _operations_of(lambda: self._twin.forward(**given))
+
+
+def _operations_of(work: Callable[[], Any]) -> int:
+    # Imported here: it brings triton, for which commands that plan nothing need not wait.
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return int(counter.get_total_flops())
 
 
 class _ShapeRecorder:
