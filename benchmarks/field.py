@@ -48,7 +48,7 @@ FORMULAS = (
     "reuse", "taylor:order=1", "taylor:order=2", "newton:order=2", "hermite", "bdf", "exponential",
     "variable-order", "meanvelocity", "resilphase", "twoanchor", "repay", "tap",
 )  # fmt: skip
-TOKENS = ("tokens:0.1", "tokens:0.3")  # of models that have the site
+TOKENS = ("tokens:0.1", "tokens:0.3", "tokens:0.1,by=attention")  # of models that have the site
 
 
 @dataclass(frozen=True)
@@ -130,10 +130,18 @@ class Field:
                 )
         for formula in FORMULAS:
             found[f"warped, {formula}"] = partial(self._fixed, formula, "output")
-        adapter = adapter_for(denoisers(self.pipe)[0][0])
-        for site in TOKENS if "tokens" in adapter.granularities else ():
+        for site in self._partly_computed():
             found[f"warped, taylor:order=1, {site}"] = partial(self._fixed, "taylor", site)
         return found
+
+    def _partly_computed(self) -> list[str]:
+        """Sites at which a forecast step computes some tokens, or one block."""
+        model = denoisers(self.pipe)[0][0]
+        adapter = adapter_for(model)
+        last = len(adapter.sites(model, "block")) - 1
+        spans = [fc.Blocks(1, last), fc.Blocks(1, last, then=(0, last - 1))]
+        tokens = TOKENS if "tokens" in adapter.granularities else ()
+        return [*tokens, *map(str, spans)]
 
     def _row(
         self, budget: int, schedule: Any, predictor: Any, site: str = "output"
