@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
@@ -14,14 +13,14 @@ import typer
 
 from forecastcache.cli.app import app
 
+from .conftest import EVERYTHING
 from .test_docs import DOCS, PAGES, ROOT, fences
 
 README = ROOT / "README.md"
 # A model or weights of the reader, a schedule of the page.
 ELSEWHERE = ("MODEL", "lpips", "first-block")
 FIRST = ("README", "quickstart")  # pages whose commands always run
-MINUTES = ("evaluate", "tune", "claims")  # but for these; all others do with ALL_COMMANDS=1
-ALL = bool(os.environ.get("ALL_COMMANDS"))
+MINUTES = ("evaluate", "tune", "claims")  # but for these; all others do with EVERYTHING=1
 CALIBRATIONS = ROOT / "forecastcache" / "zoo" / "calibrations"
 COUNTED = ("run", "compare", "evaluate", "tune")
 
@@ -49,7 +48,7 @@ def test_they_parse(page):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    "page", [it for it in WITH_COMMANDS if ALL or it.stem in FIRST], ids=lambda page: page.stem
+    "page", [it for it in WITH_COMMANDS if EVERYTHING or it.stem in FIRST], ids=lambda page: page.stem
 )
 def test_they_run_on_one_sample(page, forecastcache, tmp_path, monkeypatch):
     """As they are printed, one after another, but for what takes minutes."""
@@ -60,7 +59,7 @@ def test_they_run_on_one_sample(page, forecastcache, tmp_path, monkeypatch):
         Path("sweep.yaml").write_text(text)
     for arguments in printed(page):
         name = arguments[0]
-        if name in MINUTES and not ALL:
+        if name in MINUTES and not EVERYTHING:
             continue
         if any(it in " ".join(arguments) for it in ELSEWHERE):
             continue
