@@ -48,7 +48,9 @@ def test_they_parse(page):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    "page", [it for it in WITH_COMMANDS if EVERYTHING or it.stem in FIRST], ids=lambda page: page.stem
+    "page",
+    [it for it in WITH_COMMANDS if EVERYTHING or it.stem in FIRST],
+    ids=lambda page: page.stem,
 )
 def test_they_run_on_one_sample(page, forecastcache, tmp_path, monkeypatch):
     """As they are printed, one after another, but for what takes minutes."""
