@@ -99,12 +99,15 @@ class Tokens(Options):
     ToCa's code does the same. In a block that fuses both, the tokens' MLP is computed anew and
     joined with their attention as it was forecast.
 
-    By `values`, the tokens are chosen whose values in the attention before the MLP have the
-    smallest norms (of all heads together), as in DuCa: norms cost nothing, and can be had with
-    any kernel. By `attention`, those that receive the most attention, ToCa's first choice:
-    kernels keep the map of attention to themselves, so computed steps make it once more, which
-    takes half of the attention's operations, and only with torch's own attention. Scores are kept
-    and forecast as the features are. Each sample of a batch has tokens of its own.
+    A score chooses the tokens, separately for each sample of a batch:
+
+    - `values` (DuCa): tokens whose value vectors, in the attention before the MLP, have the
+      smallest norms over all heads. It costs nothing, with any attention kernel.
+    - `attention` (ToCa, s1): tokens that receive the most attention, summed over all queries, in
+      the mean over heads. Fused kernels do not return the attention map, so computed steps make
+      it again, for half of the attention's operations. This needs torch's own attention.
+
+    Scores are kept and forecast as features are.
 
     What a forecast step computes is not kept, so that all features of a history are of one step.
     Nor are tokens favoured that were not computed for long, or that stand out among their

@@ -1,4 +1,4 @@
-"""Repay: reuse that pays back, after a computed step, what it owes for the gap before."""
+"""Repay: reuse that corrects, after a computed step, the error of the reused steps before it."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from forecastcache.step import Step
 
 
 class Repay(LinearPredictor):
-    """Reuse whose next forecasts carry, damped, what the reuse of the last gap has missed.
+    """Reuse that adds the summed error of the last gap to the next forecasts, damped.
 
-    A sampler adds outputs up, so what counts of a gap is the sum of its errors. Reuse of F_1 over
-    a gap of g steps missed j/g (F_0 - F_1) at its j-th step, if features went straight to F_0.
-    Once F_0 is computed the sum is known, D = (g - 1)/2 (F_0 - F_1), and the forecast k steps on
-    pays a part of it:
+    A sampler sums outputs, so the sum of a gap's errors is what moves the sample. If the features
+    moved linearly from F_1 to F_0 in a gap of g steps, reuse of F_1 missed j/g (F_0 - F_1) at step
+    j. Once F_0 is computed, this sum is known, D = (g - 1)/2 (F_0 - F_1). The forecast k steps
+    after F_0 adds a part of it:
 
         F^_k = F_0 + (1 - damping) damping^(k - 1) D
 
-    n forecasts pay (1 - damping^n) D in all. After a gap of 1 nothing is owed.
+    n forecasts add (1 - damping^n) D in all. A gap of 1 has no error.
 
-    Exact on constants, convergence order 1; on straight lines and even gaps with damping 0 the sum
-    of a gap's forecasts is exact, though none of them is. Noise gain at k = 1 is
-    1 + (1 - damping)(g - 1). At `output` alone does the sampler add features up: use it there,
-    with a first-order sampler, where a second feature may be held and a straight line overshoots.
+    Exact on constants, convergence order 1. On straight lines, with even gaps and damping 0, the
+    sum of a gap's forecasts is exact, though no single forecast is. Noise gain at k = 1:
+    1 + (1 - damping)(g - 1). Use it at `output`, the only site whose features the sampler sums,
+    with a first-order sampler, where two features fit into memory and a straight line overshoots.
 
     Args:
-        damping: the part of the debt that one forecast leaves to the next; 0 pays all at once,
-            and as it goes to 1 this is reuse.
+        damping: share of the remaining error that a forecast leaves to the next one. 0 adds all
+            at once; towards 1 this becomes reuse.
 
     Reference: this project's own; error feedback, as in the quantisation of 1-bit SGD (Seide et
     al., Interspeech 2014), applied to a sampler's steps.

@@ -26,8 +26,8 @@ GUIDANCE = {
     "batched": "Both halves are one batch, so there is one history, twice as large.",
     "sequential": "Each half is a call of its own and has its own history.",
     "embedded": (
-        "The scale is told to the model: one call a step, one history. A second call, with a "
-        "negative prompt, has a history of its own."
+        "The model takes the scale as an input: one call a step, one history. A second call, with "
+        "a negative prompt, has a history of its own."
     ),
 }
 SETTINGS = """\
