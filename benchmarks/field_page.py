@@ -21,6 +21,7 @@ SLACK = 1.02  # of a budget
 OURS = "forecastcache, calibrated"
 LEARNED = "forecastcache, from four samples"
 NAMED = 8  # methods of the picture, a model
+NAMES = 2.4  # inches right of each panel
 TIMED = 9  # budget whose runs' seconds are told
 DOCUMENT = Path(__file__).parents[1] / "docs" / "field.md"
 START, END = "<!-- tables -->", "<!-- end of tables -->"
@@ -72,11 +73,15 @@ def picture(known: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
     """All methods of each model; ours and the best of the others named and drawn in colour."""
     title, note = "Every method at equal cost", f"{STEPS} steps, {HELD_OUT} held-out samples"
     note += f"; the best {NAMED} of each model are named, all others grey"
-    size = (5.6 * len(names) + 0.4, 4.8)
-    with drawing(DOCUMENT.with_suffix(".png"), size, title, note, right=2.7) as figure:
-        figure.get_layout_engine().set(wspace=0.75)
+    across, down = min(2, len(names)), -(-len(names) // 2)
+    size = (6.2 * across, 3.9 * down + 0.6)
+    with drawing(DOCUMENT.with_suffix(".png"), size, title, note, right=NAMES) as figure:
+        figure.get_layout_engine().set(wspace=NAMES * across / size[0], hspace=0.06)
         ends: dict[Any, list[Label]] = {}
-        for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names):
+        panels = figure.subplots(down, across, squeeze=False).flatten()
+        for axes in panels[len(names) :]:
+            axes.set_visible(False)
+        for axes, name in zip(panels, names):
             found = {method: own for method, own in standing(known, name).items() if own}
             told = list(found)[:NAMED]
             looked = looks((method, house(method)) for method in told)
