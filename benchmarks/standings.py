@@ -234,10 +234,14 @@ def picture(every: dict[str, list[Measurement]]) -> None:
     """Latent PSNR against computed steps, a panel a model, each line named at its end."""
     note = f"{STEPS} steps; the best of each family within so many computed steps"
     looked = looks(HOUSES.items())
-    with drawing(PICTURE, (11, 8.4), "At equal computed steps", note, right=1.75) as figure:
+    down = -(-len(every) // 2)
+    size = (11, 0.6 + 3.9 * down)
+    with drawing(PICTURE, size, "At equal computed steps", note, right=1.75) as figure:
         figure.get_layout_engine().set(wspace=0.32)
-        grid, ends = figure.subplots(2, 2), {}
-        for axes, (model, found) in zip(grid.flat, every.items()):
+        grid, ends = figure.subplots(down, 2, squeeze=False).flatten(), {}
+        for axes in grid[len(every) :]:
+            axes.set_visible(False)
+        for axes, (model, found) in zip(grid, every.items()):
             named_axes(axes, f"computed steps of {STEPS}, at most", "latent PSNR (dB)")
             axes.set_title(model, fontweight="bold")
             ends[axes] = []
