@@ -8,7 +8,7 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
-from standings import FAMILIES, HOUSES, others_of, recorded
+from standings import FAMILIES, HOUSES, others_of, panels, recorded
 
 from forecastcache.evaluation.compare import best_within
 from forecastcache.evaluation.labels import Label, label_ends
@@ -73,15 +73,11 @@ def picture(known: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
     """All methods of each model; ours and the best of the others named and drawn in colour."""
     title, note = "Every method at equal cost", f"{STEPS} steps, {HELD_OUT} held-out samples"
     note += f"; the best {NAMED} of each model are named, all others grey"
-    across, down = min(2, len(names)), -(-len(names) // 2)
-    size = (6.2 * across, 3.9 * down + 0.6)
+    size = (12.4, 3.9 * -(-len(names) // 2) + 0.6)
     with drawing(DOCUMENT.with_suffix(".png"), size, title, note, right=NAMES) as figure:
-        figure.get_layout_engine().set(wspace=NAMES * across / size[0], hspace=0.06)
+        figure.get_layout_engine().set(wspace=NAMES * 2 / size[0], hspace=0.06)
         ends: dict[Any, list[Label]] = {}
-        panels = figure.subplots(down, across, squeeze=False).flatten()
-        for axes in panels[len(names) :]:
-            axes.set_visible(False)
-        for axes, name in zip(panels, names):
+        for axes, name in zip(panels(figure, len(names)), names):
             found = {method: own for method, own in standing(known, name).items() if own}
             told = list(found)[:NAMED]
             looked = looks((method, house(method)) for method in told)

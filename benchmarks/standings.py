@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 from measure import RESULTS
@@ -234,14 +235,11 @@ def picture(every: dict[str, list[Measurement]]) -> None:
     """Latent PSNR against computed steps, a panel a model, each line named at its end."""
     note = f"{STEPS} steps; the best of each family within so many computed steps"
     looked = looks(HOUSES.items())
-    down = -(-len(every) // 2)
-    size = (11, 0.6 + 3.9 * down)
+    size = (11, 0.6 + 3.9 * -(-len(every) // 2))
     with drawing(PICTURE, size, "At equal computed steps", note, right=1.75) as figure:
         figure.get_layout_engine().set(wspace=0.32)
-        grid, ends = figure.subplots(down, 2, squeeze=False).flatten(), {}
-        for axes in grid[len(every) :]:
-            axes.set_visible(False)
-        for axes, (model, found) in zip(grid, every.items()):
+        ends: dict[Any, list[Label]] = {}
+        for axes, (model, found) in zip(panels(figure, len(every)), every.items()):
             named_axes(axes, f"computed steps of {STEPS}, at most", "latent PSNR (dB)")
             axes.set_title(model, fontweight="bold")
             ends[axes] = []
@@ -261,6 +259,14 @@ def picture(every: dict[str, list[Measurement]]) -> None:
             plain_ticks(axes, TICKS, [str(tick) for tick in TICKS])
         for axes, labels in ends.items():
             label_ends(axes, labels, LIGHT)
+
+
+def panels(figure: Any, count: int) -> list[Any]:
+    """Axes for so many models, two beside each other."""
+    every = figure.subplots(-(-count // 2), 2, squeeze=False).flatten()
+    for axes in every[count:]:
+        axes.set_visible(False)
+    return [*every[:count]]
 
 
 def table_head(cells: Sequence[str]) -> str:
