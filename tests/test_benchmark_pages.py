@@ -43,3 +43,21 @@ def test_other_media(monkeypatch):
     assert f"<!-- tables -->\n\n{media.inside(found)}\n\n" in media.PAGE.read_text()
     for name in media.MEDIA:
         assert (media.PAGE.parent / f"{name}.png").is_file()
+
+
+def test_the_field_of_every_model(monkeypatch):
+    field_page = benchmark("field_page.py", monkeypatch)
+    page, found = field_page.DOCUMENT.read_text(), recorded("field")
+    assert {row["model"] for row in found} == set(field_page.MODELS)
+    for model in field_page.MODELS:
+        assert f"### `{model}`\n\n{field_page.table(found, model)}\n\n" in page
+    assert field_page.DOCUMENT.with_suffix(".png").is_file()
+
+
+def test_the_peers_of_every_model(monkeypatch):
+    standings = benchmark("standings.py", monkeypatch)
+    page, every = standings.DOCUMENT.read_text(), standings.recorded()
+    assert f"<!-- tables -->\n\n{standings.headline(every)}\n\n" in page
+    assert f"<!-- peers -->\n\n{standings.headline(every)}\n\n" in standings.README.read_text()
+    for model, found in every.items():
+        assert f"### `{model}`\n\n{standings.by_budget(found)}\n\n" in page
