@@ -8,12 +8,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import forecastcache as fc
-from forecastcache.errors import AttachError, OptionError, ScheduleError
+from forecastcache.errors import OptionError, ScheduleError
 from forecastcache.granularity import as_site, sites_in
 from forecastcache.registry import adapter_for
 
 from ..adapters.tiny import make
-from ..conftest import fingerprint, make_pipeline, sample
+from ..conftest import make_pipeline, sample
 
 EVERY_THIRD = fc.Every(3, first=2)  # 0, 1, 4, 7 and 10 of 12 steps
 BACK_THEN_FRONT = fc.Blocks(1, 2, then=(0, 1))
@@ -117,45 +117,12 @@ def test_a_block_of_both_spans_that_is_kept_by_itself_is_kept_once():
     }
 
 
-def test_a_call_that_fails_within_both_spans_leaves_nothing(pipe):
-    before, plain = fingerprint(pipe.transformer), sample(pipe)
-
-    def fail(*_):
-        raise KeyboardInterrupt
-
-    session = fc.attach(pipe, EVERY_THIRD, fc.Taylor(), site=BACK_THEN_FRONT)
-    handle = pipe.transformer.transformer_blocks[1].register_forward_pre_hook(fail)
-    with pytest.raises(KeyboardInterrupt):
-        sample(pipe)
-    handle.remove()
-    session.detach()
-    assert fingerprint(pipe.transformer) == before
-    assert torch.equal(sample(pipe), plain)
-
-
 def test_a_bare_model_does_not_tell_how_far_a_run_is():
     tiny = make("dit")
     with torch.no_grad(), fc.attach(tiny.model, fc.Listed([0]), fc.Reuse(), site=BACK_THEN_FRONT):
         tiny.model(**tiny.arguments, timestep=torch.full((2,), 900))
         with pytest.raises(ScheduleError, match="attach the pipeline instead .* leave out then="):
             tiny.model(**tiny.arguments, timestep=torch.full((2,), 800))
-
-
-@pytest.mark.parametrize(
-    ("site", "says"),
-    [
-        ("block:0-1,then=1-3", "has 3 blocks, .* with LAST at most 2"),
-        ("block:0-1,then=2-1", "ends before it begins: write block:1-2"),
-        ("block:0-1,then=2", "'2' is no span of blocks: write FIRST-LAST"),
-        ("block:0-1,then=1-2,switch=1", "switch='1', but input should be less than 1"),
-        ("block:0-1,switch=0.2", "give then=FIRST-LAST"),
-        ("block:0-1,when=1-2", "unknown option when='1-2'"),
-        ("block:0-1,then=1-2,then=0-2", "sets an option twice"),
-    ],
-)
-def test_one_that_cannot_be_is_refused(pipe, site, says):
-    with pytest.raises(AttachError, match=says):
-        fc.attach(pipe, EVERY_THIRD, fc.Taylor(), site=site)
 
 
 def test_it_is_written_in_one_way():

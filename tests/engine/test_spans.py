@@ -95,14 +95,15 @@ def test_blocks_that_others_read_are_each_forecast_alone(name):
     assert adapter.sites(tiny.model, f"block:0-{len(blocks) - 1}") == blocks
 
 
+@pytest.mark.parametrize("site", ["block:0-2", "block:1-2,then=0-1"])
 @pytest.mark.parametrize("fails_in", [0, 1, 2])
-def test_a_call_that_fails_within_a_span_leaves_nothing(pipe, fails_in):
+def test_a_call_that_fails_within_a_span_leaves_nothing(pipe, fails_in, site):
     before, plain = fingerprint(pipe.transformer), sample(pipe)
 
     def fail(*_):
         raise KeyboardInterrupt
 
-    session = fc.attach(pipe, EVERY_THIRD, fc.Taylor(), site="block:0-2")
+    session = fc.attach(pipe, EVERY_THIRD, fc.Taylor(), site=site)
     sample(pipe)
     handle = pipe.transformer.transformer_blocks[fails_in].register_forward_pre_hook(fail)
     with pytest.raises(KeyboardInterrupt):
@@ -133,6 +134,13 @@ def test_what_a_model_adds_between_two_blocks_is_added_once():
         ("block:2-1", "ends before it begins: write block:1-2"),
         ("block:-1", "block:-1 is not known: write one of .*block:FIRST-LAST"),
         ("block:a-b", "is not known"),
+        ("block:0-1,then=1-3", "has 3 blocks, .* with LAST at most 2"),
+        ("block:0-1,then=2-1", "ends before it begins: write block:1-2"),
+        ("block:0-1,then=2", "'2' is no span of blocks: write FIRST-LAST"),
+        ("block:0-1,then=1-2,switch=1", "switch='1', but input should be less than 1"),
+        ("block:0-1,switch=0.2", "give then=FIRST-LAST"),
+        ("block:0-1,when=1-2", "unknown option when='1-2'"),
+        ("block:0-1,then=1-2,then=0-2", "sets an option twice"),
         (3, "3 is not known"),
     ],
 )
