@@ -33,6 +33,7 @@ FLOORS = (
         "memory.known_values",
         "engine.patch",
         "engine.token_shards",
+        "engine.attention_scores",
         "sampling.trajectory",
     ),
     ("schedule", "granularity", "engine.clock", "memory.shapes"),
