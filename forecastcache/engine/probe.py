@@ -72,7 +72,7 @@ class _Stop:
     """A recorder that stops the model at the first feature it is shown."""
 
     computing = True
-    age = 0
+    age, share = 0, 0.0
 
     def observe(self, path: str, feature: Any) -> None:
         raise _Reached(feature)
