@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from diffusers.utils import logging
-from measure import RESULTS, record
+from measure import RESULTS, put, record
 
 import forecastcache as fc
 from forecastcache.metrics.psnr import psnr
@@ -120,14 +120,8 @@ def inside(found: list[dict[str, Any]]) -> str:
 
 
 def report(found: list[dict[str, Any]]) -> None:
-    page = DOCUMENT.read_text()
     for model in dict.fromkeys(row["model"] for row in found):
-        start, end = f"<!-- {model} -->", f"<!-- end of {model} -->"
-        before, _, rest = page.partition(start)
-        after = rest.partition(end)[2]
-        own = inside([row for row in found if row["model"] == model])
-        page = f"{before}{start}\n\n{own}\n\n{end}{after}"
-    DOCUMENT.write_text(page)
+        put(DOCUMENT, model, inside([row for row in found if row["model"] == model]))
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from diffusers.utils import logging
 from fidelity import Fidelity
-from measure import RESULTS, record
+from measure import RESULTS, put, record
 
 import forecastcache as fc
 from forecastcache.accelerated.summary import Summary
@@ -32,7 +32,6 @@ PICTURES = 4
 COUNTS = (6, 9, 12, 18)
 HELD_OUT = 64
 DOCUMENT = Path(__file__).parents[1] / "docs" / "accelerate.md"
-START, END = "<!-- table -->", "<!-- end of table -->"
 FORMULAS = ("taylor:order=1", "taylor:order=2", "variable-order")
 
 
@@ -111,9 +110,7 @@ def table(found: Sequence[dict[str, Any]]) -> str:
 
 
 def report(found: Sequence[dict[str, Any]]) -> None:
-    before, _, rest = DOCUMENT.read_text().partition(START)
-    after = rest.partition(END)[2]
-    DOCUMENT.write_text(f"{before}{START}\n\n{table(found)}\n\n{END}{after}")
+    put(DOCUMENT, "table", table(found))
 
 
 def main() -> None:

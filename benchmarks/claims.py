@@ -16,7 +16,7 @@ from time import process_time
 
 import torch
 from diffusers.utils import logging
-from measure import RESULTS, record
+from measure import RESULTS, put, record
 
 from forecastcache.evaluation.claims import CLAIMS, claim
 
@@ -58,10 +58,7 @@ def main() -> None:
         for name in names or [each.name for each in CLAIMS]:
             known[name] = measured(name)
             record("claims", list(known.values()))
-    start, end = "<!-- tables -->", "<!-- end of tables -->"
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(start)
-    after = rest.partition(end)[2]
-    PAGE.write_text(f"{before}{start}\n\n{table(known)}\n\n{end}{after}", encoding="utf-8")
+    put(PAGE, "tables", table(known))
 
 
 if __name__ == "__main__":

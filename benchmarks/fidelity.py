@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from diffusers.utils import logging
-from measure import RESULTS, record
+from measure import RESULTS, put, record
 from torch import Tensor
 
 import forecastcache as fc
@@ -180,11 +180,8 @@ def main() -> None:
     order = [zoo.PREFIX + name for name in zoo.calibrated()]
     found = sorted(kept + fresh, key=lambda row: order.index(row["model"]))
     record("fidelity", found)
-    start, end = "<!-- tables -->", "<!-- end of tables -->"
-    before, _, rest = DOCUMENT.read_text().partition(start)
-    after = rest.partition(end)[2]
     inside = "\n\n".join([table(found), "Schedules that the searches found:", schedules(found)])
-    DOCUMENT.write_text(f"{before}{start}\n\n{inside}\n\n{end}{after}")
+    put(DOCUMENT, "tables", inside)
 
 
 if __name__ == "__main__":

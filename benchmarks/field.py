@@ -23,8 +23,9 @@ from typing import Any
 import torch
 from accelerated import PICTURES, learned
 from diffusers.utils import logging
-from field_page import BUDGETS, HELD_OUT, LEARNED, MODELS, OURS, SLACK, STEPS, report
+from field_page import BUDGETS, HELD_OUT, LEARNED, MODELS, OURS, report
 from measure import RESULTS, paired, record
+from tuning import SLACK, STEPS
 
 import forecastcache as fc
 from forecastcache.calibration.calibration import Calibration

@@ -8,23 +8,23 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
+from measure import put
 from standings import FAMILIES, HOUSES, others_of, panels, recorded
+from tuning import SLACK, STEPS
 
 from forecastcache.evaluation.compare import best_within
 from forecastcache.evaluation.labels import Label, label_ends
 from forecastcache.evaluation.style import LIGHT, drawing, family_of, looks, named_axes
 
 MODELS = ("zoo:flux-digits", "zoo:hunyuan-digits", "zoo:dit-digits@4", "zoo:flux-emoji")
-STEPS, BUDGETS = 50, (6, 9, 12, 18)
+BUDGETS = (6, 9, 12, 18)
 HELD_OUT = 8  # samples
-SLACK = 1.02  # of a budget
 OURS = "forecastcache, calibrated"
 LEARNED = "forecastcache, from four samples"
 NAMED = 8  # methods of the picture, a model
 NAMES = 2.4  # inches right of each panel
 TIMED = 9  # budget whose runs' seconds are told
 DOCUMENT = Path(__file__).parents[1] / "docs" / "field.md"
-START, END = "<!-- tables -->", "<!-- end of tables -->"
 
 
 def others(model: str) -> dict[str, dict[int, float]]:
@@ -32,7 +32,7 @@ def others(model: str) -> dict[str, dict[int, float]]:
     rows = others_of(recorded().get(model, []))
     if not rows:
         return {}
-    fewer = [row for row in rows if row.name.startswith("steps") and "solver" not in row.name]
+    fewer = [row for row in rows if FAMILIES["fewer steps"](row.name)]
     line = np.polyfit([row.count or 0 for row in fewer], [row.flops or 0 for row in fewer], 1)
     found: dict[str, dict[int, float]] = {}
     for family, belongs in FAMILIES.items():
@@ -113,7 +113,4 @@ def report(known: Sequence[dict[str, Any]]) -> None:
     names = [name for name in MODELS if any(row["model"] == name for row in known)]
     picture(known, names)
     parts = [f"### `{name}`\n\n{table(known, name)}" for name in names]
-    before, _, rest = DOCUMENT.read_text().partition(START)
-    after = rest.partition(END)[2]
-    inside = "\n\n".join(parts)
-    DOCUMENT.write_text(f"{before}{START}\n\n{inside}\n\n{END}{after}")
+    put(DOCUMENT, "tables", "\n\n".join(parts))

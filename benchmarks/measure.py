@@ -1,4 +1,4 @@
-"""What the benchmarks share: paired timing, and results with the machine they come from."""
+"""What the benchmarks share: paired timing, results with their machine, and pages they fill."""
 
 from __future__ import annotations
 
@@ -51,3 +51,11 @@ def record(name: str, rows: list[dict[str, Any]], **more: str) -> None:
         "rows": rows,
     }
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
+
+
+def put(path: Path, name: str, inside: str) -> None:
+    """Write into a document, between the two marks of a name."""
+    start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    before, _, rest = path.read_text(encoding="utf-8").partition(start)
+    after = rest.partition(end)[2]
+    path.write_text(f"{before}{start}\n\n{inside}\n\n{end}{after}", encoding="utf-8")

@@ -265,13 +265,12 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.serve:
-        return serve(given.learn)
-    if given.fresh:
+        serve(given.learn)
+    elif given.fresh:
         for order in json.load(sys.stdin):
             print(fresh(order).hex(), flush=True)
-        return None
-    record("serving", [measured(REQUESTS)])
-    return None
+    else:
+        record("serving", [measured(REQUESTS)])
 
 
 def measured(requests: int) -> dict[str, Any]:

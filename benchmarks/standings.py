@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from measure import RESULTS
+from measure import RESULTS, put
 from tuning import BUDGETS, STEPS
 
 from forecastcache import zoo
@@ -88,13 +88,6 @@ def report() -> None:
     )
     put(DOCUMENT, "tables", "\n\n".join(parts))
     put(README, "peers", headline(every))
-
-
-def put(path: Path, name: str, inside: str) -> None:
-    """Between two marks of a document."""
-    start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    before, _, rest = path.read_text().partition(start)
-    path.write_text(f"{before}{start}\n\n{inside}\n\n{end}{rest.partition(end)[2]}")
 
 
 def ours_of(found: Sequence[Measurement]) -> list[Measurement]:

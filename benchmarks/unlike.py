@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from diffusers.utils import logging
 from fidelity import Fidelity
-from measure import RESULTS, record
+from measure import RESULTS, put, record
 from pydantic import SkipValidation
 
 import forecastcache as fc
@@ -35,7 +35,6 @@ PROMPTS = (
 )  # fmt: skip
 COUNTS = (9, 18)
 DOCUMENT = Path(__file__).parents[1] / "docs" / "accelerate.md"
-START, END = "<!-- unlike -->", "<!-- end of unlike -->"
 
 
 class GivesWay(LinearPredictor):
@@ -123,9 +122,7 @@ def main() -> None:
         known = [row for row in known if row["model"] != name] + rows(name)
     if names:
         record("unlike", known)
-    before, _, rest = DOCUMENT.read_text().partition(START)
-    after = rest.partition(END)[2]
-    DOCUMENT.write_text(f"{before}{START}\n\n{table(known)}\n\n{END}{after}")
+    put(DOCUMENT, "unlike", table(known))
 
 
 if __name__ == "__main__":

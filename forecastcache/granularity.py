@@ -27,10 +27,12 @@ Numbers: TypeAlias = tuple[Number, Number]  # of the first and the last block of
 
 def _numbers(span: Any) -> Any:
     """The numbers of a span, where it is written as text."""
-    found = SPAN.fullmatch(span.strip()) if isinstance(span, str) else None
-    if found is None and isinstance(span, str):
+    if not isinstance(span, str):
+        return span
+    found = SPAN.fullmatch(span.strip())
+    if found is None:
         raise ValueError(f"{span!r} is no span of blocks: write FIRST-LAST, such as 0-3")
-    return span if found is None else tuple(map(int, found.groups()))
+    return tuple(map(int, found.groups()))
 
 
 class Blocks(Options):

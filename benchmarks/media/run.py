@@ -21,7 +21,7 @@ from diffusers.utils import logging
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from measure import RESULTS, record
+from measure import RESULTS, put, record
 
 import forecastcache as fc
 from forecastcache.evaluation.style import drawing
@@ -141,10 +141,7 @@ def inside(found: list[dict[str, Any]]) -> str:
 
 
 def report(found: list[dict[str, Any]]) -> None:
-    start, end = "<!-- tables -->", "<!-- end of tables -->"
-    before, _, rest = PAGE.read_text().partition(start)
-    after = rest.partition(end)[2]
-    PAGE.write_text(f"{before}{start}\n\n{inside(found)}\n\n{end}{after}")
+    put(PAGE, "tables", inside(found))
 
 
 def _kind(row: dict[str, Any]) -> tuple[str, str, int]:
